@@ -1,0 +1,51 @@
+// How ranks talk: asynchronous group operations, each started with a ticket. One implementation per kind of machine, one conformance test for all.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/dtype.h"
+#include "program/operators.h"
+
+namespace orrery::executor {
+
+// Handle of a started operation. 0 is a ticket that is complete.
+struct Ticket {
+  std::uint64_t v = 0;
+  bool operator==(const Ticket&) const = default;
+};
+
+struct CommOperation {
+  program::Operator op = program::Operator::all_reduce;  // a collective, send or recv
+  DType dtype = DType::fp32;    // reductions accumulate in double, in member order, and so give the same bits on every member
+  std::int64_t elements = 0;    // as in program/operators.h: whole for reduce_scatter and all_gather; per rank for all_to_all
+  const void* input = nullptr;  // may equal output for all_reduce, broadcast; in-place shards are allowed for reduce_scatter and all_gather
+  void* output = nullptr;
+  std::span<const std::int64_t> members;  // ranks of the group in order; send, recv: {me, peer}
+  std::uint8_t stream = 0;                // operations of one rank on one stream run in the order they were started
+  std::uint8_t channel = 0;               // send, recv
+  std::int64_t root = 0;                  // broadcast: index into members
+  std::vector<Ticket> after;              // must be complete before this one may touch its buffers
+};
+
+struct CommTimes {
+  std::int64_t start_ns = 0, arrived_ns = 0, end_ns = 0;
+};  // began waiting for peers, all peers there, complete; steady clock
+
+// One rank's end. Calls on one object come from one thread; different ranks' objects are used concurrently.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual std::int64_t rank() const = 0;
+  // Returns at once. The buffers belong to the operation until its ticket is complete.
+  virtual Ticket start(const CommOperation& operation) = 0;
+  // Blocks (never spins) until the ticket is complete; throws Error when the group was aborted. Waiting twice is allowed.
+  virtual CommTimes wait(Ticket ticket) = 0;
+  // Makes every pending and later operation of every rank of this communicator's world fail.
+  virtual void abort(const std::string& why) = 0;
+};
+
+}  // namespace orrery::executor

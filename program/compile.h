@@ -1,0 +1,33 @@
+// Plan -> Program: the compiler's entry, and what makes a plan illegal.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/cluster.h"
+#include "core/model.h"
+#include "core/plan.h"
+#include "program/program.h"
+
+namespace orrery::program {
+
+// A constraint that a plan breaks: its name ("tp divides heads"), the plan field, the numbers, and what would be legal.
+struct Refusal {
+  std::string constraint, field, reason, hint;
+  bool operator==(const Refusal&) const = default;
+};
+
+// Structural constraints only; whether it fits in memory is for the simulator to say. Empty: legal. What is not built yet is refused by name.
+std::vector<Refusal> refusals(const Model& model, const Cluster& cluster, const Plan& plan);
+
+// dp = devices / (tp · cp · pp).
+std::int64_t data_parallel(const Cluster& cluster, const Plan& plan);
+
+// Decoder layers per stage: plan.stages, or a balanced split that minimises the largest stage's forward FLOPs, embedding and head included;
+// among equal splits, earlier stages get more layers.
+std::vector<std::int64_t> stage_layers(const Model& model, const Plan& plan);
+
+// Throws Error for the first refusal.
+Program compile(const Model& model, const Cluster& cluster, const Plan& plan);
+
+}  // namespace orrery::program

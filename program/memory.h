@@ -1,0 +1,36 @@
+// Peak memory of a role, replayed from its allocation marks in issue order: a function of the Program, not of timing.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "program/program.h"
+
+namespace orrery::program {
+
+struct BufferAtPeak {
+  std::string name;  // instances of one buffer over micro-batches, and of one stash over layers, are added up under one name
+  std::int64_t bytes = 0;
+  std::int64_t instances = 0;
+};
+
+struct MemoryReport {
+  std::int64_t persistent = 0;                        // parameters, gradients, optimizer states
+  std::int64_t peak_live = 0;                         // most bytes live at once, persistent ones included
+  std::int64_t arena = 0;                             // high-water mark of the arena (first-fit offsets, 64-byte aligned), persistent ones included
+  std::uint32_t peak_pass = 0, peak_instruction = 0;  // where in the body the live peak is
+  std::vector<BufferAtPeak> at_peak;                  // largest first, all of them
+  // Live bytes after each instruction of the body that changes them: (pass instance, instruction, bytes).
+  struct Step {
+    std::uint32_t pass;
+    std::uint32_t instruction;
+    std::int64_t bytes;
+  };
+  std::vector<Step> curve;
+};
+
+// Second and later steps are alike; the report is of one body run after the persistent buffers are there.
+MemoryReport memory(const Program& program, const Role& role);
+
+}  // namespace orrery::program

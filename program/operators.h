@@ -1,0 +1,89 @@
+// The semantic operators: what each computes, which buffers it touches in which order, which dimensions it has, and what work that is.
+// This table is the contract between the compiler (which emits them), the cost model (which prices them) and the executor (which runs them).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "core/dtype.h"
+#include "core/timeline.h"
+#include "core/units.h"
+
+namespace orrery::program {
+
+// Layout of activations: [sequence, micro-batch, width], row = position * micro + sample ("tokens" below counts rows). A sequence-parallel shard is
+// therefore a contiguous block of rows. Weights are [out, in] as in Hugging Face; y = x Wᵀ + b. The packed qkv row is [q heads | k heads | v heads].
+// In "accesses", [x] is present only where the model has it; r: read, w: written whole, u: updated in place (for gradients of parameters:
+// accumulated).
+enum class Operator : std::uint8_t {
+  //                       dims                                          accesses, in this order
+  load_tokens,          // {tokens}                                      w tokens(int32): this micro-batch's inputs
+  load_targets,         // {tokens}                                      w targets(int32): this micro-batch's next tokens
+  embedding_forward,    // {tokens, hidden, table rows}                  r tokens, r table, w x — rows of other vocabulary shards give zeros
+  embedding_backward,   // {tokens, hidden, table rows}                  r tokens, r dx, u d_table
+  position_forward,     // {tokens, hidden}                              r table, u x — x += table[position]
+  position_backward,    // {tokens, hidden}                              r dx, u d_table
+  norm_forward,         // {tokens, width}                               r x, r gamma, [r beta], w y, w statistics(fp32: 1/σ; LayerNorm also μ)
+  norm_backward,        // {tokens, width}                               r dy, r x, r gamma, r statistics, u dx, u d_gamma, [u d_beta] — dx += …
+  linear_forward,       // {tokens, in, out}                             r x, r W, [r bias], w y
+  linear_input_grad,    // {tokens, in, out}                             r dy, r W, w dx
+  linear_weight_grad,   // {tokens, in, out}                             r x, r dy, u dW, [u d_bias]
+  rope_forward,         // {tokens, q heads, kv heads, head_dim}         u qkv
+  rope_backward,        // {tokens, q heads, kv heads, head_dim}         u d_qkv
+  attention_forward,    // {batch, sequence, q heads, kv heads, qk_dim, v_dim, causal}  r qkv, w out, w lse(fp32)
+  attention_backward,   // same                                          r qkv, r out, r lse, r d_out, w d_qkv
+  activation_forward,   // {tokens, width of the result, gated}          r u, w a — gated: u = [gate | up] per row
+  activation_backward,  // same                                          r u, r da, w du
+  residual_forward,     // {tokens, width}                               r x, [r bias], u y — y += x + bias
+  bias_grad,            // {tokens, width}                               r dy, u d_bias
+  accumulate,           // {elements}                                    r x, u y — y += x
+  copy,                 // {elements}                                    r x, w y
+  cross_entropy_max,    // {tokens, local vocabulary}                    r logits, w max(fp32)
+  cross_entropy_sum,    // {tokens, local vocabulary}                    r logits, r max, r targets, w sums(fp32, 2 x tokens: Σexp, target logit)
+  cross_entropy_grad,   // {tokens, local vocabulary}                    r max, r sums, r targets, u logits (becomes d_logits), u loss
+                        //   d_logits is of the mean over the *global* batch's tokens; loss accumulates the local sum of losses (fp64, 1 element)
+  zero,                 // {elements}                                    w x
+  gradient_norm,        // {elements}                                    r gradient, u norm² (fp64, 1 element; flags say which ranks count)
+  optimizer_step,       // {elements}                                    r norm², u gradient, u parameter, [u m, u v], [u master]
+  all_reduce,           // {elements}, reduces in place                  u x
+  all_reduce_max,       // {elements}                                    u x
+  reduce_scatter,       // {elements of the whole}                       r whole, w shard
+  all_gather,           // {elements of the whole}                       r shard, w whole
+  all_to_all,           // {elements per rank}                           r send, w receive
+  broadcast,            // {elements}                                    u x
+  send,                 // {elements}                                    r x
+  recv,                 // {elements}                                    w x
+  wait,                 // {}                                            (buffers freed here)
+};
+inline constexpr std::size_t kOperators = static_cast<std::size_t>(Operator::wait) + 1;
+
+std::string_view name(Operator op);
+// Inverse of name; throws std::out_of_range for a word that names none.
+Operator operator_named(std::string_view word);
+
+// One operator at one size: what cost prices and what a measurement is of.
+struct Shape {
+  Operator op = Operator::wait;
+  DType dtype = DType::fp32;
+  std::uint16_t group = 0xffff;        // collectives, send, recv: index into Program::groups
+  std::array<std::int64_t, 7> dims{};  // as documented at the operator; unused ones are 0
+  std::int64_t bytes = 0;  // collectives: payload as in NCCL's conventions (all_gather, reduce_scatter: the whole); send, recv: the message
+  bool operator==(const Shape&) const = default;
+};
+
+// Floating-point operations that the hardware executes; a causal attention's masked half is not executed. Matrix work only: element-wise operators
+// give 0.
+Flops flops(const Shape& shape);
+
+// Bytes read and written if every operand crosses the memory bus once. Communication gives 0: its traffic is the network's.
+Bytes traffic(const Shape& shape);
+
+// `axis_class` applies to communication only.
+WorkClass work_class(Operator op, WorkClass axis_class = WorkClass::tp_comm);
+
+constexpr bool is_collective(Operator op) { return op >= Operator::all_reduce && op <= Operator::broadcast; }
+constexpr bool is_point_to_point(Operator op) { return op == Operator::send || op == Operator::recv; }
+constexpr bool is_communication(Operator op) { return is_collective(op) || is_point_to_point(op); }
+
+}  // namespace orrery::program

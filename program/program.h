@@ -1,0 +1,191 @@
+// The one artefact that the simulator and the executor both run: per role, a list of instructions in issue order, made of pass templates.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "core/dtype.h"
+#include "program/mesh.h"
+#include "program/operators.h"
+
+namespace orrery::program {
+
+// --- Streams -------------------------------------------------------------------------------------------------------------------------------------
+// A stream runs its instructions in issue order; across streams only dependencies order them. Every role has the same table.
+enum class StreamKind : std::uint8_t { compute, comm, copy_in, copy_out, host, disk };
+struct StreamDecl {
+  std::string name;
+  StreamKind kind = StreamKind::compute;
+  bool operator==(const StreamDecl&) const = default;
+};
+inline constexpr std::uint8_t kComputeStream = 0;
+
+// --- Buffers -------------------------------------------------------------------------------------------------------------------------------------
+enum class BufferKind : std::uint8_t { parameter, gradient, optimizer_state, master, activation, temporary, communication, logits, input, scalar };
+enum class Space : std::uint8_t { device, host, disk };
+// persistent: allocated before the first step; microbatch: one instance per micro-batch, allocated and freed by marks, maybe in different passes;
+// pass: one instance, allocated and freed by marks within one pass instance (or by the role's single list, for what a step has once).
+enum class Lifetime : std::uint8_t { persistent, microbatch, pass };
+
+struct Buffer {
+  std::string name;
+  BufferKind kind = BufferKind::temporary;
+  Space space = Space::device;
+  Lifetime lifetime = Lifetime::pass;
+  DType dtype = DType::fp32;
+  std::int64_t elements = 0;
+  std::int64_t bytes = 0;  // of one instance: bytes + bytes_per_unit x units of `load`; 0 for an alias
+  std::int64_t bytes_per_unit = 0;
+  std::uint16_t load = 0xffff;
+  std::int32_t alias = -1;  // this buffer is a view into that one, `alias_offset` bytes in, and owns nothing
+  std::int64_t alias_offset = 0;
+  std::uint16_t layer = 0xffff;
+  std::uint8_t versions = 1;  // weight stashing keeps more than one
+  bool operator==(const Buffer&) const = default;
+};
+
+enum class AccessMode : std::uint8_t { read, write, update };
+// A buffer touched by an instruction. Marks are placed by the compiler and take effect in issue order: an instance is allocated when the
+// instruction with `first` is issued, and freed after the instruction with `last` was. The compiler guarantees that whatever stream still works on
+// an instance has finished before its freeing instruction is complete.
+struct Access {
+  std::uint32_t buffer = 0;
+  AccessMode mode = AccessMode::read;
+  bool first = false, last = false;
+  bool operator==(const Access&) const = default;
+};
+
+// --- Instructions --------------------------------------------------------------------------------------------------------------------------------
+enum class Opcode : std::uint8_t {
+  compute,     // runs on its stream
+  collective,  // meets the other members of its group, on its stream
+  send,
+  recv,       // the k-th send from a to b on a channel meets the k-th recv by b from a on that channel (rendezvous)
+  wait,       // no work: its stream waits for its dependencies; buffers may be freed here
+  host_wait,  // no work: the host stops issuing until its dependencies are complete
+};
+
+enum class DependencyKind : std::uint8_t {
+  local,   // instruction `index` of the same pass instance
+  event,   // the most recent signal, in issue order, of event `index` (of this micro-batch, where the event is per micro-batch); none yet: satisfied
+  issued,  // everything issued so far on stream `index`
+};
+struct Dependency {
+  DependencyKind kind = DependencyKind::local;
+  std::uint16_t index = 0;
+  bool operator==(const Dependency&) const = default;
+};
+
+struct Event {
+  std::string name;
+  bool per_microbatch = false;
+  bool operator==(const Event&) const = default;
+};
+
+inline constexpr std::uint16_t kNone = 0xffff;
+
+enum InstructionFlags : std::uint8_t {
+  kRecompute = 1,   // forward work run again in the backward pass
+  kCountOnTp0 = 2,  // gradient_norm: only tp coordinate 0 adds its part (the parameters are replicated over tp)
+  kCountNever = 4,  // gradient_norm: another rank holds the same parameters and counts them (tied embedding's copy)
+  kOptimizer = 8,   // belongs to the optimizer's part of the waterfall whatever its operator
+};
+
+struct Instruction {
+  Opcode opcode = Opcode::compute;
+  Operator op = Operator::wait;
+  std::uint8_t stream = kComputeStream;
+  std::uint8_t flags = 0;
+  std::uint16_t layer = kNone;                   // global layer number
+  std::uint16_t group = kNone;                   // collective, send, recv: index into Program::groups
+  std::uint32_t shape = 0;                       // index into Program::shapes
+  std::uint32_t dependencies = 0, accesses = 0;  // first entry in Role::dependencies, Role::accesses
+  std::uint8_t dependency_count = 0, access_count = 0;
+  std::uint16_t signal = kNone;  // event that this instruction signals when it completes
+  std::uint16_t load = kNone;
+  std::int8_t peer = 0;      // send, recv: the peer's pp coordinate is mine + peer, modulo pp
+  std::uint8_t channel = 0;  // send, recv
+  bool operator==(const Instruction&) const = default;
+};
+static_assert(sizeof(Instruction) <= 32 && std::is_trivially_copyable_v<Instruction>);
+
+// --- Passes and roles ----------------------------------------------------------------------------------------------------------------------------
+enum class PassKind : std::uint8_t { forward, backward, input_grad, weight_grad, forward_backward, receive_forward, receive_backward, optimizer };
+std::string_view name(PassKind kind);
+
+// A pass of one chunk, expanded once: `count` instructions from `first` in Role::instructions.
+struct PassTemplate {
+  std::string name;  // "forward", "backward, last micro-batch"
+  PassKind kind = PassKind::forward;
+  std::uint16_t chunk = 0;
+  std::uint32_t first = 0, count = 0;
+  bool operator==(const PassTemplate&) const = default;
+};
+
+struct PassInstance {
+  std::uint16_t pass = 0;  // index into Role::passes
+  std::uint16_t microbatch = 0;
+  bool operator==(const PassInstance&) const = default;
+};
+
+// One trainable matrix (or vector: cols = 1 … rows = 1), as this role holds it inside the flat parameter buffer.
+struct Parameter {
+  enum class Split : std::uint8_t { none, rows, cols };  // over tp; the shard starts at tp coordinate x local size
+  enum class Init : std::uint8_t { normal, ones, zeros };
+  std::string name;                               // global and unique: "layers.3.attention.q"; a tied table's copy has the same name
+  std::int64_t offset = 0;                        // elements into the flat buffers (parameters, gradients)
+  std::int64_t rows = 0, cols = 0;                // local
+  std::int64_t global_rows = 0, global_cols = 0;  // without padding; local rows or columns beyond them are padding and stay zero
+  Split split = Split::none;
+  Init init = Init::normal;
+  double stddev = 0.02;
+  bool operator==(const Parameter&) const = default;
+};
+
+// A contiguous range of the flat buffers that is reduced and updated as one. With ZeRO >= 1, data-parallel rank d owns the d-th of dp equal parts.
+struct Bucket {
+  std::int64_t offset = 0, elements = 0;  // padded to a multiple of dp
+  std::uint8_t count_flags = 0;           // kCountOnTp0, kCountNever
+  bool operator==(const Bucket&) const = default;
+};
+
+// All ranks that run the same instruction list. Roles differ by pipeline stage for now.
+struct Role {
+  std::string name;  // "stage 3"
+  std::int64_t stage = 0;
+  std::int64_t first_layer = 0, layers = 0;
+  std::vector<Buffer> buffers;
+  std::vector<Event> events;
+  std::vector<Parameter> parameters;
+  std::vector<Bucket> buckets;
+  std::vector<Instruction> instructions;
+  std::vector<Dependency> dependencies;
+  std::vector<Access> accesses;
+  std::vector<PassTemplate> passes;
+  std::vector<PassInstance> prologue, body, epilogue;  // body: one optimizer step, repeated; dependencies on events may cross its end
+  std::int32_t parameter_buffer = -1, gradient_buffer = -1, loss_buffer = -1;  // the flat buffers; the loss where this role computes it
+  bool operator==(const Role&) const = default;
+};
+
+// How an instruction reaches the device: eager, graph and compiled launches differ in what issuing costs the host; inline_host runs compute on the
+// issuing thread itself (the CPU executor).
+enum class Launch : std::uint8_t { eager, graph, compiled, inline_host };
+
+struct Program {
+  Mesh mesh;
+  std::vector<StreamDecl> streams;
+  std::vector<Group> groups;
+  std::vector<WorkClass> group_class;  // by group: the WorkClass of communication in it
+  std::vector<Shape> shapes;
+  std::vector<Role> roles;  // by pipeline stage
+  Launch launch = Launch::eager;
+  std::int64_t microbatches = 1, micro_batch = 1, sequence = 1, global_batch = 1, padded_vocab = 0;
+  double bubble_fraction = 0;  // of the schedule itself: idle share of the makespan with equal stages, B = 2F and free communication
+  bool operator==(const Program&) const = default;
+
+  const Role& role_of(std::int64_t rank) const { return roles[static_cast<std::size_t>(mesh.coordinates(rank)[static_cast<std::size_t>(Axis::pp)])]; }
+};
+
+}  // namespace orrery::program

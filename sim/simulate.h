@@ -1,0 +1,48 @@
+// The virtual machine: runs a Program in virtual time over a cost table. One pure function; an engine is a local variable.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/cluster.h"
+#include "core/timeline.h"
+#include "cost/cost.h"
+#include "program/program.h"
+
+namespace orrery::sim {
+
+struct Options {
+  bool unfold = false;              // simulate every rank rather than one per role
+  std::int64_t max_periods = 8;     // give up looking for a steady period after this many
+  bool record = false;              // fill Result::timeline
+  std::vector<std::int64_t> ranks;  // whose spans to record; empty: all simulated ranks
+  std::uint64_t shuffle = 0;        // test hook: permutes the order of events inside one picosecond; no result may change
+};
+
+// One stretch of the critical path's time, by class.
+struct CriticalPath {
+  std::vector<std::pair<WorkClass, Picoseconds>> by_class;  // largest first; adds up to the step
+  Picoseconds unattributed;                                 // waiting for the host
+};
+
+struct Result {
+  Picoseconds step;          // the steady period
+  bool steady = false;       // two successive periods were equal
+  std::int64_t periods = 0;  // simulated
+  Picoseconds makespan;      // of the first step in isolation
+  Waterfall waterfall;
+  CriticalPath critical_path;
+  std::vector<std::int64_t> simulated_ranks;  // representatives, ascending
+  std::vector<std::int64_t> weights;          // how many ranks each stands for
+  std::vector<Picoseconds> busy;              // compute-stream busy time of each representative in the period
+  std::vector<Joules> energy;                 // of each representative in the period, above idle
+  std::uint64_t instructions = 0;             // executed, over all periods
+  std::uint64_t trace_hash = 0;               // of (rank, stream, start, end) of every span of the last period
+  std::optional<Timeline> timeline;           // the last period
+};
+
+Result simulate(const program::Program& program, const cost::Table& cost, const Cluster& cluster, const Options& options = {});
+
+}  // namespace orrery::sim
