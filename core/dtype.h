@@ -5,11 +5,14 @@
 
 namespace orrery {
 
-enum class DType : std::uint8_t { fp32, tf32, bf16, fp16, fp8, fp4, int32, uint8 };
+// fp64 is for scalars that are sums over everything (loss, squared gradient norm): no plan computes in it.
+enum class DType : std::uint8_t { fp32, tf32, bf16, fp16, fp8, fp4, int32, uint8, fp64 };
 
 // Bits per element in memory (tf32 is stored as fp32). Block scales are counted by whoever makes the buffer.
 constexpr int bits(DType t) {
   switch (t) {
+    case DType::fp64:
+      return 64;
     case DType::fp32:
     case DType::tf32:
     case DType::int32:
