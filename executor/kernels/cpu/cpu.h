@@ -1,0 +1,73 @@
+// The CPU kernels by name: plain pointers and sizes, so that no type of a library crosses translation units.
+#pragma once
+
+#include <cstdint>
+
+#include "core/model.h"
+#include "executor/kernels/kernels.h"
+
+namespace orrery::executor::cpu {
+
+using Index = std::int64_t;
+
+// The columns of a logits shard that are tokens: [0, valid); the first of them is token `offset`.
+struct VocabularyShard {
+  Index offset, valid;
+};
+
+// attention_*: dims as in operators.h. Rows of one sequence are `batch` rows apart.
+struct AttentionShape {
+  Index batch, sequence, q_heads, kv_heads, qk_dim, v_dim;
+  bool causal;
+};
+
+// embedding.cpp
+void embedding_forward(Index tokens, Index hidden, Index rows, Index offset, const std::int32_t* token, const float* table, float* x);
+void embedding_backward(Index tokens, Index hidden, Index rows, Index offset, const std::int32_t* token, const float* dx, float* d_table);
+void position_forward(Index tokens, Index hidden, Index first, Index micro_batch, const float* table, float* x);
+void position_backward(Index tokens, Index hidden, Index first, Index micro_batch, const float* dx, float* d_table);
+
+// norm.cpp; beta, d_beta may be null
+void rms_norm_forward(Index tokens, Index width, float epsilon, const float* x, const float* gamma, float* y, float* statistics);
+void rms_norm_backward(Index tokens, Index width, const float* dy, const float* x, const float* gamma, const float* statistics, float* dx,
+                       float* d_gamma);
+void layer_norm_forward(Index tokens, Index width, float epsilon, const float* x, const float* gamma, const float* beta, float* y, float* statistics);
+void layer_norm_backward(Index tokens, Index width, const float* dy, const float* x, const float* gamma, const float* statistics, float* dx,
+                         float* d_gamma, float* d_beta);
+
+// linear.cpp; bias, d_bias may be null
+void linear_forward(Index tokens, Index in, Index out, const float* x, const float* weight, const float* bias, float* y);
+void linear_input_grad(Index tokens, Index in, Index out, const float* dy, const float* weight, float* dx);
+void linear_weight_grad(Index tokens, Index in, Index out, const float* x, const float* dy, float* d_weight, float* d_bias);
+
+// rope.cpp; rotates by +angle forwards and by -angle backwards
+struct RopeShape {
+  Index tokens, q_heads, kv_heads, head_dim, first, micro_batch;
+  double theta, fraction;
+};
+void rope(const RopeShape& shape, bool forward, float* qkv);
+
+// attention.cpp
+void attention_forward(const AttentionShape& shape, const float* qkv, float* out, float* lse);
+void attention_backward(const AttentionShape& shape, const float* qkv, const float* out, const float* lse, const float* d_out, float* d_qkv);
+
+// elementwise.cpp; bias may be null
+void activation_forward(Activation kind, bool gated, Index tokens, Index width, const float* u, float* a);
+void activation_backward(Activation kind, bool gated, Index tokens, Index width, const float* u, const float* da, float* du);
+void residual_forward(Index tokens, Index width, const float* x, const float* bias, float* y);
+void bias_grad(Index tokens, Index width, const float* dy, float* d_bias);
+void accumulate(Index elements, const float* x, float* y);
+
+// loss.cpp
+void cross_entropy_max(Index tokens, Index columns, VocabularyShard shard, const float* logits, float* max);
+void cross_entropy_sum(Index tokens, Index columns, VocabularyShard shard, const float* logits, const float* max, const std::int32_t* target,
+                       float* sums);
+void cross_entropy_grad(Index tokens, Index columns, VocabularyShard shard, Index global_tokens, const float* max, const float* sums,
+                        const std::int32_t* target, float* logits, double* loss);
+
+// optimizer.cpp; m, v (sgd) and master may be null
+double sum_of_squares(Index elements, const float* x);
+void optimizer_step(const OptimizerSettings& settings, Index step, Index elements, double norm_squared, const float* gradient, float* parameter,
+                    float* m, float* v, float* master);
+
+}  // namespace orrery::executor::cpu

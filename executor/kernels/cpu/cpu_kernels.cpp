@@ -1,0 +1,208 @@
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "executor/kernels/cpu/cpu.h"
+#include "executor/kernels/kernels.h"
+
+namespace orrery::executor {
+namespace {
+
+using cpu::Index;
+using program::Operator;
+
+// An instruction's operands by their place in the access list.
+class Operands {
+ public:
+  explicit Operands(const KernelContext& context) : buffers_(context.buffers) {}
+  std::size_t count() const { return buffers_.size(); }
+  void* raw(std::size_t i) const {
+    assert(i < buffers_.size());
+    return buffers_[i];
+  }
+  float* operator[](std::size_t i) const { return static_cast<float*>(raw(i)); }
+  // Null where the access list is too short to have operand i.
+  float* optional(std::size_t i) const { return i < buffers_.size() ? static_cast<float*>(buffers_[i]) : nullptr; }
+  const std::int32_t* tokens(std::size_t i) const { return static_cast<const std::int32_t*>(raw(i)); }
+  double* scalar(std::size_t i) const { return static_cast<double*>(raw(i)); }
+
+ private:
+  std::span<void* const> buffers_;
+};
+
+void norm_forward(const KernelContext& c, const Operands& o) {
+  const auto& d = c.shape.dims;
+  const auto epsilon = static_cast<float>(c.settings.norm_epsilon);
+  const bool beta = o.count() == 5;
+  assert(o.count() == 4 || (beta && c.settings.layer_norm));
+  if (c.settings.layer_norm) {
+    cpu::layer_norm_forward(d[0], d[1], epsilon, o[0], o[1], beta ? o[2] : nullptr, beta ? o[3] : o[2], beta ? o[4] : o[3]);
+  } else {
+    cpu::rms_norm_forward(d[0], d[1], epsilon, o[0], o[1], o[2], o[3]);
+  }
+}
+
+void norm_backward(const KernelContext& c, const Operands& o) {
+  const auto& d = c.shape.dims;
+  assert(o.count() == 6 || (o.count() == 7 && c.settings.layer_norm));
+  if (c.settings.layer_norm) {
+    cpu::layer_norm_backward(d[0], d[1], o[0], o[1], o[2], o[3], o[4], o[5], o.optional(6));
+  } else {
+    cpu::rms_norm_backward(d[0], d[1], o[0], o[1], o[2], o[3], o[4], o[5]);
+  }
+}
+
+void rope(const KernelContext& c, const Operands& o, bool forward) {
+  const auto& d = c.shape.dims;
+  cpu::rope({d[0], d[1], d[2], d[3], c.position_offset, c.settings.micro_batch, c.settings.rope_theta, c.settings.rope_fraction}, forward, o[0]);
+}
+
+void optimizer_step(const KernelContext& c, const Operands& o) {
+  const bool adam = c.settings.optimizer.kind == OptimizerSettings::Kind::adamw;
+  const std::size_t states = adam ? 2 : 0;
+  assert(o.count() == 3 + states || o.count() == 4 + states);
+  cpu::optimizer_step(c.settings.optimizer, c.step, c.shape.dims[0], *o.scalar(0), o[1], o[2], adam ? o[3] : nullptr, adam ? o[4] : nullptr,
+                      o.optional(3 + states));
+}
+
+cpu::VocabularyShard vocabulary(const KernelContext& c) {
+  return {c.settings.vocab_offset, std::clamp<Index>(c.settings.vocab - c.settings.vocab_offset, 0, c.shape.dims[1])};
+}
+
+cpu::AttentionShape attention(const KernelContext& c) {
+  const auto& d = c.shape.dims;
+  assert(d[3] > 0 && d[2] % d[3] == 0);
+  return {d[0], d[1], d[2], d[3], d[4], d[5], d[6] != 0};
+}
+
+class CpuKernels final : public KernelSet {
+ public:
+  bool has(const program::Shape& shape) const override {
+    switch (shape.op) {
+      case Operator::copy:
+      case Operator::zero:
+        return true;
+      case Operator::embedding_forward:
+      case Operator::embedding_backward:
+      case Operator::position_forward:
+      case Operator::position_backward:
+      case Operator::norm_forward:
+      case Operator::norm_backward:
+      case Operator::linear_forward:
+      case Operator::linear_input_grad:
+      case Operator::linear_weight_grad:
+      case Operator::rope_forward:
+      case Operator::rope_backward:
+      case Operator::attention_forward:
+      case Operator::attention_backward:
+      case Operator::activation_forward:
+      case Operator::activation_backward:
+      case Operator::residual_forward:
+      case Operator::bias_grad:
+      case Operator::accumulate:
+      case Operator::cross_entropy_max:
+      case Operator::cross_entropy_sum:
+      case Operator::cross_entropy_grad:
+      case Operator::gradient_norm:
+      case Operator::optimizer_step:
+        return shape.dtype == DType::fp32;
+      case Operator::load_tokens:
+      case Operator::load_targets:
+      case Operator::all_reduce:
+      case Operator::all_reduce_max:
+      case Operator::reduce_scatter:
+      case Operator::all_gather:
+      case Operator::all_to_all:
+      case Operator::broadcast:
+      case Operator::send:
+      case Operator::recv:
+      case Operator::wait:
+        return false;
+    }
+    return false;
+  }
+
+  void run(const KernelContext& c) const override {
+    assert(has(c.shape));
+    const auto& d = c.shape.dims;
+    const KernelSettings& s = c.settings;
+    const Operands o(c);
+    switch (c.shape.op) {
+      case Operator::embedding_forward:
+        return cpu::embedding_forward(d[0], d[1], d[2], s.vocab_offset, o.tokens(0), o[1], o[2]);
+      case Operator::embedding_backward:
+        return cpu::embedding_backward(d[0], d[1], d[2], s.vocab_offset, o.tokens(0), o[1], o[2]);
+      case Operator::position_forward:
+        return cpu::position_forward(d[0], d[1], c.position_offset, s.micro_batch, o[0], o[1]);
+      case Operator::position_backward:
+        return cpu::position_backward(d[0], d[1], c.position_offset, s.micro_batch, o[0], o[1]);
+      case Operator::norm_forward:
+        return norm_forward(c, o);
+      case Operator::norm_backward:
+        return norm_backward(c, o);
+      case Operator::linear_forward:
+        assert(o.count() == 3 || o.count() == 4);
+        return o.count() == 4 ? cpu::linear_forward(d[0], d[1], d[2], o[0], o[1], o[2], o[3])
+                              : cpu::linear_forward(d[0], d[1], d[2], o[0], o[1], nullptr, o[2]);
+      case Operator::linear_input_grad:
+        return cpu::linear_input_grad(d[0], d[1], d[2], o[0], o[1], o[2]);
+      case Operator::linear_weight_grad:
+        return cpu::linear_weight_grad(d[0], d[1], d[2], o[0], o[1], o[2], o.optional(3));
+      case Operator::rope_forward:
+        return rope(c, o, true);
+      case Operator::rope_backward:
+        return rope(c, o, false);
+      case Operator::attention_forward:
+        return cpu::attention_forward(attention(c), o[0], o[1], o[2]);
+      case Operator::attention_backward:
+        return cpu::attention_backward(attention(c), o[0], o[1], o[2], o[3], o[4]);
+      case Operator::activation_forward:
+        return cpu::activation_forward(s.activation, d[2] != 0, d[0], d[1], o[0], o[1]);
+      case Operator::activation_backward:
+        return cpu::activation_backward(s.activation, d[2] != 0, d[0], d[1], o[0], o[1], o[2]);
+      case Operator::residual_forward:
+        assert(o.count() == 2 || o.count() == 3);
+        return o.count() == 3 ? cpu::residual_forward(d[0], d[1], o[0], o[1], o[2]) : cpu::residual_forward(d[0], d[1], o[0], nullptr, o[1]);
+      case Operator::bias_grad:
+        return cpu::bias_grad(d[0], d[1], o[0], o[1]);
+      case Operator::accumulate:
+        return cpu::accumulate(d[0], o[0], o[1]);
+      case Operator::copy:
+        std::memcpy(o.raw(1), o.raw(0), static_cast<std::size_t>(bytes_of(c.shape.dtype, d[0])));
+        return;
+      case Operator::cross_entropy_max:
+        return cpu::cross_entropy_max(d[0], d[1], vocabulary(c), o[0], o[1]);
+      case Operator::cross_entropy_sum:
+        return cpu::cross_entropy_sum(d[0], d[1], vocabulary(c), o[0], o[1], o.tokens(2), o[3]);
+      case Operator::cross_entropy_grad:
+        return cpu::cross_entropy_grad(d[0], d[1], vocabulary(c), s.global_tokens, o[0], o[1], o.tokens(2), o[3], o.scalar(4));
+      case Operator::zero:
+        std::memset(o.raw(0), 0, static_cast<std::size_t>(bytes_of(c.shape.dtype, d[0])));
+        return;
+      case Operator::gradient_norm:
+        if (c.counts) *o.scalar(1) += cpu::sum_of_squares(d[0], o[0]);
+        return;
+      case Operator::optimizer_step:
+        return optimizer_step(c, o);
+      case Operator::load_tokens:
+      case Operator::load_targets:
+      case Operator::all_reduce:
+      case Operator::all_reduce_max:
+      case Operator::reduce_scatter:
+      case Operator::all_gather:
+      case Operator::all_to_all:
+      case Operator::broadcast:
+      case Operator::send:
+      case Operator::recv:
+      case Operator::wait:
+        assert(!"the runtime executes this operator itself");
+        return;
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<KernelSet> make_cpu_kernels() { return std::make_unique<CpuKernels>(); }
+
+}  // namespace orrery::executor

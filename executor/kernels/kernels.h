@@ -1,0 +1,71 @@
+// The seam between the runtime and what computes: a kernel set runs the operators of program/operators.h on buffers that the runtime hands it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "core/model.h"
+#include "program/operators.h"
+
+namespace orrery::executor {
+
+// The optimizer's hyper-parameters, in PyTorch's meaning of each.
+struct OptimizerSettings {
+  enum class Kind : std::uint8_t { adamw, sgd };  // sgd: no momentum; both decay weights by lr · weight_decay, decoupled from the gradient
+  Kind kind = Kind::adamw;
+  double lr = 3e-4;
+  std::array<double, 2> betas{0.9, 0.95};
+  double eps = 1e-8, weight_decay = 0.1;
+  double clip = 1.0;  // global gradient norm; 0: no clipping
+  bool operator==(const OptimizerSettings&) const = default;
+};
+
+// What stays the same for all instructions of one rank during a run and is not in a Shape.
+struct KernelSettings {
+  bool layer_norm = false;  // false: RMSNorm
+  double norm_epsilon = 1e-5;
+  double rope_theta = 10000, rope_fraction = 1;
+  Activation activation = Activation::silu;
+  std::int64_t micro_batch = 1;    // sequences per micro-batch: position of row r = position_offset + r / micro_batch
+  std::int64_t vocab_offset = 0;   // embedding, cross entropy: the token of this rank's first table row or logits column
+  std::int64_t vocab = 0;          // tokens without padding; columns whose token is >= vocab count as -inf and get no gradient
+  std::int64_t global_tokens = 1;  // of the global batch: the loss is the mean over them
+  OptimizerSettings optimizer;
+  bool operator==(const KernelSettings&) const = default;
+};
+
+// One call. `buffers` are the instruction's accesses in the order that operators.h documents; an operand in [brackets] is either there or left out,
+// so that the count tells:
+//   norm_forward 4 (no beta) or 5; norm_backward 6 or 7; linear_forward 3 or 4; linear_weight_grad 3 or 4; residual_forward 2 or 3;
+//   optimizer_step sgd 3 or 4 (master), adamw 5 or 6 (master).
+// Buffers that an operator writes whole may hold anything before; an empty shape (a dimension of 0) is legal. Layouts that only kernels look into:
+//   statistics  [tokens] 1/σ, then, for LayerNorm, [tokens] μ
+//   lse         [q heads, batch, sequence], natural logarithm, of scores scaled by 1/sqrt(qk_dim)
+//   sums        [tokens] Σ exp(logit - max), then [tokens] the target's logit (0 where another shard has the target)
+// The runtime's own operators (load_*, collectives, send, recv, wait) never come here.
+struct KernelContext {
+  const program::Shape& shape;
+  std::span<void* const> buffers;
+  const KernelSettings& settings;
+  std::int64_t position_offset = 0;  // position_*, rope_*: position of the buffer's first row (a sequence-parallel shard does not start at 0)
+  std::int64_t step = 1;             // optimizer_step: 1 in the first step, for the bias correction
+  bool counts = true;                // gradient_norm: false where another rank counts these parameters; nothing is added then
+};
+
+// Runs operators one at a time on the calling thread. Results depend on the arguments alone, bit for bit; calls from several threads at once are
+// fine.
+class KernelSet {
+ public:
+  virtual ~KernelSet() = default;
+  // Whether `run` can execute this shape (operator and element type).
+  virtual bool has(const program::Shape& shape) const = 0;
+  // Requires has(context.shape) and buffers as documented (asserted).
+  virtual void run(const KernelContext& context) const = 0;
+};
+
+// fp32 on the calling thread, with whatever instruction set the build allows (CMake option ORRERY_NATIVE).
+std::unique_ptr<KernelSet> make_cpu_kernels();
+
+}  // namespace orrery::executor
