@@ -14,6 +14,7 @@ TEST(Nearest, FindsTheWordThatWasMeantAndNothingWhenNoneWas) {
   const std::vector<std::string> known{"gpipe", "1f1b", "interleaved"};
   EXPECT_EQ(nearest("1f1d", known), "1f1b");
   EXPECT_EQ(nearest("interleved", known), "interleaved");
+  EXPECT_EQ(nearest("gpiep", known), "gpipe");  // two neighbours swapped are one slip
   EXPECT_EQ(nearest("zero-bubble", known), "");
   EXPECT_EQ(did_you_mean("zero-bubble", known), "known: gpipe, 1f1b, interleaved");
 }
