@@ -21,7 +21,7 @@ struct Ticket {
 struct CommOperation {
   program::Operator op = program::Operator::all_reduce;  // a collective, send or recv
   DType dtype = DType::fp32;    // reductions accumulate in double, in member order, and so give the same bits on every member
-  std::int64_t elements = 0;    // as in program/operators.h: whole for reduce_scatter and all_gather; per rank for all_to_all
+  std::int64_t elements = 0;    // as in program/operators.h: whole for reduce_scatter and all_gather; per pair of ranks for all_to_all; 0: a barrier
   const void* input = nullptr;  // may equal output for all_reduce, broadcast; in-place shards are allowed for reduce_scatter and all_gather
   void* output = nullptr;
   std::span<const std::int64_t> members;  // ranks of the group in order; send, recv: {me, peer}
