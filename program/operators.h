@@ -62,6 +62,9 @@ std::string_view name(Operator op);
 // Inverse of name; throws std::out_of_range for a word that names none.
 Operator operator_named(std::string_view word);
 
+// The operator's accesses in order, as letters: r, w, u; a capital letter is present only where the model has the operand.
+std::string_view access_pattern(Operator op);
+
 // One operator at one size: what cost prices and what a measurement is of.
 struct Shape {
   Operator op = Operator::wait;
@@ -72,11 +75,17 @@ struct Shape {
   bool operator==(const Shape&) const = default;
 };
 
+// Pairs of a query and a key that one head of one sample attends: s², and s²/2 when causal. (A kernel that works row by row executes s(s+1)/2; the
+// half is what published rates count, and the difference is 1/s.)
+double attended_pairs(std::int64_t sequence, bool causal);
+
 // Floating-point operations that the hardware executes; a causal attention's masked half is not executed. Matrix work only: element-wise operators
-// give 0.
+// give 0. Linears: 2 · tokens · in · out. Attention: two products over attended_pairs forward, and five backward (fused kernels make Q Kᵀ again), so
+// 2.5 times the forward where keys and values are equally wide.
 Flops flops(const Shape& shape);
 
-// Bytes read and written if every operand crosses the memory bus once. Communication gives 0: its traffic is the network's.
+// Bytes read and written if every operand crosses the memory bus once (an update twice), in the shape's type; statistics, optimizer states and
+// gradients of parameters in fp32. Biases are left out, and optimizer_step is taken for AdamW. Communication gives 0: its traffic is the network's.
 Bytes traffic(const Shape& shape);
 
 // `axis_class` applies to communication only.

@@ -1,0 +1,195 @@
+#include "program/operators.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace orrery::program {
+namespace {
+
+struct Entry {
+  std::string_view name, accesses;
+  WorkClass work;  // communication: of the axis instead
+};
+
+// In the order of Operator. Accesses as documented there: r, w, u; a capital letter marks an optional one.
+constexpr std::array<Entry, kOperators> kTable{{
+    {"load_tokens", "w", WorkClass::embedding},
+    {"load_targets", "w", WorkClass::embedding},
+    {"embedding_forward", "rrw", WorkClass::embedding},
+    {"embedding_backward", "rru", WorkClass::embedding},
+    {"position_forward", "ru", WorkClass::embedding},
+    {"position_backward", "ru", WorkClass::embedding},
+    {"norm_forward", "rrRww", WorkClass::norm},
+    {"norm_backward", "rrrruuU", WorkClass::norm},
+    {"linear_forward", "rrRw", WorkClass::gemm},
+    {"linear_input_grad", "rrw", WorkClass::gemm},
+    {"linear_weight_grad", "rruU", WorkClass::gemm},
+    {"rope_forward", "u", WorkClass::elementwise},
+    {"rope_backward", "u", WorkClass::elementwise},
+    {"attention_forward", "rww", WorkClass::attention},
+    {"attention_backward", "rrrrw", WorkClass::attention},
+    {"activation_forward", "rw", WorkClass::elementwise},
+    {"activation_backward", "rrw", WorkClass::elementwise},
+    {"residual_forward", "rRu", WorkClass::elementwise},
+    {"bias_grad", "ru", WorkClass::elementwise},
+    {"accumulate", "ru", WorkClass::elementwise},
+    {"copy", "rw", WorkClass::elementwise},
+    {"cross_entropy_max", "rw", WorkClass::loss},
+    {"cross_entropy_sum", "rrrw", WorkClass::loss},
+    {"cross_entropy_grad", "rrruu", WorkClass::loss},
+    {"zero", "w", WorkClass::elementwise},
+    {"gradient_norm", "ru", WorkClass::optimizer},
+    {"optimizer_step", "ruuUUU", WorkClass::optimizer},
+    {"all_reduce", "u", WorkClass::tp_comm},
+    {"all_reduce_max", "u", WorkClass::tp_comm},
+    {"reduce_scatter", "rw", WorkClass::tp_comm},
+    {"all_gather", "rw", WorkClass::tp_comm},
+    {"all_to_all", "rw", WorkClass::tp_comm},
+    {"broadcast", "u", WorkClass::tp_comm},
+    {"send", "r", WorkClass::pp_comm},
+    {"recv", "w", WorkClass::pp_comm},
+    {"wait", "", WorkClass::control},
+}};
+
+}  // namespace
+
+std::string_view name(Operator op) { return kTable[static_cast<std::size_t>(op)].name; }
+
+std::string_view access_pattern(Operator op) { return kTable[static_cast<std::size_t>(op)].accesses; }
+
+Operator operator_named(std::string_view word) {
+  const auto it = std::find_if(kTable.begin(), kTable.end(), [&](const Entry& e) { return e.name == word; });
+  if (it == kTable.end()) throw std::out_of_range("no operator is named '" + std::string{word} + "'");
+  return static_cast<Operator>(it - kTable.begin());
+}
+
+WorkClass work_class(Operator op, WorkClass axis_class) { return is_communication(op) ? axis_class : kTable[static_cast<std::size_t>(op)].work; }
+
+double attended_pairs(std::int64_t sequence, bool causal) {
+  const auto s = static_cast<double>(sequence);
+  return causal ? s * s / 2 : s * s;
+}
+
+Flops flops(const Shape& shape) {
+  const auto d = [&](std::size_t i) { return static_cast<double>(shape.dims[i]); };
+  switch (shape.op) {
+    case Operator::linear_forward:
+    case Operator::linear_input_grad:
+    case Operator::linear_weight_grad:
+      return Flops{2 * d(0) * d(1) * d(2)};
+    case Operator::attention_forward:
+    case Operator::attention_backward: {
+      const double pairs = d(0) * d(2) * attended_pairs(shape.dims[1], shape.dims[6] != 0);
+      // Forward: Q Kᵀ, P V. Backward of a fused kernel: Q Kᵀ again, dO Vᵀ, Pᵀ dO, dS K, dSᵀ Q.
+      const double width = shape.op == Operator::attention_forward ? d(4) + d(5) : 3 * d(4) + 2 * d(5);
+      return Flops{2 * pairs * width};
+    }
+    default:
+      return Flops{0};
+  }
+}
+
+Bytes traffic(const Shape& shape) {
+  const auto& d = shape.dims;
+  // Of `n` elements: in the shape's type; in fp32, for statistics and for gradients of parameters, which every plan accumulates there by default.
+  const auto e = [&](std::int64_t n) { return bytes_of(shape.dtype, n); };
+  const auto f = [](std::int64_t n) { return bytes_of(DType::fp32, n); };
+  constexpr std::int64_t kScalar = 8;  // fp64
+  const std::int64_t rows = d[0];
+  const std::int64_t n = d[0];
+  std::int64_t bytes = 0;
+  switch (shape.op) {
+    case Operator::load_tokens:
+    case Operator::load_targets:
+      bytes = bytes_of(DType::int32, rows);
+      break;
+    case Operator::embedding_forward:  // of the table, the rows that are looked up
+      bytes = bytes_of(DType::int32, rows) + e(std::min(rows, d[2]) * d[1]) + e(rows * d[1]);
+      break;
+    case Operator::embedding_backward:
+      bytes = bytes_of(DType::int32, rows) + e(rows * d[1]) + 2 * f(std::min(rows, d[2]) * d[1]);
+      break;
+    case Operator::position_forward:  // at most `tokens` rows of the table: the shape does not tell samples from positions
+      bytes = 3 * e(rows * d[1]);
+      break;
+    case Operator::position_backward:
+      bytes = e(rows * d[1]) + 2 * f(rows * d[1]);
+      break;
+    case Operator::norm_forward:
+      bytes = 2 * e(rows * d[1]) + e(d[1]) + f(rows);
+      break;
+    case Operator::norm_backward:  // dy, x, gamma, statistics; dx and d_gamma twice each
+      bytes = 4 * e(rows * d[1]) + e(d[1]) + f(rows) + 2 * f(d[1]);
+      break;
+    case Operator::linear_forward:
+    case Operator::linear_input_grad:
+      bytes = e(rows * d[1]) + e(d[1] * d[2]) + e(rows * d[2]);
+      break;
+    case Operator::linear_weight_grad:
+      bytes = e(rows * d[1]) + e(rows * d[2]) + 2 * f(d[1] * d[2]);
+      break;
+    case Operator::rope_forward:
+    case Operator::rope_backward:  // values are not rotated
+      bytes = 2 * e(rows * (d[1] + d[2]) * d[3]);
+      break;
+    case Operator::attention_forward:
+    case Operator::attention_backward: {
+      const std::int64_t tokens = d[0] * d[1];
+      const std::int64_t qkv = e(tokens * (d[2] * d[4] + d[3] * (d[4] + d[5]))), out = e(tokens * d[2] * d[5]), lse = f(tokens * d[2]);
+      bytes = shape.op == Operator::attention_forward ? qkv + out + lse : 2 * qkv + 2 * out + lse;
+      break;
+    }
+    case Operator::activation_forward:
+      bytes = e(rows * d[1]) * (d[2] ? 3 : 2);
+      break;
+    case Operator::activation_backward:
+      bytes = e(rows * d[1]) * (d[2] ? 5 : 3);
+      break;
+    case Operator::residual_forward:
+      bytes = 3 * e(rows * d[1]);
+      break;
+    case Operator::bias_grad:
+      bytes = e(rows * d[1]) + 2 * f(d[1]);
+      break;
+    case Operator::accumulate:
+      bytes = 3 * e(n);
+      break;
+    case Operator::copy:
+      bytes = 2 * e(n);
+      break;
+    case Operator::cross_entropy_max:
+      bytes = e(rows * d[1]) + f(rows);
+      break;
+    case Operator::cross_entropy_sum:  // logits, max, targets, two sums
+      bytes = e(rows * d[1]) + f(rows) + f(rows) + f(2 * rows);
+      break;
+    case Operator::cross_entropy_grad:
+      bytes = 2 * e(rows * d[1]) + f(rows) + f(2 * rows) + f(rows) + 2 * kScalar;
+      break;
+    case Operator::zero:
+      bytes = e(n);
+      break;
+    case Operator::gradient_norm:
+      bytes = e(n) + 2 * kScalar;
+      break;
+    case Operator::optimizer_step: {  // AdamW: gradient, m, v in fp32 and the parameter, each read and written; a narrow parameter has a master
+      const std::int64_t states = bits(shape.dtype) < 32 ? 4 : 3;
+      bytes = kScalar + 2 * states * f(n) + 2 * e(n);
+      break;
+    }
+    case Operator::all_reduce:
+    case Operator::all_reduce_max:
+    case Operator::reduce_scatter:
+    case Operator::all_gather:
+    case Operator::all_to_all:
+    case Operator::broadcast:
+    case Operator::send:
+    case Operator::recv:
+    case Operator::wait:
+      break;
+  }
+  return Bytes{bytes};
+}
+
+}  // namespace orrery::program

@@ -1,0 +1,13 @@
+#include "program/program.h"
+
+#include <array>
+
+namespace orrery::program {
+
+std::string_view name(PassKind kind) {
+  static constexpr std::array<std::string_view, 8> kNames{"forward",          "backward",        "input_grad",       "weight_grad",
+                                                          "forward_backward", "receive_forward", "receive_backward", "optimizer"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+}  // namespace orrery::program
