@@ -23,9 +23,11 @@ struct Gelu {
 };
 struct GeluTanh {  // ½ x (1 + tanh u) = x σ(2u), u = sqrt(2/π) (x + 0.044715 x³)
   static Value at(float x) {
-    constexpr float kTwice = 2.F * 0.797884561F, kCube = 0.044715F;
-    const float s = sigmoid(kTwice * (x + kCube * x * x * x));
-    return {x * s, s + x * s * (1.F - s) * kTwice * (1.F + 3.F * kCube * x * x)};
+    constexpr float kTwice = 2.F * 0.797884561F, kCube = 0.044715F, kSaturated = 30.F;  // beyond, σ is 0 or 1 and cubes might overflow
+    float c = x < -kSaturated ? -kSaturated : x;
+    c = c > kSaturated ? kSaturated : c;
+    const float s = sigmoid(kTwice * (c + kCube * c * c * c));
+    return {x * s, s + c * s * (1.F - s) * kTwice * (1.F + 3.F * kCube * c * c)};
   }
 };
 struct Relu {
