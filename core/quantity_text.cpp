@@ -156,6 +156,19 @@ Watts parse_power(std::string_view text, std::string_view where) { return Watts{
 Seconds parse_duration(std::string_view text, std::string_view where) { return Seconds{parse_real(kTime, text, where)}; }
 double parse_count(std::string_view text, std::string_view where) { return parse_real(kCount, text, where); }
 
+namespace {
+std::vector<std::string> names_of(const Kind& kind) {
+  std::vector<std::string> out;
+  for (const Unit& unit : kind.units) out.emplace_back(unit.name);
+  return out;
+}
+}  // namespace
+std::vector<std::string> units_of(Bytes) { return names_of(kBytes); }
+std::vector<std::string> units_of(BytesPerSecond) { return names_of(kBandwidth); }
+std::vector<std::string> units_of(FlopsPerSecond) { return names_of(kCompute); }
+std::vector<std::string> units_of(Watts) { return names_of(kPower); }
+std::vector<std::string> units_of(Seconds) { return names_of(kTime); }
+
 std::string exact_text(Bytes value) {
   for (const Unit& unit : kByteUnits) {
     const auto scale = static_cast<std::int64_t>(unit.scale);

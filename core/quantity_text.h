@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/units.h"
 
@@ -17,6 +18,13 @@ FlopsPerSecond parse_compute_rate(std::string_view text, std::string_view where)
 Watts parse_power(std::string_view text, std::string_view where);                  // mW W kW MW
 Seconds parse_duration(std::string_view text, std::string_view where);             // ps ns us ms s min h d
 double parse_count(std::string_view text, std::string_view where);                 // "15T" tokens: k M B (or G) T, or none
+
+// The unit names that the parser of the quantity takes.
+std::vector<std::string> units_of(Bytes);
+std::vector<std::string> units_of(BytesPerSecond);
+std::vector<std::string> units_of(FlopsPerSecond);
+std::vector<std::string> units_of(Watts);
+std::vector<std::string> units_of(Seconds);
 
 // Exact: the parser of the same quantity returns the very value.
 std::string exact_text(Bytes value);

@@ -1,0 +1,119 @@
+#include "core/schema_fields.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace orrery::schema {
+
+const Words& Names<DType>::words() {
+  static const Words kWords{"fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int32", "uint8", "fp64"};
+  return kWords;
+}
+
+namespace {
+// A quantity is a text; a bare number has no unit, and gets an example.
+const std::string& quantity_text(const json::Value& value, std::string_view example) {
+  if (!value.is_text()) value.fail(value.quoted() + " has no unit", fmt::format("write a text with number and unit: \"{}\"", example));
+  return value.text();
+}
+}  // namespace
+
+void parse(const json::Value& value, Bytes& out) { out = parse_bytes(quantity_text(value, "80 GB"), value.where()); }
+void parse(const json::Value& value, BytesPerSecond& out) { out = parse_bandwidth(quantity_text(value, "50 GB/s"), value.where()); }
+void parse(const json::Value& value, FlopsPerSecond& out) { out = parse_compute_rate(quantity_text(value, "989.5 TFLOPS"), value.where()); }
+void parse(const json::Value& value, Watts& out) { out = parse_power(quantity_text(value, "700 W"), value.where()); }
+void parse(const json::Value& value, Seconds& out) { out = parse_duration(quantity_text(value, "2 us"), value.where()); }
+
+void check_below(const json::Value& value, double number, const Rule& rule) {
+  if (rule.exclusive && rule.most && number >= *rule.most) value.fail(fmt::format("{} is not below {}", value.quoted(), *rule.most));
+}
+
+void Reader::constant(const char* key, const char* text, const char*) {
+  const json::Value value = object_.required(key);
+  if (value.text() != text) value.fail(fmt::format("{} is not '{}'", value.quoted(), text), fmt::format("write \"{}\": \"{}\"", key, text));
+}
+
+std::string Reader::fmt_count(std::size_t has, std::size_t wants) { return fmt::format("has {} element{}, not {}", has, has == 1 ? "" : "s", wants); }
+
+std::size_t Reader::checked_key(const json::Value& member, const std::string& key, const Words& known) {
+  const auto found = std::find(known.begin(), known.end(), key);
+  if (found == known.end()) member.fail("is not a known name here", did_you_mean(key, known));
+  return static_cast<std::size_t>(found - known.begin());
+}
+
+void Schema::constant(const char* key, const char* text, const char* about) {
+  Tree property = Tree::object();
+  if (*about != '\0') property.add("description", Tree::of(about));
+  property.add("const", Tree::of(text));
+  properties_.add(key, std::move(property));
+  required_.push(Tree::of(key));
+}
+
+Tree Schema::take() {
+  Tree out = Tree::object();
+  out.add("type", Tree::of("object")).add("additionalProperties", Tree::of(false));
+  if (!required_.empty()) out.add("required", std::move(required_));
+  out.add("properties", std::move(properties_));
+  return out;
+}
+
+std::string Schema::take_document(const char* title) {
+  Tree out = Tree::object();
+  out.add("$schema", Tree::of("https://json-schema.org/draft/2020-12/schema")).add("title", Tree::of(title));
+  out.add("type", Tree::of("object")).add("additionalProperties", Tree::of(false));
+  if (!required_.empty()) out.add("required", std::move(required_));
+  out.add("properties", std::move(properties_));
+  return out.text();
+}
+
+void Schema::type(Tree& out, const char* name, bool nullable) {
+  if (!nullable) {
+    out.add("type", Tree::of(name));
+    return;
+  }
+  Tree types = Tree::list();
+  types.push(Tree::of(name)).push(Tree::of("null"));
+  out.add("type", std::move(types));
+}
+
+void Schema::choice(Tree& out, const Words& words, bool nullable) {
+  Tree list = Tree::list();
+  for (const std::string& word : words) list.push(Tree::of(word));
+  if (nullable) list.push(Tree::null());
+  out.add("enum", std::move(list));
+}
+
+Tree Schema::choice_of(const Words& words) {
+  Tree out = Tree::object();
+  choice(out, words, false);
+  return out;
+}
+
+namespace {
+std::string pattern(const std::vector<std::string>& units) {
+  return fmt::format("^[0-9]+(\\.[0-9]*)?([eE][+-]?[0-9]+)? ?({})$", fmt::join(units, "|"));
+}
+}  // namespace
+std::string Schema::quantity_pattern(Bytes) { return pattern(units_of(Bytes{})); }
+std::string Schema::quantity_pattern(BytesPerSecond) { return pattern(units_of(BytesPerSecond{})); }
+std::string Schema::quantity_pattern(FlopsPerSecond) { return pattern(units_of(FlopsPerSecond{})); }
+std::string Schema::quantity_pattern(Watts) { return pattern(units_of(Watts{})); }
+std::string Schema::quantity_pattern(Seconds) { return pattern(units_of(Seconds{})); }
+
+void check_version(json::Object& object, const char* version) {
+  const std::string_view name = std::string_view(version).substr(0, std::string_view(version).find('/'));
+  const std::string hint = fmt::format("a {} starts with {{\"orrery\": \"{}\", …", name, version);
+  if (!object.has("orrery")) object.fail(fmt::format("is not a {}: \"orrery\" is missing", name), hint);
+  const json::Value value = object.required("orrery");
+  if (!value.is_text()) value.fail(fmt::format("{} is not '{}'", value.quoted(), version), hint);
+  const std::string& found = value.text();
+  if (found == version) return;
+  const bool other_version = found.substr(0, found.find('/')) == name;
+  value.fail(fmt::format("{} is not '{}'", value.quoted(), version),
+             other_version ? fmt::format("this program reads version {} only", version + name.size() + 1) : hint);
+}
+
+}  // namespace orrery::schema
