@@ -5,8 +5,8 @@
 namespace orrery::program {
 
 std::string_view name(PassKind kind) {
-  static constexpr std::array<std::string_view, 8> kNames{"forward",          "backward",        "input_grad",       "weight_grad",
-                                                          "forward_backward", "receive_forward", "receive_backward", "optimizer"};
+  static constexpr std::array<std::string_view, 9> kNames{"forward",         "backward",         "input_grad", "weight_grad", "forward_backward",
+                                                          "receive_forward", "receive_backward", "optimizer",  "release"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 

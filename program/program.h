@@ -112,7 +112,18 @@ struct Instruction {
 static_assert(sizeof(Instruction) <= 32 && std::is_trivially_copyable_v<Instruction>);
 
 // --- Passes and roles ----------------------------------------------------------------------------------------------------------------------------
-enum class PassKind : std::uint8_t { forward, backward, input_grad, weight_grad, forward_backward, receive_forward, receive_backward, optimizer };
+// release: waits until the micro-batch's send has completed and frees what was sent.
+enum class PassKind : std::uint8_t {
+  forward,
+  backward,
+  input_grad,
+  weight_grad,
+  forward_backward,
+  receive_forward,
+  receive_backward,
+  optimizer,
+  release
+};
 std::string_view name(PassKind kind);
 
 // A pass of one chunk, expanded once: `count` instructions from `first` in Role::instructions.

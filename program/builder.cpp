@@ -1,0 +1,292 @@
+#include "program/builder.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace orrery::program {
+
+std::vector<StreamDecl> stream_table() {
+  return {{"compute", StreamKind::compute},   {"tp", StreamKind::comm},           {"dp", StreamKind::comm},
+          {"send-forward", StreamKind::comm}, {"recv-forward", StreamKind::comm}, {"send-backward", StreamKind::comm},
+          {"recv-backward", StreamKind::comm}};
+}
+
+// --- Tables --------------------------------------------------------------------------------------------------------------------------------------
+
+std::uint16_t Tables::intern(const Group& group, WorkClass work) {
+  if (group_size(program_.mesh, group) <= 1) return kNone;
+  const auto at = std::find(program_.groups.begin(), program_.groups.end(), group);
+  if (at != program_.groups.end()) return static_cast<std::uint16_t>(at - program_.groups.begin());
+  program_.groups.push_back(group);
+  program_.group_class.push_back(work);
+  return static_cast<std::uint16_t>(program_.groups.size() - 1);
+}
+
+std::uint16_t Tables::group(AxisMask axes) {
+  // Axes of size one do not change the group: leaving them out keeps equal groups equal.
+  for (std::size_t a = 0; a < kAxes; ++a)
+    if (program_.mesh.size[a] == 1) axes = static_cast<AxisMask>(axes & ~mask(static_cast<Axis>(a)));
+  const WorkClass work = axes & mask(Axis::dp)   ? WorkClass::dp_comm
+                         : axes & mask(Axis::pp) ? WorkClass::pp_comm
+                         : axes & mask(Axis::cp) ? WorkClass::cp_comm
+                                                 : WorkClass::tp_comm;
+  return intern(Group{axes, false}, work);
+}
+
+// Reduces gradients, though between pipeline stages.
+std::uint16_t Tables::embedding_group() { return intern(Group{mask(Axis::pp), true}, WorkClass::dp_comm); }
+
+std::size_t Tables::Hash::operator()(const Shape& s) const {
+  std::size_t h = static_cast<std::size_t>(s.op) * 31 + static_cast<std::size_t>(s.dtype) * 7 + s.group;
+  const auto mix = [&h](std::int64_t v) { h = (h ^ static_cast<std::size_t>(v)) * 0x9e3779b97f4a7c15ULL, h ^= h >> 29U; };
+  for (const auto d : s.dims) mix(d);
+  mix(s.bytes);
+  return h;
+}
+
+std::uint32_t Tables::shape(const Shape& shape) {
+  const auto [at, fresh] = shapes_.try_emplace(shape, static_cast<std::uint32_t>(program_.shapes.size()));
+  if (fresh) program_.shapes.push_back(shape);
+  return at->second;
+}
+
+// --- Buffers -------------------------------------------------------------------------------------------------------------------------------------
+
+std::uint32_t Builder::declare(Buffer buffer, Life life) {
+  const auto key = std::pair{buffer.name, buffer.layer};
+  if (const auto at = by_name_.find(key); at != by_name_.end()) {
+    [[maybe_unused]] const Buffer& old = role_.buffers[at->second];
+    assert(old.elements == buffer.elements && old.dtype == buffer.dtype && old.lifetime == buffer.lifetime);
+    return at->second;
+  }
+  const auto id = static_cast<std::uint32_t>(role_.buffers.size());
+  role_.buffers.push_back(std::move(buffer));
+  lives_.push_back(life);
+  by_name_.emplace(key, id);
+  return id;
+}
+
+std::uint32_t Builder::persistent(const std::string& name, BufferKind kind, DType type, std::int64_t elements) {
+  Buffer b;
+  b.name = name, b.kind = kind, b.lifetime = Lifetime::persistent, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
+  return declare(std::move(b), {});
+}
+
+std::uint32_t Builder::view(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
+                            std::uint16_t in_layer) {
+  const Buffer& root = role_.buffers[of];
+  assert(root.alias < 0 && first_element >= 0 && first_element + elements <= root.elements);
+  Buffer b;
+  b.name = name, b.kind = kind, b.lifetime = root.lifetime, b.dtype = root.dtype, b.elements = elements, b.layer = in_layer;
+  b.alias = static_cast<std::int32_t>(of), b.alias_offset = bytes_of(root.dtype, first_element);
+  return declare(std::move(b), lives_[of]);
+}
+
+std::uint32_t Builder::temporary(const std::string& name, BufferKind kind, DType type, std::int64_t elements, std::uint16_t in_layer) {
+  Buffer b;
+  b.name = name, b.kind = kind, b.lifetime = Lifetime::pass, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements),
+  b.layer = in_layer;
+  return declare(std::move(b), {});
+}
+
+std::uint32_t Builder::stash(const std::string& name, BufferKind kind, DType type, std::int64_t elements, std::uint16_t in_layer, PassKind born,
+                             PassKind dies) {
+  Buffer b;
+  b.name = name, b.kind = kind, b.lifetime = Lifetime::microbatch, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
+  b.layer = in_layer;
+  return declare(std::move(b), {born, dies});
+}
+
+std::uint16_t Builder::event(const std::string& name, bool per_microbatch) {
+  for (std::size_t i = 0; i < role_.events.size(); ++i)
+    if (role_.events[i].name == name) return static_cast<std::uint16_t>(i);
+  role_.events.push_back({name, per_microbatch});
+  return static_cast<std::uint16_t>(role_.events.size() - 1);
+}
+
+Builder::Range Builder::range(std::uint32_t buffer) const {
+  const Buffer& b = role_.buffers[buffer];
+  const std::int64_t bytes = bytes_of(b.dtype, b.elements);
+  if (b.alias < 0) return {buffer, 0, bytes};
+  return {static_cast<std::uint32_t>(b.alias), b.alias_offset, b.alias_offset + bytes};
+}
+
+// --- Templates -----------------------------------------------------------------------------------------------------------------------------------
+
+void Builder::begin(PassKind kind, const std::string& name) {
+  PassTemplate pass;
+  pass.name = name, pass.kind = kind, pass.first = static_cast<std::uint32_t>(role_.instructions.size());
+  role_.passes.push_back(pass);
+  kind_ = kind;
+  layer = kNone, flags = 0;
+  touches_.clear(), last_access_.clear(), expectations_.clear(), complete_before_.clear();
+  for (auto& clock : known_) clock.fill(-1);
+}
+
+std::uint16_t Builder::end() {
+  PassTemplate& pass = role_.passes.back();
+  pass.count = static_cast<std::uint32_t>(role_.instructions.size()) - pass.first;
+  for (const auto& [root, access] : last_access_) {
+    const Lifetime lifetime = role_.buffers[root].lifetime;
+    if (lifetime == Lifetime::pass || (lifetime == Lifetime::microbatch && lives_[root].dies == kind_)) {
+      role_.accesses[access].last = true;
+#ifndef NDEBUG
+      // Memory is given back in issue order, so nothing but the compute stream, which later allocations follow, may be the last to use it.
+      for (std::size_t s = 1; s < kStreams; ++s)
+        for (const Touch& t : touches_[root][s]) assert(access >= role_.instructions[pass.first + t.instruction].accesses + 1U);
+#endif
+    }
+  }
+  return static_cast<std::uint16_t>(role_.passes.size() - 1);
+}
+
+void Builder::expect(std::uint32_t buffer, std::uint16_t event) {
+  const Range at = range(buffer);
+  expectations_[at.root].push_back({at.begin, at.end, event, 0});
+}
+
+void Builder::depend(std::uint8_t stream, std::uint16_t on, Clock& known, std::vector<Dependency>& out) {
+  const Instruction& other = role_.instructions[role_.passes.back().first + on];
+  if (other.stream == stream || known[other.stream] >= on) return;
+  out.push_back({DependencyKind::local, on});
+  const Clock& theirs = complete_before_[on];
+  for (std::size_t s = 0; s < kStreams; ++s) known[s] = std::max(known[s], theirs[s]);
+}
+
+std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool settles) {
+  const std::uint32_t first = role_.passes.back().first;
+  const auto me = static_cast<std::uint16_t>(role_.instructions.size() - first);
+  const std::uint8_t stream = instruction.stream;
+  Clock& known = known_[stream];
+  std::vector<Dependency> dependencies;
+
+  const auto allocates = [this](std::uint32_t root) {
+    const Lifetime lifetime = role_.buffers[root].lifetime;
+    return !last_access_.contains(root) && (lifetime == Lifetime::pass || (lifetime == Lifetime::microbatch && lives_[root].born == kind_));
+  };
+  if (stream != kCompute && std::any_of(uses.begin(), uses.end(), [&](const Use& use) { return allocates(range(use.buffer).root); })) {
+    // Its memory may just have been given back by what the compute stream was told to do.
+    dependencies.push_back({DependencyKind::issued, kCompute});
+    for (std::uint32_t i = static_cast<std::uint32_t>(role_.instructions.size()); i-- > first;)
+      if (role_.instructions[i].stream == kCompute) {
+        const Clock& theirs = complete_before_[i - first];
+        for (std::size_t s = 0; s < kStreams; ++s) known[s] = std::max(known[s], theirs[s]);
+        break;
+      }
+  }
+
+  std::vector<std::uint16_t> wait_for;
+  for (const Use& use : uses) {
+    const Range at = range(use.buffer);
+    const bool write = settles || use.mode != AccessMode::read;
+    if (const auto announced = expectations_.find(at.root); announced != expectations_.end())
+      for (Expectation& e : announced->second)
+        if (e.begin < at.end && at.begin < e.end && !(e.waited >> stream & 1U)) {
+          e.waited = static_cast<std::uint8_t>(e.waited | 1U << stream);
+          const Dependency on{DependencyKind::event, e.event};
+          if (std::find(dependencies.begin(), dependencies.end(), on) == dependencies.end()) dependencies.push_back(on);
+        }
+    if (const auto before = touches_.find(at.root); before != touches_.end())
+      for (std::size_t s = 0; s < kStreams; ++s) {
+        if (s == stream) continue;
+        const auto& list = before->second[s];
+        // The last conflicting touch of each stream implies the earlier ones.
+        for (std::size_t i = list.size(); i-- > 0;)
+          if (list[i].begin < at.end && at.begin < list[i].end && (write || list[i].write)) {
+            wait_for.push_back(list[i].instruction);
+            break;
+          }
+      }
+  }
+  // The latest first: it may imply the others.
+  std::sort(wait_for.begin(), wait_for.end(), std::greater<>{});
+  for (const std::uint16_t on : wait_for) depend(stream, on, known, dependencies);
+
+  instruction.layer = instruction.layer == kNone ? layer : instruction.layer;
+  instruction.flags = flags;
+  instruction.dependencies = static_cast<std::uint32_t>(role_.dependencies.size());
+  instruction.dependency_count = static_cast<std::uint8_t>(dependencies.size());
+  instruction.accesses = static_cast<std::uint32_t>(role_.accesses.size());
+  instruction.access_count = static_cast<std::uint8_t>(uses.size());
+  assert(dependencies.size() < 256 && uses.size() < 256);
+  role_.dependencies.insert(role_.dependencies.end(), dependencies.begin(), dependencies.end());
+  for (const Use& use : uses) {
+    const Range at = range(use.buffer);
+    const bool fresh = allocates(at.root);
+    last_access_[at.root] = static_cast<std::uint32_t>(role_.accesses.size());
+    role_.accesses.push_back({use.buffer, use.mode, fresh, false});
+    touches_[at.root][stream].push_back({at.begin, at.end, settles || use.mode != AccessMode::read, me});
+  }
+  known[stream] = me;
+  complete_before_.push_back(known);
+  role_.instructions.push_back(instruction);
+  return me;
+}
+
+std::uint16_t Builder::compute(Operator op, std::initializer_list<std::int64_t> dims, const Uses& uses) {
+  Shape shape;
+  shape.op = op, shape.dtype = dtype;
+  std::copy(dims.begin(), dims.end(), shape.dims.begin());
+  Instruction i;
+  i.opcode = Opcode::compute, i.op = op, i.stream = kCompute, i.shape = tables_.shape(shape);
+  return emit(i, uses);
+}
+
+void Builder::collective(Operator op, std::uint8_t stream, std::uint16_t group, std::int64_t count, DType type, const Uses& uses,
+                         std::uint16_t signal) {
+  if (group == kNone) return;
+  Shape shape;
+  shape.op = op, shape.dtype = type, shape.group = group, shape.dims[0] = count, shape.bytes = bytes_of(type, count);
+  Instruction i;
+  i.opcode = Opcode::collective, i.op = op, i.stream = stream, i.group = group, i.shape = tables_.shape(shape), i.signal = signal;
+  emit(i, uses);
+}
+
+void Builder::send(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal) {
+  const Buffer& b = role_.buffers[buffer];
+  Shape shape;
+  shape.op = Operator::send, shape.dtype = b.dtype, shape.group = tables_.pipeline_group(), shape.dims[0] = b.elements, shape.bytes = b.bytes;
+  Instruction i;
+  i.opcode = Opcode::send, i.op = Operator::send, i.stream = stream, i.group = shape.group, i.shape = tables_.shape(shape), i.signal = signal;
+  i.peer = peer, i.channel = channel;
+  emit(i, {r(buffer)});
+}
+
+void Builder::recv(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal) {
+  const Buffer& b = role_.buffers[buffer];
+  Shape shape;
+  shape.op = Operator::recv, shape.dtype = b.dtype, shape.group = tables_.pipeline_group(), shape.dims[0] = b.elements, shape.bytes = b.bytes;
+  Instruction i;
+  i.opcode = Opcode::recv, i.op = Operator::recv, i.stream = stream, i.group = shape.group, i.shape = tables_.shape(shape), i.signal = signal;
+  i.peer = peer, i.channel = channel;
+  emit(i, {w(buffer)});
+}
+
+void Builder::settle(std::initializer_list<std::uint32_t> buffers) {
+  Instruction i;
+  i.opcode = Opcode::wait, i.op = Operator::wait, i.stream = kCompute, i.shape = tables_.shape(Shape{});
+  Uses uses;
+  for (const auto b : buffers) uses.push_back(r(b));
+  emit(i, uses, true);
+}
+
+void Builder::wait_for(std::uint8_t stream) {
+  const std::uint32_t first = role_.passes.back().first;
+  for (std::uint32_t at = static_cast<std::uint32_t>(role_.instructions.size()); at-- > first;) {
+    if (role_.instructions[at].stream != stream) continue;
+    Instruction i;
+    i.opcode = Opcode::wait, i.op = Operator::wait, i.stream = kCompute, i.shape = tables_.shape(Shape{});
+    emit(i, {});
+    // Added by hand: it guards no buffer of this template.
+    Instruction& waiting = role_.instructions.back();
+    const auto on = static_cast<std::uint16_t>(at - first);
+    if (known_[kCompute][stream] >= on) return;
+    role_.dependencies.push_back({DependencyKind::local, on});
+    waiting.dependency_count = 1;
+    known_[kCompute][stream] = on;
+    complete_before_.back() = known_[kCompute];
+    return;
+  }
+}
+
+}  // namespace orrery::program

@@ -1,0 +1,142 @@
+// Writes one role's instruction list: interns shapes and groups, finds the dependencies between streams, places allocation and free marks.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "program/program.h"
+
+namespace orrery::program {
+
+// The streams that every role has, in Program::streams.
+enum Stream : std::uint8_t { kCompute = 0, kTp = 1, kDp = 2, kSendForward = 3, kRecvForward = 4, kSendBackward = 5, kRecvBackward = 6 };
+inline constexpr std::size_t kStreams = 7;
+std::vector<StreamDecl> stream_table();
+
+// Point-to-point channels.
+inline constexpr std::uint8_t kActivations = 0, kGradients = 1;
+
+// What the roles of one Program share while it is being written: each shape and each group is stored once.
+class Tables {
+ public:
+  explicit Tables(Program& program) : program_(program) {}
+  // kNone for a group of one rank: such collectives are never emitted.
+  std::uint16_t group(AxisMask axes);
+  std::uint16_t embedding_group();
+  // The neighbours on the pipeline.
+  std::uint16_t pipeline_group() { return group(mask(Axis::pp)); }
+  std::uint32_t shape(const Shape& shape);
+  const Mesh& mesh() const { return program_.mesh; }
+
+ private:
+  std::uint16_t intern(const Group& group, WorkClass work);
+
+  struct Hash {
+    std::size_t operator()(const Shape& s) const;
+  };
+  Program& program_;
+  std::unordered_map<Shape, std::uint32_t, Hash> shapes_;
+};
+
+// One operand of an instruction being emitted.
+struct Use {
+  std::uint32_t buffer;
+  AccessMode mode;
+};
+constexpr Use r(std::uint32_t b) { return {b, AccessMode::read}; }
+constexpr Use w(std::uint32_t b) { return {b, AccessMode::write}; }
+constexpr Use u(std::uint32_t b) { return {b, AccessMode::update}; }
+using Uses = std::vector<Use>;
+
+// Emits pass templates of one role. Within a template it adds the dependencies between streams that the accesses ask for and that are not implied by
+// earlier ones; what another template wrote on another stream is announced by `expect`.
+class Builder {
+ public:
+  Builder(Tables& tables, Role& role) : tables_(tables), role_(role) {}
+
+  Tables& tables() { return tables_; }
+  Role& role() { return role_; }
+
+  // Buffers are found by (name, layer) and declared when they are first asked for.
+  std::uint32_t persistent(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements);
+  std::uint32_t view(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
+                     std::uint16_t layer = kNone);
+  // Allocated and freed within each pass that touches it.
+  std::uint32_t temporary(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements, std::uint16_t layer = kNone);
+  // Allocated by the micro-batch's first touch in a pass of kind `born`, freed by its last in a pass of kind `dies`.
+  std::uint32_t stash(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements, std::uint16_t layer, PassKind born,
+                      PassKind dies);
+
+  std::uint16_t event(const std::string& name, bool per_microbatch);
+
+  void begin(PassKind kind, const std::string& name);
+  // Places the free marks; returns the template's index.
+  std::uint16_t end();
+
+  // From here on in this template, the first instruction of each stream that touches `buffer` waits for `event`.
+  void expect(std::uint32_t buffer, std::uint16_t event);
+
+  // Set for the instructions that follow.
+  std::uint16_t layer = kNone;
+  std::uint8_t flags = 0;
+  DType dtype = DType::fp32;
+
+  // Each returns the instruction's index in its template.
+  std::uint16_t compute(Operator op, std::initializer_list<std::int64_t> dims, const Uses& uses);
+  // `elements` and `bytes` of the whole, as in operators.h. Nothing happens for a group of one (kNone).
+  void collective(Operator op, std::uint8_t stream, std::uint16_t group, std::int64_t elements, DType type, const Uses& uses,
+                  std::uint16_t signal = kNone);
+  void send(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal);
+  void recv(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal);
+  // Makes the compute stream wait until no stream works on `buffers` any more; buffers whose last use is here are freed.
+  void settle(std::initializer_list<std::uint32_t> buffers);
+  // The same for everything issued on `stream` in this template.
+  void wait_for(std::uint8_t stream);
+
+  std::int64_t elements(std::uint32_t buffer) const { return role_.buffers[buffer].elements; }
+
+ private:
+  struct Touch {
+    std::int64_t begin, end;
+    bool write;
+    std::uint16_t instruction;
+  };
+  struct Expectation {
+    std::int64_t begin, end;
+    std::uint16_t event;
+    std::uint8_t waited;  // bit per stream
+  };
+  struct Range {
+    std::uint32_t root;
+    std::int64_t begin, end;
+  };
+  struct Life {
+    PassKind born = PassKind::forward, dies = PassKind::forward;
+  };
+  using Clock = std::array<std::int32_t, kStreams>;  // by stream: the last instruction of this template known to be complete
+
+  std::uint32_t declare(Buffer buffer, Life life);
+  Range range(std::uint32_t buffer) const;
+  std::uint16_t emit(Instruction instruction, const Uses& uses, bool settles = false);
+  void depend(std::uint8_t stream, std::uint16_t on, Clock& known, std::vector<Dependency>& out);
+
+  Tables& tables_;
+  Role& role_;
+  std::map<std::pair<std::string, std::uint16_t>, std::uint32_t> by_name_;
+  std::vector<Life> lives_;  // by buffer
+
+  // Of the template being written:
+  PassKind kind_ = PassKind::forward;
+  std::unordered_map<std::uint32_t, std::array<std::vector<Touch>, kStreams>> touches_;  // by root buffer
+  std::unordered_map<std::uint32_t, std::uint32_t> last_access_;                         // root buffer -> index into Role::accesses
+  std::unordered_map<std::uint32_t, std::vector<Expectation>> expectations_;
+  std::vector<Clock> complete_before_;  // by instruction: what is complete when it is
+  std::array<Clock, kStreams> known_{};
+};
+
+}  // namespace orrery::program

@@ -1,0 +1,244 @@
+#include "program/layout.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace orrery::program {
+namespace {
+
+// PyTorch's DistributedDataParallel: bucket_cap_mb = 25, in MiB.
+constexpr std::int64_t kDefaultBucketBytes = std::int64_t{25} << 20U;
+
+// GPT-2 and Megatron-LM: weights from N(0, 0.02); projections that end a residual branch divided by sqrt(2 x layers).
+constexpr double kInitStddev = 0.02;
+
+using Split = Parameter::Split;
+using Init = Parameter::Init;
+
+class Lister {
+ public:
+  Lister(Layout& layout, const Model& model, const Dimensions& d) : layout_(layout), model_(model), d_(d) {}
+
+  std::uint16_t layer = kNone;
+
+  // A matrix or, with cols 1, a vector. `rows` and `cols` are global.
+  static Parameter piece(const std::string& name, std::int64_t rows, std::int64_t cols, Init init, double stddev = kInitStddev) {
+    Parameter p;
+    p.name = name, p.rows = p.global_rows = rows, p.cols = p.global_cols = cols, p.init = init, p.stddev = stddev;
+    return p;
+  }
+  std::int32_t sharded(const std::string& name, std::vector<Parameter> pieces, Split split) {
+    for (Parameter& p : pieces) {
+      if (d_.t == 1) break;
+      p.split = split;
+      if (split == Split::rows) p.rows /= d_.t;
+      if (split == Split::cols) p.cols /= d_.t;
+    }
+    return add(name, std::move(pieces), Replication::sharded);
+  }
+  std::int32_t replicated(const std::string& name, std::int64_t rows, std::int64_t cols, Init init, bool partial) {
+    return add(name, {piece(name, rows, cols, init)}, d_.t == 1 ? Replication::sharded : partial ? Replication::partial : Replication::equal);
+  }
+  std::int32_t gain(const std::string& name, std::int64_t width) { return replicated(name, width, 1, Init::ones, d_.sp); }
+  std::int32_t bias(const std::string& name, std::int64_t width) { return replicated(name, width, 1, Init::zeros, d_.sp); }
+  // The vocabulary's rows, padded.
+  std::int32_t table(const std::string& name) {
+    Parameter p = piece(name, d_.padded_vocab, model_.hidden, Init::normal);
+    p.global_rows = model_.vocab;
+    return sharded(name, {p}, Split::rows);
+  }
+
+ private:
+  std::int32_t add(const std::string& name, std::vector<Parameter> pieces, Replication replication) {
+    Tensor t;
+    t.name = name, t.pieces = std::move(pieces), t.layer = layer, t.replication = replication;
+    layout_.tensors.push_back(std::move(t));
+    return static_cast<std::int32_t>(layout_.tensors.size() - 1);
+  }
+  Layout& layout_;
+  const Model& model_;
+  const Dimensions& d_;
+};
+
+void list(Layout& layout, const Model& model, const Role& role, const Dimensions& d, bool first, bool last) {
+  Lister l(layout, model, d);
+  const bool norm_bias = model.norm == Normalization::layernorm && model.norm_bias;
+  const std::int64_t h = model.hidden, q = model.heads * model.head_dim, kv = model.kv_heads * model.head_dim, ffn = model.intermediate;
+  const double narrow = kInitStddev / std::sqrt(2.0 * static_cast<double>(model.layers));
+  if (first) {
+    layout.embedding = l.table("embedding.table");
+    if (model.position == PositionEmbedding::learned)
+      layout.position = l.replicated("embedding.position", model.max_positions + model.position_offset.value_or(0), h, Init::normal, d.sp);
+    if (model.embedding_norm) {
+      layout.embedding_norm = l.gain("embedding.norm", h);
+      if (norm_bias) layout.embedding_norm_bias = l.bias("embedding.norm_bias", h);
+    }
+  }
+  for (std::int64_t i = 0; i < role.layers; ++i) {
+    l.layer = static_cast<std::uint16_t>(role.first_layer + i);
+    const auto named = [&](const char* what) { return fmt::format("layers.{}.{}", l.layer, what); };
+    LayerTensors t;
+    t.norm1 = l.gain(named("attention.norm"), h);
+    if (norm_bias) t.norm1_bias = l.bias(named("attention.norm_bias"), h);
+    t.qkv = l.sharded(named("attention.qkv"),
+                      {Lister::piece(named("attention.q"), q, h, Init::normal), Lister::piece(named("attention.k"), kv, h, Init::normal),
+                       Lister::piece(named("attention.v"), kv, h, Init::normal)},
+                      Split::rows);
+    if (model.qkv_bias)
+      t.qkv_bias =
+          l.sharded(named("attention.qkv_bias"),
+                    {Lister::piece(named("attention.q_bias"), q, 1, Init::zeros), Lister::piece(named("attention.k_bias"), kv, 1, Init::zeros),
+                     Lister::piece(named("attention.v_bias"), kv, 1, Init::zeros)},
+                    Split::rows);
+    if (model.qk_norm) {
+      // Each rank sees its own heads only, so these gradients are partial with or without sequence parallelism.
+      t.q_norm = l.replicated(named("attention.q_norm"), model.head_dim, 1, Init::ones, true);
+      t.k_norm = l.replicated(named("attention.k_norm"), model.head_dim, 1, Init::ones, true);
+    }
+    t.out = l.sharded(named("attention.out"), {Lister::piece(named("attention.out"), h, q, Init::normal, narrow)}, Split::cols);
+    if (model.attention_out_bias) t.out_bias = l.bias(named("attention.out_bias"), h);
+    if (!(model.parallel_block && model.parallel_shared_norm)) {
+      t.norm2 = l.gain(named("mlp.norm"), h);
+      if (norm_bias) t.norm2_bias = l.bias(named("mlp.norm_bias"), h);
+    }
+    std::vector<Parameter> up, up_bias;
+    if (model.gated_mlp) {
+      up.push_back(Lister::piece(named("mlp.gate"), ffn, h, Init::normal));
+      up_bias.push_back(Lister::piece(named("mlp.gate_bias"), ffn, 1, Init::zeros));
+    }
+    up.push_back(Lister::piece(named("mlp.up"), ffn, h, Init::normal));
+    up_bias.push_back(Lister::piece(named("mlp.up_bias"), ffn, 1, Init::zeros));
+    t.up = l.sharded(named(model.gated_mlp ? "mlp.gate_up" : "mlp.up"), up, Split::rows);
+    if (model.mlp_bias) t.up_bias = l.sharded(named(model.gated_mlp ? "mlp.gate_up_bias" : "mlp.up_bias"), up_bias, Split::rows);
+    t.down = l.sharded(named("mlp.down"), {Lister::piece(named("mlp.down"), h, ffn, Init::normal, narrow)}, Split::cols);
+    if (model.mlp_bias) t.down_bias = l.bias(named("mlp.down_bias"), h);
+    layout.layers.push_back(t);
+  }
+  l.layer = kNone;
+  if (last) {
+    layout.final_norm = l.gain("final_norm", h);
+    if (norm_bias) layout.final_norm_bias = l.bias("final_norm_bias", h);
+    if (!model.tie_embeddings) {
+      layout.head = l.table("head");
+    } else if (first) {
+      layout.head = layout.embedding;
+    } else {
+      layout.head = l.table("embedding.table");
+      layout.tensors[static_cast<std::size_t>(layout.head)].copy = true;
+    }
+    if (model.head_bias) {
+      Parameter p = Lister::piece("head_bias", d.padded_vocab, 1, Init::zeros);
+      p.global_rows = model.vocab;
+      layout.head_bias = l.sharded("head_bias", {p}, Split::rows);
+    }
+  }
+  if (model.tie_embeddings && first != last) {
+    if (first) layout.tensors[static_cast<std::size_t>(layout.embedding)].embedding_group = true;
+    if (last) layout.tensors[static_cast<std::size_t>(layout.head)].embedding_group = true;
+  }
+}
+
+}  // namespace
+
+std::int64_t Tensor::elements() const {
+  std::int64_t n = 0;
+  for (const Parameter& p : pieces) n += p.rows * p.cols;
+  return n;
+}
+
+Dimensions dimensions(const Model& model, const Plan& plan) {
+  Dimensions d;
+  d.micro = plan.batch.micro, d.sequence = plan.batch.sequence, d.rows = d.micro * d.sequence;
+  d.t = plan.parallel.tp, d.sp = plan.parallel.sp && d.t > 1;
+  d.local_rows = d.sp ? d.rows / d.t : d.rows;
+  d.hidden = model.hidden, d.head_dim = model.head_dim, d.q_heads = model.heads / d.t, d.kv_heads = model.kv_heads / d.t;
+  d.attention = d.q_heads * d.head_dim, d.qkv = (d.q_heads + 2 * d.kv_heads) * d.head_dim;
+  d.intermediate = model.intermediate / d.t, d.up = d.intermediate * (model.gated_mlp ? 2 : 1);
+  d.padded_vocab = (model.vocab + d.t - 1) / d.t * d.t, d.vocab = d.padded_vocab / d.t;
+  return d;
+}
+
+Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, std::int64_t dp) {
+  Role& role = b.role();
+  Layout layout;
+  list(layout, model, role, d, role.first_layer == 0, role.first_layer + role.layers == model.layers);
+
+  // Backward produces gradients in the reverse of the forward order; replicated tensors keep to the end of the buffers.
+  std::vector<std::size_t> order;
+  for (const Replication kind : {Replication::sharded, Replication::equal, Replication::partial})
+    for (std::size_t i = layout.tensors.size(); i-- > 0;)
+      if (layout.tensors[i].replication == kind) order.push_back(i);
+
+  const std::int64_t limit = plan.data_parallel.bucket_bytes.value_or(kDefaultBucketBytes);
+  std::int64_t offset = 0;
+  const Tensor* previous = nullptr;
+  for (const std::size_t i : order) {
+    Tensor& t = layout.tensors[i];
+    const bool alone = t.embedding_group || (previous && previous->embedding_group);
+    if (!previous || alone || previous->replication != t.replication || bytes_of(plan.precision.grads, role.buckets.back().elements) >= limit) {
+      if (previous) {
+        Bucket& closed = role.buckets.back();
+        closed.elements = (closed.elements + dp - 1) / dp * dp;
+        offset = closed.offset + closed.elements;
+      }
+      Bucket fresh;
+      fresh.offset = offset;
+      if (t.replication != Replication::sharded) fresh.count_flags = kCountOnTp0;
+      if (t.copy) fresh.count_flags = kCountNever;
+      role.buckets.push_back(fresh);
+      Layout::BucketViews views;
+      views.partial = t.replication == Replication::partial, views.embedding_group = t.embedding_group;
+      layout.buckets.push_back(views);
+    }
+    t.bucket = static_cast<std::uint16_t>(role.buckets.size() - 1);
+    for (Parameter& p : t.pieces) {
+      p.offset = offset;
+      offset += p.rows * p.cols;
+      role.parameters.push_back(p);
+    }
+    role.buckets.back().elements = offset - role.buckets.back().offset;
+    previous = &t;
+  }
+  Bucket& closed = role.buckets.back();
+  closed.elements = (closed.elements + dp - 1) / dp * dp;
+  const std::int64_t total = closed.offset + closed.elements;
+
+  layout.parameters = b.persistent("parameters", BufferKind::parameter, plan.precision.params, total);
+  layout.gradients = b.persistent("gradients", BufferKind::gradient, plan.precision.grads, total);
+  role.parameter_buffer = static_cast<std::int32_t>(layout.parameters);
+  role.gradient_buffer = static_cast<std::int32_t>(layout.gradients);
+  for (Tensor& t : layout.tensors) {
+    t.weight = b.view(t.name, BufferKind::parameter, layout.parameters, t.pieces.front().offset, t.elements(), t.layer);
+    t.gradient = b.view(t.name + ".gradient", BufferKind::gradient, layout.gradients, t.pieces.front().offset, t.elements(), t.layer);
+  }
+
+  const std::int64_t parts = plan.sharding.zero >= 1 ? dp : 1;
+  const bool adam = plan.optimizer.kind == "adamw", master = bits(plan.precision.params) < 32;
+  const DType state = plan.precision.optimizer;
+  std::int32_t m = kAbsent, v = kAbsent, copy = kAbsent;
+  if (adam) {
+    m = static_cast<std::int32_t>(b.persistent("adam.m", BufferKind::optimizer_state, state, total / parts));
+    v = static_cast<std::int32_t>(b.persistent("adam.v", BufferKind::optimizer_state, state, total / parts));
+  }
+  if (master) copy = static_cast<std::int32_t>(b.persistent("master", BufferKind::master, DType::fp32, total / parts));
+  for (std::size_t i = 0; i < role.buckets.size(); ++i) {
+    const Bucket& bucket = role.buckets[i];
+    Layout::BucketViews& views = layout.buckets[i];
+    views.owned = bucket.elements / parts;
+    views.parameter = b.view(fmt::format("bucket.{}", i), BufferKind::parameter, layout.parameters, bucket.offset, bucket.elements);
+    views.gradient = b.view(fmt::format("bucket.{}.gradient", i), BufferKind::gradient, layout.gradients, bucket.offset, bucket.elements);
+    const auto part = [&](const char* what, BufferKind kind, std::int32_t of) {
+      if (of == kAbsent) return kAbsent;
+      const auto root = static_cast<std::uint32_t>(of);
+      return static_cast<std::int32_t>(b.view(fmt::format("bucket.{}.{}", i, what), kind, root, bucket.offset / parts, views.owned));
+    };
+    views.m = part("m", BufferKind::optimizer_state, m);
+    views.v = part("v", BufferKind::optimizer_state, v);
+    views.master = part("master", BufferKind::master, copy);
+  }
+  return layout;
+}
+
+}  // namespace orrery::program

@@ -1,0 +1,76 @@
+// Where a role's trainable tensors lie in its flat buffers, and how the flat buffers are cut into buckets.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/model.h"
+#include "core/plan.h"
+#include "program/builder.h"
+#include "program/program.h"
+
+namespace orrery::program {
+
+// Sizes that one rank works with.
+struct Dimensions {
+  std::int64_t micro = 1, sequence = 1;
+  std::int64_t rows = 1;        // tokens of a micro-batch
+  std::int64_t local_rows = 1;  // of which outside the tensor-parallel regions: rows / t with sequence parallelism
+  std::int64_t t = 1;
+  bool sp = false;
+  std::int64_t hidden = 0, head_dim = 0, q_heads = 0, kv_heads = 0;  // heads: local
+  std::int64_t attention = 0, qkv = 0;                               // local widths of the attention's result and of the fused projection
+  std::int64_t intermediate = 0, up = 0;                             // local widths of the activation's result and of the fused up projection
+  std::int64_t vocab = 0, padded_vocab = 0;                          // vocab: local, of the padded table
+};
+Dimensions dimensions(const Model& model, const Plan& plan);
+
+// Gradients of a tensor on the ranks of a tensor-parallel group: each of its own shard; the same on all; or of a replicated tensor, each a part.
+enum class Replication : std::uint8_t { sharded, equal, partial };
+
+// What one operator uses as one weight: one or several parameters, contiguous.
+struct Tensor {
+  std::vector<Parameter> pieces;  // offsets are filled in by the layout
+  std::uint16_t layer = kNone;
+  std::string name;
+  Replication replication = Replication::sharded;
+  bool embedding_group = false;            // a tied table whose other copy is on another stage
+  bool copy = false;                       // and this is the copy
+  std::uint32_t weight = 0, gradient = 0;  // views
+  std::uint16_t bucket = 0;
+  std::int64_t elements() const;
+};
+
+inline constexpr std::int32_t kAbsent = -1;
+
+// Indices into Layout::tensors.
+struct LayerTensors {
+  std::int32_t norm1 = kAbsent, norm1_bias = kAbsent, qkv = kAbsent, qkv_bias = kAbsent, q_norm = kAbsent, k_norm = kAbsent, out = kAbsent,
+               out_bias = kAbsent;
+  std::int32_t norm2 = kAbsent, norm2_bias = kAbsent, up = kAbsent, up_bias = kAbsent, down = kAbsent, down_bias = kAbsent;
+};
+
+struct Layout {
+  std::vector<Tensor> tensors;  // in the order in which the forward pass first needs them
+  std::int32_t embedding = kAbsent, position = kAbsent, embedding_norm = kAbsent, embedding_norm_bias = kAbsent;
+  std::vector<LayerTensors> layers;  // of this role
+  std::int32_t final_norm = kAbsent, final_norm_bias = kAbsent, head = kAbsent, head_bias = kAbsent;
+
+  std::uint32_t parameters = 0, gradients = 0;  // the flat buffers
+  struct BucketViews {
+    std::uint32_t parameter = 0, gradient = 0;
+    std::int32_t m = kAbsent, v = kAbsent, master = kAbsent;  // of the owned part
+    bool partial = false;                                     // all-reduce over tp first
+    bool embedding_group = false;
+    std::int64_t owned = 0;  // elements that this rank updates
+  };
+  std::vector<BucketViews> buckets;  // as Role::buckets
+};
+
+// Lays the tensors out in the order in which the backward pass produces their gradients (replicated tensors last), declares the flat buffers and
+// their views, and fills Role::parameters, buckets, parameter_buffer and gradient_buffer.
+Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, std::int64_t dp);
+
+}  // namespace orrery::program

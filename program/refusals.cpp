@@ -1,0 +1,223 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <set>
+
+#include "core/error.h"
+#include "program/compile.h"
+#include "program/schedules/schedule.h"
+
+namespace orrery::program {
+namespace {
+
+// Collects what a plan breaks.
+class Refusals {
+ public:
+  void add(std::string constraint, std::string field, std::string reason, std::string hint) {
+    out.push_back({std::move(constraint), std::move(field), std::move(reason), std::move(hint)});
+  }
+  // What the schema has and the compiler does not.
+  void not_built(bool used, const std::string& what, const std::string& field, const std::string& hint) {
+    if (used) add("not built yet: " + what, field, fmt::format("not built yet: {}", what), hint);
+  }
+  // False, and refused, where `value` is not positive.
+  bool positive(const std::string& field, std::int64_t value) {
+    if (value >= 1) return true;
+    add(fmt::format("{} is positive", field), field, fmt::format("{} is {}, not a positive number", field, value), "write 1 or more");
+    return false;
+  }
+  std::vector<Refusal> out;
+};
+
+// The legal values nearest to `value` on both sides, in words: "nearest legal: 4 or 8".
+template <class Legal>
+std::string nearest_legal(std::int64_t value, std::int64_t most, Legal legal) {
+  std::int64_t below = std::min(value, most), above = value;
+  while (below > 0 && !legal(below)) --below;
+  while (above <= most && !legal(above)) ++above;
+  if (below < 1 && above > most) return "no value is legal here";
+  if (below < 1) return fmt::format("nearest legal: {}", above);
+  if (above > most || above == below) return fmt::format("nearest legal: {}", below);
+  return fmt::format("nearest legal: {} or {}", below, above);
+}
+
+void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
+  if (!model.unsupported.empty()) r.add("model can be described", "model", fmt::format("{}: {}", model.name, model.unsupported), "");
+  const auto lacks = [&](bool has, const char* what) { r.not_built(has, what, "model", "see `orrery show model` for models without it"); };
+  lacks(model.moe.has_value(), "mixture-of-experts layers");
+  lacks(model.mla.has_value(), "multi-head latent attention");
+  lacks(model.mtp_layers > 0, "multi-token prediction");
+  lacks(model.post_norm, "norms after the residual");
+  lacks(!model.final_norm, "a model without a final norm");
+  lacks(model.parallel_block, "attention and feed-forward in parallel");
+  lacks(model.qk_norm, "norms of queries and keys");
+  lacks(model.token_types > 0, "segment embeddings");
+  lacks(model.embedding_width != 0 && model.embedding_width != model.hidden, "an embedding narrower than the hidden width");
+  lacks(model.pooler || model.head_transform, "BERT's pooler and head transform");
+  lacks(model.attention_sinks, "attention sinks");
+  lacks(model.sliding_window > 0 && plan.batch.sequence > model.sliding_window, "sliding-window attention over sequences longer than the window");
+}
+
+void feature_refusals(Refusals& r, const Plan& plan) {
+  const ParallelSpec& p = plan.parallel;
+  r.not_built(p.cp > 1, "context parallelism", "parallel.cp", "use cp 1");
+  r.not_built(p.vp > 1, "several chunks per stage", "parallel.vp", "use vp 1");
+  r.not_built(p.ep > 1, "expert parallelism", "parallel.ep", "use ep 1");
+  r.not_built(p.etp > 1, "expert tensor parallelism", "parallel.etp", "use etp 1");
+  r.not_built(plan.sharding.zero >= 2, fmt::format("ZeRO stage {}", plan.sharding.zero), "sharding.zero", "use zero 0 or 1");
+  if (plan.sharding.zero < 0)
+    r.add("zero is 0 to 3", "sharding.zero", fmt::format("there is no ZeRO stage {}", plan.sharding.zero), "use zero 0 or 1");
+  r.not_built(plan.sharding.replicas != 1, "sharding within replicas", "sharding.replicas", "use 1 replica");
+  r.not_built(plan.recompute.kind == "selective", "selective recomputation", "recompute.kind", "use none or full");
+  if (plan.recompute.kind != "none" && plan.recompute.kind != "full" && plan.recompute.kind != "selective") {
+    const std::vector<std::string> known{"none", "selective", "full"};
+    r.add("recompute kind is known", "recompute.kind", fmt::format("'{}' is not a kind of recomputation", plan.recompute.kind),
+          did_you_mean(plan.recompute.kind, known));
+  }
+  r.not_built(plan.recompute.kind == "full" && (plan.recompute.layers || plan.recompute.method), "full recomputation of some layers only",
+              plan.recompute.layers ? "recompute.layers" : "recompute.method", "leave recompute.layers and recompute.method null");
+  r.not_built(plan.segments.has_value(), "segments", "segments", "leave segments null");
+  r.not_built(plan.placement.has_value(), "placement", "placement", "leave placement null: rank r runs on device r");
+  r.not_built(plan.preset.has_value(), "presets", "preset", "leave preset null");
+  r.not_built(plan.offload.activations || plan.offload.optimizer || plan.offload.details, "offloading", "offload", "leave offload out");
+  r.not_built(plan.lora.has_value(), "LoRA", "lora", "leave lora null");
+  r.not_built(plan.clocks.has_value(), "clock schedules", "clocks", "leave clocks null");
+  r.not_built(plan.checkpoint.every_steps.has_value(), "checkpoints", "checkpoint.every_steps", "leave checkpoint.every_steps null");
+  const DataParallelSpec& dp = plan.data_parallel;
+  r.not_built(dp.kind != "ddp", fmt::format("data-parallel kind '{}'", dp.kind), "data_parallel.kind", "use ddp, with sharding.zero 0 or 1");
+  r.not_built(dp.hierarchical, "hierarchical reductions", "data_parallel.hierarchical", "use false");
+  r.not_built(dp.compression.has_value(), "gradient compression", "data_parallel.compression", "leave data_parallel.compression null");
+  r.not_built(dp.prefetch.has_value(), "prefetching parameters", "data_parallel.prefetch", "leave data_parallel.prefetch null");
+  if (dp.bucket_bytes) r.positive("data_parallel.bucket_bytes", *dp.bucket_bytes);
+  r.not_built(plan.overlap.tp, "overlapped tensor parallelism", "overlap.tp", "use false");
+  r.not_built(plan.overlap.ep, "overlapped expert parallelism", "overlap.ep", "use false");
+  r.not_built(plan.runtime.attention != "flash", fmt::format("attention '{}'", plan.runtime.attention), "runtime.attention", "use flash");
+  r.not_built(!plan.runtime.fused_cross_entropy, "an unfused cross-entropy", "runtime.fused_cross_entropy", "use true");
+  const auto one_of = [&](DType t, std::initializer_list<DType> known, const char* field, const char* hint) {
+    if (std::find(known.begin(), known.end(), t) == known.end())
+      r.add(fmt::format("built types of {}", field), field, fmt::format("not built yet: {}-bit {}", bits(t), field), hint);
+  };
+  one_of(plan.precision.compute, {DType::fp32, DType::tf32, DType::bf16, DType::fp16}, "precision.compute", "use bf16, fp16, tf32 or fp32");
+  one_of(plan.precision.params, {DType::fp32, DType::bf16, DType::fp16}, "precision.params", "use bf16, fp16 or fp32");
+  one_of(plan.precision.grads, {DType::fp32, DType::bf16, DType::fp16}, "precision.grads", "use fp32, bf16 or fp16");
+  one_of(plan.precision.optimizer, {DType::fp32}, "precision.optimizer", "use fp32");
+  r.not_built(plan.precision.recipe.has_value(), "precision recipes", "precision.recipe", "leave precision.recipe null");
+  r.not_built(plan.precision.param_gather.has_value(), "gathering parameters in another type", "precision.param_gather",
+              "leave precision.param_gather null");
+  r.not_built(plan.optimizer.kind != "adamw" && plan.optimizer.kind != "sgd", fmt::format("optimizer '{}'", plan.optimizer.kind), "optimizer.kind",
+              "use adamw or sgd");
+  const auto known = schedule_names();
+  if (std::find(known.begin(), known.end(), plan.schedule) == known.end())
+    r.add("schedule is built", "schedule", fmt::format("not built yet: schedule '{}'", plan.schedule), did_you_mean(plan.schedule, known));
+  r.not_built(plan.schedule_args.group || plan.schedule_args.splits || plan.schedule_args.csv || plan.schedule_args.overlap_rule,
+              "arguments of schedules", "schedule_args", "leave schedule_args out");
+}
+
+void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster, const Plan& plan) {
+  const ParallelSpec& p = plan.parallel;
+  const BatchSpec& b = plan.batch;
+  bool sound = true;
+  for (const auto& [field, value] : {std::pair{"parallel.tp", p.tp},
+                                     {"parallel.cp", p.cp},
+                                     {"parallel.pp", p.pp},
+                                     {"parallel.vp", p.vp},
+                                     {"parallel.ep", p.ep},
+                                     {"parallel.etp", p.etp},
+                                     {"batch.global", b.global},
+                                     {"batch.micro", b.micro},
+                                     {"batch.sequence", b.sequence},
+                                     {"cluster.devices", cluster.devices},
+                                     {"model.layers", model.layers},
+                                     {"model.hidden", model.hidden},
+                                     {"model.heads", model.heads},
+                                     {"model.kv_heads", model.kv_heads},
+                                     {"model.vocab", model.vocab}})
+    sound = r.positive(field, value) && sound;
+  // Far beyond every machine and model, and small enough that products of a few stay below 2^63.
+  constexpr std::int64_t kMost = std::int64_t{1} << 20U;
+  for (const auto& [field, value] :
+       {std::pair{"parallel.tp", p.tp}, {"parallel.cp", p.cp}, {"parallel.pp", p.pp}, {"parallel.vp", p.vp}, {"batch.micro", b.micro}})
+    if (value > kMost) {
+      r.add(fmt::format("{} is at most 2^20", field), field, fmt::format("{} is {}, beyond {}", field, value, kMost), "write less");
+      sound = false;
+    }
+  if (!sound) return;
+
+  std::set<std::string> axes;
+  for (std::size_t from = 0; from <= p.order.size();) {
+    const std::size_t to = std::min(p.order.find('-', from), p.order.size());
+    axes.insert(p.order.substr(from, to - from));
+    from = to + 1;
+  }
+  if (axes != std::set<std::string>{"tp", "cp", "ep", "dp", "pp"} || p.order.size() != 14)
+    r.add("order names each axis once", "parallel.order", fmt::format("'{}' is not an order of tp, cp, ep, dp and pp", p.order),
+          "write each axis once, fastest-varying first: tp-cp-ep-dp-pp");
+
+  const std::int64_t ranks = plan.model_ranks();
+  const std::int64_t dp = cluster.devices / ranks;
+  if (dp < 1 || cluster.devices % ranks != 0)
+    r.add("devices divide into replicas", "parallel",
+          fmt::format("tp {} x cp {} x pp {} = {} ranks do not divide {} devices", p.tp, p.cp, p.pp, ranks, cluster.devices),
+          dp < 1 ? fmt::format("use at most {} ranks per replica, or more devices", cluster.devices)
+                 : fmt::format("use {} or {} devices, or other axes", dp * ranks, (dp + 1) * ranks));
+  if (dp >= 1 && b.global % (b.micro * dp) != 0) {
+    const std::int64_t unit = b.micro * dp, below = b.global / unit * unit;
+    r.add("micro-batches divide the global batch", "batch.global",
+          fmt::format("global batch {} is no multiple of micro {} x dp {} = {}", b.global, b.micro, dp, unit),
+          below > 0 ? fmt::format("nearest legal: {} or {}", below, below + unit) : fmt::format("nearest legal: {}", unit));
+  } else if (dp >= 1 && b.global / (b.micro * dp) > std::numeric_limits<std::uint16_t>::max()) {
+    r.add("at most 65535 micro-batches", "batch.global", fmt::format("{} micro-batches per rank are more than 65535", b.global / (b.micro * dp)),
+          "use a larger micro-batch");
+  }
+
+  if (p.tp > 1) {
+    const auto divides = [&](const char* what, std::int64_t value) {
+      if (value % p.tp == 0) return;
+      r.add(fmt::format("tp divides {}", what), "parallel.tp", fmt::format("tp {} does not divide {} {}", p.tp, value, what),
+            nearest_legal(p.tp, value, [&](std::int64_t t) { return value % t == 0; }));
+    };
+    divides("heads", model.heads);
+    divides("kv_heads", model.kv_heads);
+    if (model.intermediate > 0) divides("intermediate", model.intermediate);
+    if (p.sp) divides("sequence", b.sequence);
+  }
+  if (p.sp && p.tp == 1) r.add("sp needs tp", "parallel.sp", "sequence parallelism needs tp > 1, and tp is 1", "use sp false, or tp 2 or more");
+
+  const std::int64_t stages = p.pp * p.vp;
+  if (stages > model.layers)
+    r.add("a layer per stage", "parallel.pp", fmt::format("pp {} x vp {} = {} stages for {} layers", p.pp, p.vp, stages, model.layers),
+          fmt::format("use at most {} stages", model.layers));
+  if (plan.stages) {
+    const auto& given = *plan.stages;
+    std::int64_t sum = 0;
+    bool positive = true;
+    for (const auto n : given) positive = positive && n >= 1 && n <= model.layers, sum += positive ? n : 0;
+    if (static_cast<std::int64_t>(given.size()) != stages)
+      r.add("stages has one entry per stage", "stages",
+            fmt::format("stages has {} entries, pp {} x vp {} needs {}", given.size(), p.pp, p.vp, stages),
+            fmt::format("write {} numbers, or null", stages));
+    else if (!positive)
+      r.add("a layer per stage", "stages", fmt::format("each stage holds 1 to {} layers", model.layers), "write positive numbers, or null");
+    else if (sum != model.layers)
+      r.add("stages hold all layers", "stages", fmt::format("stages add up to {} layers, the model has {}", sum, model.layers),
+            fmt::format("add {} to the entries, or write null", model.layers - sum));
+  }
+  if (model.position == PositionEmbedding::learned && b.sequence > model.max_positions)
+    r.add("positions cover the sequence", "batch.sequence",
+          fmt::format("sequence {} is longer than the {} learned positions", b.sequence, model.max_positions),
+          fmt::format("use at most {}", model.max_positions));
+}
+
+}  // namespace
+
+std::vector<Refusal> refusals(const Model& model, const Cluster& cluster, const Plan& plan) {
+  Refusals r;
+  model_refusals(r, model, plan);
+  feature_refusals(r, plan);
+  structure_refusals(r, model, cluster, plan);
+  return r.out;
+}
+
+}  // namespace orrery::program

@@ -1,0 +1,40 @@
+// Data parallelism and ZeRO-1: gradients reduced bucket by bucket, the optimizer's pass, parameters gathered again.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/plan.h"
+#include "program/builder.h"
+#include "program/layout.h"
+
+namespace orrery::program {
+
+// Whether a step has anything to reduce or to gather on this role.
+bool reduces_gradients(const Layout& layout, std::int64_t dp, std::int64_t tp);
+bool gathers_parameters(const Plan& plan, std::int64_t dp);
+
+// Follows the backward pass that completes the gradients and reduces each bucket as soon as its last gradient is issued, or all at the end.
+class GradientReducer {
+ public:
+  GradientReducer(Builder& b, const Layout& layout, const Plan& plan);
+  void written(std::int32_t tensor);
+  // What has not been reduced yet; then the sums over the two copies of a tied table.
+  void finish();
+
+ private:
+  void reduce(std::size_t bucket);
+  Builder& b_;
+  const Layout& layout_;
+  const Plan& plan_;
+  std::vector<std::int64_t> missing_;  // by bucket: gradients not yet written
+  std::vector<bool> reduced_;
+};
+
+// Squared norm, update, gather and clearing; returns the template's index.
+std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan);
+
+// Announces to a forward pass that its parameters may still be on their way.
+void expect_gathered(Builder& b, const Layout& layout);
+
+}  // namespace orrery::program
