@@ -35,13 +35,6 @@ void zero(Matrix m) {
 // Keys of the tile at `first_key` that position `query` attends to.
 Index attended(bool causal, Index query, Index first_key, Index keys) { return causal ? std::clamp<Index>(query + 1 - first_key, 0, keys) : keys; }
 
-float maximum(Index n, const float* __restrict x, float start) {
-  float m = start;
-#pragma omp simd reduction(max : m)
-  for (Index i = 0; i < n; ++i) m = x[i] > m ? x[i] : m;
-  return m;
-}
-
 // x[i] = e^(x[i] - shift); returns the sum.
 float exponentials(Index n, float* __restrict x, float shift) {
   float s = 0;

@@ -195,7 +195,7 @@ class CpuKernels final : public KernelSet {
       case Operator::send:
       case Operator::recv:
       case Operator::wait:
-        assert(!"the runtime executes this operator itself");
+        assert(false && "the runtime executes this operator itself");
         return;
     }
   }

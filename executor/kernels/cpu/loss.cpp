@@ -20,11 +20,8 @@ Index column(VocabularyShard shard, std::int32_t target) {
 
 void cross_entropy_max(Index tokens, Index columns, VocabularyShard shard, const float* logits, float* max) {
   for (Index t = 0; t < tokens; ++t) {
-    const float* __restrict row = logits + t * columns;
-    float m = -std::numeric_limits<float>::infinity();  // stays where the shard is all padding; the reduction over shards mends it
-#pragma omp simd reduction(max : m)
-    for (Index i = 0; i < shard.valid; ++i) m = row[i] > m ? row[i] : m;
-    max[t] = m;
+    // stays -inf where the shard is all padding; the reduction over shards mends it
+    max[t] = maximum(shard.valid, logits + t * columns, -std::numeric_limits<float>::infinity());
   }
 }
 

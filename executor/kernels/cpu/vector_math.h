@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstring>
 
 namespace orrery::executor::cpu {
 namespace {
@@ -46,6 +47,24 @@ inline Normal standard_normal(float x) {
   const float poly = ((((1.061405429F * t - 1.453152027F) * t + 1.421413741F) * t - 0.284496736F) * t + 0.254829592F) * t;
   const float tail = 0.5F * poly * e;
   return {x < 0 ? tail : 1.F - tail, kInvSqrt2Pi * e};
+}
+
+// The largest of `start` and x[0 … n). With a vector type by hand: compilers will not reorder a maximum by themselves, since NaN makes it depend on
+// order.
+inline float maximum(std::int64_t n, const float* x, float start) {
+  constexpr std::int64_t kLanes = 16;
+  using Vector __attribute__((vector_size(kLanes * sizeof(float)))) = float;  // GCC and clang; split where registers are narrower
+  Vector lanes = start - Vector{};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    Vector v;
+    std::memcpy(&v, x + i, sizeof v);
+    lanes = v > lanes ? v : lanes;
+  }
+  float m = start;
+  for (; i < n; ++i) m = x[i] > m ? x[i] : m;
+  for (std::int64_t j = 0; j < kLanes; ++j) m = lanes[j] > m ? lanes[j] : m;
+  return m;
 }
 
 }  // namespace
