@@ -14,6 +14,7 @@ namespace orrery::program {
 
 // Layout of activations: [sequence, micro-batch, width], row = position * micro + sample ("tokens" below counts rows). A sequence-parallel shard is
 // therefore a contiguous block of rows. Weights are [out, in] as in Hugging Face; y = x Wᵀ + b. The packed qkv row is [q heads | k heads | v heads].
+// position_* with fewer tokens than a micro-batch has: the rank's block of rows (tp coordinate x tokens).
 // In "accesses", [x] is present only where the model has it; r: read, w: written whole, u: updated in place (for gradients of parameters:
 // accumulated).
 enum class Operator : std::uint8_t {

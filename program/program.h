@@ -49,7 +49,8 @@ struct Buffer {
 enum class AccessMode : std::uint8_t { read, write, update };
 // A buffer touched by an instruction. Marks are placed by the compiler and take effect in issue order: an instance is allocated when the
 // instruction with `first` is issued, and freed after the instruction with `last` was. The compiler guarantees that whatever stream still works on
-// an instance has finished before its freeing instruction is complete.
+// an instance has finished before its freeing instruction is complete, and that `last` stands on the compute stream only; an instruction of another
+// stream with `first` waits for everything issued on the compute stream before it. Marks on a view are marks of what it views into.
 struct Access {
   std::uint32_t buffer = 0;
   AccessMode mode = AccessMode::read;
@@ -156,6 +157,9 @@ struct Parameter {
 };
 
 // A contiguous range of the flat buffers that is reduced and updated as one. With ZeRO >= 1, data-parallel rank d owns the d-th of dp equal parts.
+// Instructions name the whole bucket's view. Where an instruction's dims give fewer elements than the view has (gradient_norm, optimizer_step and the
+// tied table's all_reduce under ZeRO), it works on the own part: from element (dp coordinate x dims[0]) on; reduce_scatter and all_gather are in
+// place, their shard being that part. Views of Adam's state and of the master copy hold the own part only.
 struct Bucket {
   std::int64_t offset = 0, elements = 0;  // padded to a multiple of dp
   std::uint8_t count_flags = 0;           // kCountOnTp0, kCountNever
@@ -176,7 +180,9 @@ struct Role {
   std::vector<Access> accesses;
   std::vector<PassTemplate> passes;
   std::vector<PassInstance> prologue, body, epilogue;  // body: one optimizer step, repeated; dependencies on events may cross its end
-  std::int32_t parameter_buffer = -1, gradient_buffer = -1, loss_buffer = -1;  // the flat buffers; the loss where this role computes it
+  // The flat buffers; the loss where this role computes it. Before the first step gradients and loss are zero; each step leaves its gradients zero
+  // and the local sum of its losses in the loss buffer, which whoever reads it clears.
+  std::int32_t parameter_buffer = -1, gradient_buffer = -1, loss_buffer = -1;
   bool operator==(const Role&) const = default;
 };
 
