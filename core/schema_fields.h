@@ -164,6 +164,7 @@ class Reader {
     } else if constexpr (is_quantity<T>) {
       parse(value, out);
     } else if constexpr (std::is_enum_v<T>) {
+      if (rule.choices) value.choice(*rule.choices);
       out = static_cast<T>(value.choice(Names<T>::words()));
     } else if constexpr (is_optional<T>) {
       out.reset();
@@ -323,7 +324,7 @@ class Schema {
       type(out, "string", nullable);
       out.add("pattern", Tree::of(quantity_pattern(T{})));
     } else if constexpr (std::is_enum_v<T>) {
-      choice(out, Names<T>::words(), nullable);
+      choice(out, rule.choices ? *rule.choices : Names<T>::words(), nullable);
     } else if constexpr (is_optional<T>) {
       describe<typename T::value_type>(out, rule, true);
     } else if constexpr (is_list<T>) {
