@@ -21,16 +21,18 @@ struct MemoryReport {
   std::int64_t arena = 0;                             // high-water mark of the arena (first-fit offsets, 64-byte aligned), persistent ones included
   std::uint32_t peak_pass = 0, peak_instruction = 0;  // where in the body the live peak is
   std::vector<BufferAtPeak> at_peak;                  // largest first, all of them
-  // Live bytes after each instruction of the body that changes them: (pass instance, instruction, bytes).
+  // Live bytes whenever an instruction of the body changes them: once it has allocated and, in an entry of its own, once it has freed.
   struct Step {
-    std::uint32_t pass;
-    std::uint32_t instruction;
+    std::uint32_t pass;         // index into Role::body
+    std::uint32_t instruction;  // index in the pass's template
     std::int64_t bytes;
+    bool operator==(const Step&) const = default;
   };
   std::vector<Step> curve;
 };
 
-// Second and later steps are alike; the report is of one body run after the persistent buffers are there.
+// Second and later steps are alike; the report is of one body, run after the persistent buffers are there and the prologue has run.
+// Device memory only.
 MemoryReport memory(const Program& program, const Role& role);
 
 }  // namespace orrery::program

@@ -1,5 +1,6 @@
 #include "program/schedules/schedule.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -19,10 +20,9 @@ PassOrder order_of(const std::string& name, std::int64_t ranks, std::int64_t mic
 }
 
 std::string in_letters(const std::vector<Pass>& passes) {
-  std::string text;
-  for (const Pass& pass : passes)
-    text += (text.empty() ? "" : " ") + std::string(pass.kind == PassKind::forward ? "F" : "B") + std::to_string(pass.microbatch);
-  return text;
+  std::vector<std::string> words;
+  for (const Pass& pass : passes) words.push_back(fmt::format("{}{}", pass.kind == PassKind::forward ? 'F' : 'B', pass.microbatch));
+  return fmt::format("{}", fmt::join(words, " "));
 }
 
 template <class T>
@@ -64,7 +64,7 @@ TEST(Schedule, OrdersTimesAndPeaksEqualTheRecordedReplays) {
     } else {
       ASSERT_EQ(word, "times");
       std::string times = "times";
-      for (const PassTimes& t : got.passes[rank]) times += " " + std::to_string(t.start) + "-" + std::to_string(t.end);
+      for (const PassTimes& t : got.passes[rank]) times += fmt::format(" {}-{}", t.start, t.end);
       EXPECT_EQ(times, text) << where << ", rank " << rank;
       ++rank;
     }

@@ -1,0 +1,88 @@
+#include "program/memory.h"
+
+#include <algorithm>
+#include <map>
+
+#include "program/arena.h"
+
+namespace orrery::program {
+namespace {
+
+// An allocation or a release, as a pass template marks it.
+struct Mark {
+  std::uint32_t instruction = 0, buffer = 0;
+  bool release = false;
+};
+
+// By pass template: its marks in the order in which they take effect.
+std::vector<std::vector<Mark>> marks_of(const Role& role) {
+  std::vector<std::vector<Mark>> out(role.passes.size());
+  for (std::size_t p = 0; p < role.passes.size(); ++p)
+    for (std::uint32_t i = 0; i < role.passes[p].count; ++i) {
+      const Instruction& instruction = role.instructions[role.passes[p].first + i];
+      for (const bool release : {false, true})
+        for (std::uint32_t a = instruction.accesses; a < instruction.accesses + instruction.access_count; ++a)
+          if (const Access& access = role.accesses[a]; release ? access.last : access.first) out[p].push_back({i, access.buffer, release});
+    }
+  return out;
+}
+
+}  // namespace
+
+MemoryReport memory(const Program& program, const Role& role) {
+  const std::vector<std::vector<Mark>> marks = marks_of(role);
+  Allocations allocations(program, role);
+  const auto apply = [](Allocations& to, const Mark& mark, std::uint16_t microbatch) {
+    if (mark.release)
+      to.release(mark.buffer, microbatch);
+    else
+      to.allocate(mark.buffer, microbatch);
+  };
+  for (const PassInstance& pass : role.prologue)
+    for (const Mark& mark : marks[pass.pass]) apply(allocations, mark, pass.microbatch);
+  const Allocations at_start = allocations;
+
+  MemoryReport report;
+  report.persistent = allocations.persistent();
+  report.peak_live = allocations.live();
+  std::size_t peak_mark = 0;  // marks of the pass applied when the peak was reached
+  for (std::uint32_t p = 0; p < role.body.size(); ++p) {
+    const PassInstance& pass = role.body[p];
+    const std::vector<Mark>& of_pass = marks[pass.pass];
+    for (std::size_t m = 0; m < of_pass.size(); ++m) {
+      const Mark& mark = of_pass[m];
+      apply(allocations, mark, pass.microbatch);
+      if (m + 1 < of_pass.size() && of_pass[m + 1].instruction == mark.instruction && of_pass[m + 1].release == mark.release) continue;
+      report.curve.push_back({p, mark.instruction, allocations.live()});
+      if (allocations.live() > report.peak_live) {
+        report.peak_live = allocations.live();
+        report.peak_pass = p;
+        report.peak_instruction = mark.instruction;
+        peak_mark = m + 1;
+      }
+    }
+  }
+  report.arena = allocations.high_water();
+
+  // What was live at the peak, from a second replay up to it.
+  Allocations at_peak = at_start;
+  for (std::uint32_t p = 0; p < role.body.size() && p <= report.peak_pass; ++p) {
+    const PassInstance& pass = role.body[p];
+    const std::vector<Mark>& of_pass = marks[pass.pass];
+    for (std::size_t m = 0; m < (p == report.peak_pass ? peak_mark : of_pass.size()); ++m) apply(at_peak, of_pass[m], pass.microbatch);
+  }
+  std::map<std::string, BufferAtPeak> by_name;
+  for (std::uint32_t b = 0; b < role.buffers.size(); ++b) {
+    const std::int64_t instances = at_peak.instances(b);
+    if (instances == 0) continue;
+    BufferAtPeak& entry = by_name[role.buffers[b].name];
+    entry.name = role.buffers[b].name;
+    entry.instances += instances;
+    entry.bytes += instances * role.buffers[b].bytes;
+  }
+  for (auto& [name, entry] : by_name) report.at_peak.push_back(std::move(entry));
+  std::stable_sort(report.at_peak.begin(), report.at_peak.end(), [](const BufferAtPeak& a, const BufferAtPeak& b) { return a.bytes > b.bytes; });
+  return report;
+}
+
+}  // namespace orrery::program
