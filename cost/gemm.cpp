@@ -1,39 +1,88 @@
 #include "cost/gemm.h"
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 namespace orrery::cost {
 namespace {
 
-constexpr std::int64_t kTile = 128;  // the tile edge that describes cuBLAS best over A100's and B200's shapes: docs/models/operators.md
+// The tile edge that describes cuBLAS and DeepGEMM best over the measured shapes.
+constexpr std::int64_t kTile = 128;
+
+// One fit: on half of the measured shapes, `sigma` is the root mean square of the relative error on the other half.
+struct Generation {
+  std::string_view names;  // device names that contain one of these words, separated by spaces
+  double share, share8;    // of the peak, for 16-bit (and wider) and for 8-bit products
+  double reference;        // "gemm" efficiency (best measured shape) of the card that was fitted
+  double k0, epilogue, sustained;
+  double boost_us, fixed_us;
+  double sigma;
+  std::string_view source;
+};
+
+// MooreThreads/SimuMax configs/system/{a100_pcie,b200_bf16_ceperm}.json: bf16 products of training shapes, timed one by one.
+// deepseek-ai/profile-data train.json: fp8 products inside a DeepSeek-V3 step on H800, on 112 of 132 SMs.
+// References: stas00/ml-engineering compute/accelerator/README.md, maximum achievable matmul: A100 PCIe 0.811, H100 0.803, B200 0.776.
+constexpr std::array kGenerations{
+    Generation{"a100", 0.771, 0.771, 0.811, 51, 0.585, 1, 0, 2.0, 0.07, "fitted to 92 bf16 products on A100 PCIe (SimuMax), judged on 91 others"},
+    // share: such that the best measured shape of H100, 2048 x 2048 x 13312, gives its 794.5 TFLOPS with these k0 and epilogue.
+    Generation{"h100 h200 h800 gh200", 0.864, 0.656, 0.803, 144, 0.55, 1, 0, 3.0, 0.10,
+               "k0 fitted to 7 fp8 products in the DeepSeek-V3 trace (H800), judged on 7 others; share from the best measured shape of H100"},
+    Generation{"b200 b300 gb200 gb300", 0.754, 0.754, 0.776, 238, 0.506, 0.505 / 0.754, 68, 3.4, 0.14,
+               "fitted to 257 bf16 products on B200 (SimuMax), judged on 257 others"},
+};
+
+bool names_one_of(std::string_view device, std::string_view words) {
+  while (!words.empty()) {
+    const std::size_t end = std::min(words.find(' '), words.size());
+    if (device.find(words.substr(0, end)) != std::string_view::npos) return true;
+    words.remove_prefix(std::min(end + 1, words.size()));
+  }
+  return false;
+}
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
 std::optional<GemmShape> gemm_shape(const program::Shape& shape) {
-  const auto [tokens, in, out] = std::array{shape.dims[0], shape.dims[1], shape.dims[2]};
+  const std::int64_t tokens = shape.dims[0], in = shape.dims[1], out = shape.dims[2];
   switch (shape.op) {
     case program::Operator::linear_forward:
-      return GemmShape{tokens, out, in};
+      return GemmShape{tokens, out, in, Bytes{bytes_of(shape.dtype, tokens * out)}};
     case program::Operator::linear_input_grad:
-      return GemmShape{tokens, in, out};
-    case program::Operator::linear_weight_grad:
-      return GemmShape{out, in, tokens};
+      return GemmShape{tokens, in, out, Bytes{bytes_of(shape.dtype, tokens * in)}};
+    case program::Operator::linear_weight_grad:  // accumulates into fp32
+      return GemmShape{out, in, tokens, Bytes{2 * bytes_of(DType::fp32, in * out)}};
     default:
       return std::nullopt;
   }
 }
 
-GemmModel gemm_model(const Device& device) {
+GemmModel gemm_model(const Device& device, DType type) {
+  const auto known = std::find_if(kGenerations.begin(), kGenerations.end(), [&](const Generation& g) { return names_one_of(device.name, g.names); });
+  const Generation& g = known != kGenerations.end() ? *known : kGenerations.front();
+  const auto own = device.efficiency.find("gemm");
+  const double reference = own != device.efficiency.end() ? own->second.value : g.reference;
+
   GemmModel model;
-  if (const auto found = device.efficiency.find("gemm"); found != device.efficiency.end()) {
-    model.peak_share = found->second.value;
-    model.source = {"GEMM efficiency of " + device.name + ": " + found->second.source, Grade::measured_elsewhere, 0.15};
+  model.share = std::min(1.0, (bits(type) <= 8 ? g.share8 : g.share) * reference / g.reference);
+  model.k0 = g.k0;
+  model.epilogue = g.epilogue;
+  model.sustained = g.sustained;
+  model.boost = Seconds{g.boost_us * 1e-6};
+  model.fixed = Seconds{g.fixed_us * 1e-6};
+  model.source.name = "matrix products on " + device.name + ": ";
+  if (known != kGenerations.end()) {
+    model.source.name += g.source;
+    model.source.grade = Grade::fitted;
+    model.source.sigma = g.sigma;
   } else {
-    model.source = {"GEMM efficiency of " + device.name, Grade::assumed, 0.25};
+    model.source.name += "the device's best shape, other shapes assumed to relate to it as on A100";
+    model.source.grade = Grade::assumed;
+    model.source.sigma = 0.2;
   }
-  model.fixed = Seconds{3e-6};
   return model;
 }
 
@@ -43,14 +92,17 @@ double tile_utilisation(const GemmShape& shape, std::int64_t sms) {
   return static_cast<double>(shape.m) * static_cast<double>(shape.n) / (static_cast<double>(slots) * kTile * kTile);
 }
 
-Seconds gemm_time(const GemmModel& model, const GemmShape& shape, FlopsPerSecond peak, std::int64_t sms) {
+Seconds gemm_time(const GemmModel& model, const GemmShape& shape, FlopsPerSecond peak, const Device& device) {
   if (shape.m <= 0 || shape.n <= 0 || shape.k <= 0) return Seconds{0};
-  const double work = 2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) * static_cast<double>(shape.k);
-  const double depth = static_cast<double>(shape.k) / (static_cast<double>(shape.k) + model.k0);
-  const double tiles = sms > 0 ? tile_utilisation(shape, sms) : 1.0;
-  const Seconds cool{work / (peak.v * model.peak_share * tiles * depth)};
+  const FlopsPerSecond peak16 = device.peak_of(DType::bf16);
+  const double k0 = peak16.v > 0 ? model.k0 * (peak / peak16) : model.k0;
+  const double k = static_cast<double>(shape.k);
+  const double work = 2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) * k;
+  const double tiles = device.sms > 0 ? tile_utilisation(shape, device.sms) : 1.0;
+  const Seconds cool{work * (1 + k0 / k) / (peak.v * model.share * tiles)};
   const Seconds hot = cool > model.boost ? (cool - model.boost) / model.sustained : Seconds{0};
-  return std::min(cool, model.boost) + hot + model.fixed;
+  const Seconds epilogue{model.epilogue * static_cast<double>(shape.output.v) / device.memory_bandwidth.v};
+  return std::max(std::min(cool, model.boost) + hot + epilogue + model.fixed, Seconds{work / peak.v});
 }
 
 }  // namespace orrery::cost

@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "core/error.h"
 #include "cost/collectives.h"
 #include "cost/cost.h"
+#include "cost/measured.h"
 #include "cost/power.h"
 #include "cost/roofline.h"
 
@@ -24,6 +26,8 @@ class SourceList {
   std::uint16_t index(const Source& source) {
     const auto [at, fresh] = known_.emplace(source.name, sources_.size());
     if (fresh) sources_.push_back(source);
+    Source& known = sources_[at->second];
+    known.sigma = std::max(known.sigma, source.sigma);  // of all that is priced from it
     return static_cast<std::uint16_t>(at->second);
   }
 
@@ -35,7 +39,16 @@ class SourceList {
 class Pricer {
  public:
   Pricer(const program::Program& program, const Cluster& cluster, const Profile* profile, Table& table)
-      : program_(program), cluster_(cluster), profile_(profile), sources_(table.sources) {}
+      : program_(program), cluster_(cluster), device_(cluster.device), profile_(profile), sources_(table.sources) {
+    cores_ = std::max<std::int64_t>(1, cluster.shared_cores);
+    if (!profile) return;
+    measurements_.emplace(*profile);
+    cores_ = std::max(cores_, profile->cores);
+    if (!on_cpu()) return;
+    // What the profile did not measure is priced by the roofline of the machine that it did measure.
+    if (profile->peak.v > 0) device_.peak = {{DType::fp32, profile->peak}};
+    if (profile->memory_bandwidth.v > 0) device_.memory_bandwidth = profile->memory_bandwidth;
+  }
 
   Entry price(const program::Shape& shape) {
     if (shape.op == program::Operator::wait) return {};
@@ -46,40 +59,71 @@ class Pricer {
   bool on_cpu() const { return cluster_.device.kind == DeviceKind::cpu_core; }
 
   Entry computation(const program::Shape& shape) {
-    const Device& device = cluster_.device;
-    const Estimate estimate = roofline(shape, device);
     Entry entry;
-    entry.duration = to_picoseconds(estimate.duration);
-    if (const double work = program::flops(shape).v; work > 0) {
-      const FlopsPerSecond peak = profile_ && on_cpu() && profile_->peak.v > 0 ? profile_->peak : device.peak_of(shape.dtype);
-      entry.ideal = to_picoseconds(Seconds{work / peak.v});
+    if (const double work = program::flops(shape).v; work > 0)
+      if (const FlopsPerSecond peak = device_.peak_of(shape.dtype); peak.v > 0) entry.ideal = to_picoseconds(Seconds{work / peak.v});
+    const std::optional<MeasuredTime> measured = measurements_ ? measurements_->operation(shape) : std::nullopt;
+    if (!measured) {
+      const Estimate estimate = roofline(shape, device_);
+      finish(entry, estimate.duration, estimate.arithmetic_bound ? Activity::arithmetic : Activity::memory, estimate.source);
+      if (on_cpu()) entry.memory_share = fixed_point(estimate.memory_fraction);
+      return entry;
     }
-    entry.energy = energy(device, estimate.arithmetic_bound ? Activity::arithmetic : Activity::memory, estimate.duration);
+    const double streaming = device_.memory_bandwidth.v > 0 ? static_cast<double>(program::traffic(shape).v) / device_.memory_bandwidth.v : 0;
+    const bool arithmetic = to_seconds(entry.ideal).v > streaming;
+    finish(entry, measured->alone, arithmetic ? Activity::arithmetic : Activity::memory, source_of(*measured, program::work_class(shape.op)));
     if (on_cpu()) {
-      entry.core_share = kWhole;
-      entry.memory_share = fixed_point(estimate.memory_fraction);
+      // `busy` ranks that each demand a share s of one memory run at 1 / (busy · s): s = slowdown / busy gives back the measured slowdown. As
+      // many ranks as there are cores must be able to run unhindered where nothing slowed down, hence at least 1 / cores.
+      const double share = measured->slowdown > 1 ? measured->slowdown / static_cast<double>(measured->busy) : 0;
+      entry.memory_share = fixed_point(std::max(share, 1.0 / static_cast<double>(cores_)));
     }
-    entry.source = sources_.index(estimate.source);
     return entry;
   }
 
   Entry communication(const program::Shape& shape) {
-    if (shape.group >= program_.groups.size()) return {};
-    CollectiveEstimate slowest;
-    for (const Placement& placement : placements_of(shape.group, program::is_point_to_point(shape.op))) {
-      if (placement.ranks > 1 && placement.levels.empty())
-        throw Error("cluster " + cluster_.name, "has no network levels, but the plan communicates", "describe at least one level");
-      CollectiveEstimate estimate = collective_time(shape.op, Bytes{shape.bytes}, placement, cluster_);
-      if (estimate.duration > slowest.duration || slowest.algorithm == Algorithm::none) slowest = std::move(estimate);
-    }
     Entry entry;
-    if (slowest.algorithm == Algorithm::none) return entry;
-    entry.duration = to_picoseconds(slowest.duration);
-    entry.energy = energy(cluster_.device, Activity::communication, slowest.duration);
-    if (on_cpu()) entry.core_share = kWhole;
-    entry.source = sources_.index(slowest.source);
+    if (shape.group >= program_.groups.size()) return entry;
+    Seconds slowest{-1};
+    for (const Placement& placement : placements_of(shape.group, program::is_point_to_point(shape.op))) {
+      if (placement.ranks < 2) continue;
+      if (placement.levels.empty())
+        throw Error("cluster " + cluster_.name, "has no network levels, but the plan communicates", "describe at least one level");
+      const Bytes bytes{shape.bytes};
+      // A measurement says how many ranks met, not where they were: it stands for ranks that share the innermost domain.
+      std::optional<MeasuredTime> measured;
+      if (measurements_ && placement.levels.size() == 1) measured = measurements_->collective(shape.op, placement.ranks, bytes);
+      const CollectiveEstimate estimate = collective_time(shape.op, bytes, placement, cluster_);
+      const Seconds duration = measured ? measured->alone : estimate.duration;
+      if (duration <= slowest) continue;
+      slowest = duration;
+      finish(entry, duration, Activity::communication, measured ? source_of(*measured, class_of(shape.group)) : estimate.source);
+      if (measured && on_cpu()) {
+        // Members beyond the cores took turns while it was measured.
+        const double share = std::min(1.0, static_cast<double>(cores_) / static_cast<double>(placement.ranks));
+        entry.core_share = fixed_point(share);
+        entry.memory_share = fixed_point(share / static_cast<double>(cores_));
+      }
+    }
     return entry;
   }
+
+  void finish(Entry& entry, Seconds duration, Activity activity, const Source& source) {
+    entry.duration = to_picoseconds(duration);
+    entry.energy = energy(cluster_.device, activity, duration);
+    entry.core_share = on_cpu() ? kWhole : 0;
+    entry.source = sources_.index(source);
+  }
+
+  // Operators of one class in one profile err together; exact, interpolated and extrapolated figures apart.
+  Source source_of(const MeasuredTime& measured, WorkClass work) const {
+    std::string text = "profile: " + profile_->device + " " + profile_->date + ": " + std::string(name(work));
+    if (measured.reach == Reach::interpolated) text += ", interpolated";
+    if (measured.reach == Reach::extrapolated) text += ", extrapolated";
+    return {std::move(text), Grade::measured_here, measured.sigma};
+  }
+
+  WorkClass class_of(std::uint16_t group) const { return group < program_.group_class.size() ? program_.group_class[group] : WorkClass::dp_comm; }
 
   const std::vector<Placement>& placements_of(std::uint16_t group, bool pairs) {
     const auto [at, fresh] = placements_.try_emplace({group, pairs});
@@ -92,7 +136,10 @@ class Pricer {
 
   const program::Program& program_;
   const Cluster& cluster_;
+  Device device_;  // the cluster's, with a CPU profile's peaks in place of the datasheet's
   const Profile* profile_;
+  std::optional<Measurements> measurements_;
+  std::int64_t cores_ = 1;
   SourceList sources_;
   std::map<std::pair<std::uint16_t, bool>, std::vector<Placement>> placements_;
 };

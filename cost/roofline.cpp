@@ -60,9 +60,9 @@ Estimate roofline(const program::Shape& shape, const Device& device) {
     const FlopsPerSecond peak = peak_for(shape, device);
     least = Seconds{work / peak.v};
     if (const auto product = gemm_shape(shape); product && device.kind == DeviceKind::gpu) {
-      const GemmModel model = gemm_model(device);
+      const GemmModel model = gemm_model(device, shape.dtype);
       fixed = model.fixed;
-      arithmetic = gemm_time(model, *product, peak, device.sms) - fixed;
+      arithmetic = gemm_time(model, *product, peak, device) - fixed;
       arithmetic_source = model.source;
     } else {
       std::string_view what = "gemm";
