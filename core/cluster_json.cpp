@@ -74,9 +74,9 @@ template <class F>
 void fields(F& f, In<F, Device>& d) {
   f("name", d.name, about("file name under topologies/devices").must().filled());
   f("kind", d.kind, about("gpu, or one core of a CPU").must());
-  f("peak", d.peak, about("dense rate by element type, without sparsity").must());
-  f("memory", d.memory, about("memory that a program can use").must());
-  f("memory_bandwidth", d.memory_bandwidth, about("nominal rate of that memory").must());
+  f("peak", d.peak, about("dense rate by element type, without sparsity").must().positive());
+  f("memory", d.memory, about("memory that a program can use").must().positive());
+  f("memory_bandwidth", d.memory_bandwidth, about("nominal rate of that memory").must().positive());
   f("sms", d.sms, about("streaming multiprocessors, or compute units").at_least(1).must());
   f("idle_power", d.idle_power, about("drawn without work"));
   f("tdp", d.tdp, about("thermal design power"));
@@ -85,7 +85,6 @@ void fields(F& f, In<F, Device>& d) {
   f("sources", d.sources, about("where each figure comes from, by field").filled());
   f.check([&](const auto& at) {
     if (d.peak.empty()) at("peak").fail("is empty", "give at least one: \"peak\": {\"bf16\": \"989.5 TFLOPS\"}");
-    if (d.memory.v == 0) at("memory").fail("is zero");
     if (d.tdp < d.idle_power) at("tdp").fail(fmt::format("{} is less than the idle power, {}", exact_text(d.tdp), exact_text(d.idle_power)));
   });
 }
@@ -94,7 +93,7 @@ template <class F>
 void fields(F& f, In<F, NetworkLevel>& l) {
   f("name", l.name, about("nvlink, infiniband, shared-memory …").must().filled());
   f("size", l.size, about("devices within one domain of this level; null in the last: all").must().within(1, kMostDevices).null_is(0));
-  f("bandwidth", l.bandwidth, about("of one device, in one direction, nominal").must());
+  f("bandwidth", l.bandwidth, about("of one device, in one direction, nominal").must().positive());
   f("efficiency", l.efficiency, about("share of the bandwidth that a large collective reaches").must().within(1e-6, 2));
   f("latency", l.latency, about("of one step between two devices").must());
   f("source", l.source, about("where these figures come from").must().filled());

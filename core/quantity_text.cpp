@@ -82,11 +82,10 @@ Parsed parse(const Kind& kind, std::string_view text, std::string_view where) {
   refuse(kind, text, where);
 }
 
-double parse_real(const Kind& kind, std::string_view text, std::string_view where, bool above_zero = false) {
+double parse_real(const Kind& kind, std::string_view text, std::string_view where) {
   const Parsed parsed = parse(kind, text, where);
   const double value = parsed.value * parsed.scale;
   if (!std::isfinite(value)) refuse(kind, text, where);
-  if (above_zero && value <= 0) throw Error(std::string(where), fmt::format("'{}' is zero", shown(text)), std::string(kind.hint));
   return value;
 }
 
@@ -150,8 +149,8 @@ Bytes parse_bytes(std::string_view text, std::string_view where) {
   return Bytes{static_cast<std::int64_t>(std::llround(value))};
 }
 
-BytesPerSecond parse_bandwidth(std::string_view text, std::string_view where) { return BytesPerSecond{parse_real(kBandwidth, text, where, true)}; }
-FlopsPerSecond parse_compute_rate(std::string_view text, std::string_view where) { return FlopsPerSecond{parse_real(kCompute, text, where, true)}; }
+BytesPerSecond parse_bandwidth(std::string_view text, std::string_view where) { return BytesPerSecond{parse_real(kBandwidth, text, where)}; }
+FlopsPerSecond parse_compute_rate(std::string_view text, std::string_view where) { return FlopsPerSecond{parse_real(kCompute, text, where)}; }
 Watts parse_power(std::string_view text, std::string_view where) { return Watts{parse_real(kPower, text, where)}; }
 Seconds parse_duration(std::string_view text, std::string_view where) { return Seconds{parse_real(kTime, text, where)}; }
 double parse_count(std::string_view text, std::string_view where) { return parse_real(kCount, text, where); }

@@ -13,8 +13,8 @@ namespace orrery {
 // Each reads a non-negative decimal number, a space or none, and a unit; decimal and binary prefixes are told apart (GB, GiB), bits and bytes too
 // (Gb/s, GB/s). `where` is the address that an Error carries: "'400 Gbps' is not a bandwidth", with examples as its hint.
 Bytes parse_bytes(std::string_view text, std::string_view where);                  // B kB MB GB TB PB KiB MiB GiB TiB PiB; a whole number of bytes
-BytesPerSecond parse_bandwidth(std::string_view text, std::string_view where);     // B/s … TB/s, KiB/s … TiB/s, b/s … Tb/s; above zero
-FlopsPerSecond parse_compute_rate(std::string_view text, std::string_view where);  // FLOPS … EFLOPS; above zero
+BytesPerSecond parse_bandwidth(std::string_view text, std::string_view where);     // B/s … TB/s, KiB/s … TiB/s, b/s … Tb/s
+FlopsPerSecond parse_compute_rate(std::string_view text, std::string_view where);  // FLOPS … EFLOPS
 Watts parse_power(std::string_view text, std::string_view where);                  // mW W kW MW
 Seconds parse_duration(std::string_view text, std::string_view where);             // ps ns us ms s min h d
 double parse_count(std::string_view text, std::string_view where);                 // "15T" tokens: k M B (or G) T, or none

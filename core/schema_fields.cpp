@@ -19,13 +19,28 @@ const std::string& quantity_text(const json::Value& value, std::string_view exam
   if (!value.is_text()) value.fail(value.quoted() + " has no unit", fmt::format("write a text with number and unit: \"{}\"", example));
   return value.text();
 }
+template <class T>
+T checked(const json::Value& value, T quantity, const Rule& rule) {
+  if (rule.above_zero && !(quantity > T{})) value.fail(value.quoted() + " is zero");
+  return quantity;
+}
 }  // namespace
 
-void parse(const json::Value& value, Bytes& out) { out = parse_bytes(quantity_text(value, "80 GB"), value.where()); }
-void parse(const json::Value& value, BytesPerSecond& out) { out = parse_bandwidth(quantity_text(value, "50 GB/s"), value.where()); }
-void parse(const json::Value& value, FlopsPerSecond& out) { out = parse_compute_rate(quantity_text(value, "989.5 TFLOPS"), value.where()); }
-void parse(const json::Value& value, Watts& out) { out = parse_power(quantity_text(value, "700 W"), value.where()); }
-void parse(const json::Value& value, Seconds& out) { out = parse_duration(quantity_text(value, "2 us"), value.where()); }
+void parse(const json::Value& value, Bytes& out, const Rule& rule) {
+  out = checked(value, parse_bytes(quantity_text(value, "80 GB"), value.where()), rule);
+}
+void parse(const json::Value& value, BytesPerSecond& out, const Rule& rule) {
+  out = checked(value, parse_bandwidth(quantity_text(value, "50 GB/s"), value.where()), rule);
+}
+void parse(const json::Value& value, FlopsPerSecond& out, const Rule& rule) {
+  out = checked(value, parse_compute_rate(quantity_text(value, "989.5 TFLOPS"), value.where()), rule);
+}
+void parse(const json::Value& value, Watts& out, const Rule& rule) {
+  out = checked(value, parse_power(quantity_text(value, "700 W"), value.where()), rule);
+}
+void parse(const json::Value& value, Seconds& out, const Rule& rule) {
+  out = checked(value, parse_duration(quantity_text(value, "2 us"), value.where()), rule);
+}
 
 void check_below(const json::Value& value, double number, const Rule& rule) {
   if (rule.exclusive && rule.most && number >= *rule.most) value.fail(fmt::format("{} is not below {}", value.quoted(), *rule.most));

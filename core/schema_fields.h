@@ -27,7 +27,7 @@ using Words = std::vector<std::string>;
 // What a field may hold. Limits apply to the elements of lists and the values of maps as well.
 struct Rule {
   const char* text = "";
-  bool required = false, not_empty = false, exclusive = false;
+  bool required = false, not_empty = false, exclusive = false, above_zero = false;
   std::optional<double> least, most;
   const Words* choices = nullptr;       // of a text, or of each text in a list
   const Words* keys = nullptr;          // of a map
@@ -39,6 +39,9 @@ struct Rule {
   Rule filled() const {
     return with([](Rule& r) { r.not_empty = true; });
   }
+  Rule positive() const {
+    return with([](Rule& r) { r.above_zero = true; });
+  }  // of a quantity
   Rule at_least(double v) const {
     return with([v](Rule& r) { r.least = v; });
   }
@@ -112,11 +115,12 @@ inline constexpr bool is_map = false;
 template <class K, class T>
 inline constexpr bool is_map<std::map<K, T>> = true;
 
-void parse(const json::Value& value, Bytes& out);
-void parse(const json::Value& value, BytesPerSecond& out);
-void parse(const json::Value& value, FlopsPerSecond& out);
-void parse(const json::Value& value, Watts& out);
-void parse(const json::Value& value, Seconds& out);
+// Refuse a quantity or a text without one; a quantity of zero where the rule says so.
+void parse(const json::Value& value, Bytes& out, const Rule& rule);
+void parse(const json::Value& value, BytesPerSecond& out, const Rule& rule);
+void parse(const json::Value& value, FlopsPerSecond& out, const Rule& rule);
+void parse(const json::Value& value, Watts& out, const Rule& rule);
+void parse(const json::Value& value, Seconds& out, const Rule& rule);
 // Refuses a number that is not below the rule's exclusive limit.
 void check_below(const json::Value& value, double number, const Rule& rule);
 
@@ -162,7 +166,7 @@ class Reader {
       out = rule.choices ? (*rule.choices)[value.choice(*rule.choices)] : value.text();
       if (rule.not_empty && out.empty()) value.fail("is empty");
     } else if constexpr (is_quantity<T>) {
-      parse(value, out);
+      parse(value, out, rule);
     } else if constexpr (std::is_enum_v<T>) {
       if (rule.choices) value.choice(*rule.choices);
       out = static_cast<T>(value.choice(Names<T>::words()));

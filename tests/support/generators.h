@@ -159,4 +159,31 @@ inline Cluster cluster() {
   return c;
 }
 
+inline Profile profile() {
+  Profile p;
+  p.device = text(), p.clock = text(), p.driver = text(), p.date = text(), p.commit = text();
+  p.cores = whole(1, 256);
+  p.memory = Bytes{whole(0, 1LL << 45)};
+  p.peak = FlopsPerSecond{coin() ? 0 : real(9, 16)};
+  p.memory_bandwidth = BytesPerSecond{coin() ? 0 : real(9, 13)};
+  p.operators = list([] {
+    return OperatorMeasurement{text(),
+                               list([] { return whole(0, 1 << 20); }),
+                               one_of({DType::fp32, DType::bf16, DType::int32, DType::fp64}),
+                               whole(1, 64),
+                               Seconds{real(-9, 1)},
+                               coin() ? 0 : real(-4, 0),
+                               whole(1, 1000000)};
+  });
+  p.collectives = list([] {
+    return CollectiveMeasurement{word({"all_reduce", "reduce_scatter", "all_gather", "all_to_all", "broadcast", "send_recv"}),
+                                 whole(2, 1024),
+                                 Bytes{whole(0, 1LL << 40)},
+                                 Seconds{real(-9, 1)},
+                                 coin() ? 0 : real(-4, 0),
+                                 whole(1, 1000000)};
+  });
+  return p;
+}
+
 }  // namespace orrery::gen

@@ -1,0 +1,90 @@
+#include "core/profile_json.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/json_edge.h"
+#include "core/schema.h"
+#include "core/schema_fields.h"
+
+namespace orrery {
+namespace {
+
+using schema::about;
+using schema::In;
+using schema::Words;
+
+constexpr const char* kVersion = "profile/1";
+const Words kCollectives{"all_reduce", "reduce_scatter", "all_gather", "all_to_all", "broadcast", "send_recv"};
+
+// What every measurement has. A count of zero is a guess, not a measurement.
+template <class F, class M>
+void measured(F& f, M& m) {
+  f.constant("unit", "s", "of median; a measurement without a unit is refused");
+  f("median", m.median.v, about("of one call, in seconds").must().within(0, 1e9));
+  f("spread", m.spread, about("half the interquartile range, relative to the median").must().within(0, 1e6));
+  f("count", m.count, about("calls timed").must().within(1, 1e15));
+}
+
+}  // namespace
+
+template <class F>
+void fields(F& f, In<F, OperatorMeasurement>& m) {
+  f("op", m.op, about("operator, e.g. linear_forward").must().filled());
+  f("dims", m.dims, about("its shape, in the operator's own order").must().within(0, 1e15));
+  f("dtype", m.dtype, about("element type").must());
+  f("busy", m.busy, about("ranks that ran the same at the same time, each on its own data").within(1, 1 << 20));
+  measured(f, m);
+}
+
+template <class F>
+void fields(F& f, In<F, CollectiveMeasurement>& m) {
+  f("op", m.op, about("collective, or send_recv between two ranks").must().one_of(kCollectives));
+  f("ranks", m.ranks, about("members").must().within(2, 1 << 24));
+  f("bytes", m.bytes.v, about("payload").must());
+  measured(f, m);
+}
+
+template <class F>
+void fields(F& f, In<F, Profile>& p) {
+  f("device", p.device, about("what was measured").must().filled());
+  f("date", p.date, about("when").must().filled());
+  f("clock", p.clock, about("clock while measuring").must().filled());
+  f("driver", p.driver, about("driver or kernel version").must().filled());
+  f("commit", p.commit, about("of the program that measured").must().filled());
+  f("cores", p.cores, about("CPU: cores that ranks share; GPU: 1").within(1, 1 << 20));
+  f("memory", p.memory, about("of the device").must());
+  f("peak", p.peak, about("best rate of any matrix product measured, by one rank alone").must());
+  f("memory_bandwidth", p.memory_bandwidth, about("of a copy, bytes read and written, by one rank alone").must());
+  f("operators", p.operators, about("operators by shape").must());
+  f("collectives", p.collectives, about("collectives by ranks and size"));
+}
+
+Profile read_profile(std::string_view text, std::string_view file) { return schema::read_document<Profile>(text, file, kVersion); }
+std::string write_profile(const Profile& profile) { return schema::write_document(profile, kVersion); }
+std::string schema::profile_schema() { return schema_document<Profile>(kVersion, "Orrery profile"); }
+
+Profile load_profile(const std::string& name) {
+  std::error_code error;
+  if (std::filesystem::exists(name, error) || name.find('/') != std::string::npos || name.find(".json") != std::string::npos) {
+    return read_profile(read_text_file(name), name);
+  }
+  const std::filesystem::path folder = data_directory() / "profiles";
+  std::vector<std::string> known;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".json") known.push_back(entry.path().stem().string());
+  }
+  std::sort(known.begin(), known.end());
+  if (!std::binary_search(known.begin(), known.end(), name)) {
+    throw Error("profile " + name, "is not known",
+                known.empty() ? "give the path of a file that `orrery profile -o` wrote" : did_you_mean(name, known));
+  }
+  const std::string path = (folder / (name + ".json")).string();
+  return read_profile(read_text_file(path), path);
+}
+
+}  // namespace orrery
