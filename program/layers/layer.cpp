@@ -57,12 +57,14 @@ void attention(const Context& c, const LayerBuffers& a) {
               {r(a.qkv), w(a.attended), w(a.lse)});
 }
 
-// A row-parallel linear whose summed result ends in `y`.
-void row_parallel(const Context& c, const std::string& name, std::uint32_t x, std::int32_t weight, std::int64_t in, std::uint32_t y) {
+// A row-parallel linear whose summed result ends in `y`. `normed`, which was gathered for the linear before it, is given back with it where the
+// backward pass makes it anew.
+void row_parallel(const Context& c, const std::string& name, std::uint32_t x, std::int32_t weight, std::int64_t in, std::uint32_t y,
+                  std::uint32_t normed) {
   const std::uint32_t partial = partial_rows(c, y, name + ".partial", c.d.hidden);
   linear(c, x, weight, kAbsent, partial, in, c.d.hidden);
   sum_rows(c, partial, y);
-  settle_rows(c, {partial});
+  settle_rows(c, {partial, normed});
 }
 
 // Backward of a column-parallel linear on the normed input `y`: its input gradient, summed over the group while the weight gradient is made.
@@ -113,7 +115,7 @@ void layer_forward(const Context& c, std::int64_t l, bool again) {
   norm_forward(c, "attention.norm", t.norm1, t.norm1_bias, a.x, a.y1);
   linear(c, gather_rows(c, a.y1, "attention.normed.gathered", d.hidden), t.qkv, t.qkv_bias, a.qkv, d.hidden, d.qkv);
   attention(c, a);
-  row_parallel(c, "attention.out", a.attended, t.out, d.attention, a.x2);
+  row_parallel(c, "attention.out", a.attended, t.out, d.attention, a.x2, a.y1);
   residual(c, a.x, t.out_bias, a.x2);
 
   norm_forward(c, "mlp.norm", t.norm2, t.norm2_bias, a.x2, a.y2);
@@ -122,12 +124,12 @@ void layer_forward(const Context& c, std::int64_t l, bool again) {
   if (again) {
     if (reruns_whole_layer(c.plan)) {
       const std::uint32_t unused = c.temporary("mlp.down.again", d.local_rows * d.hidden);
-      row_parallel(c, "mlp.down.again", a.activated, t.down, d.intermediate, unused);
+      row_parallel(c, "mlp.down.again", a.activated, t.down, d.intermediate, unused, a.y2);
       c.b.settle({unused});
     }
   } else {
     const std::uint32_t out = layer_input(c, l + 1);
-    row_parallel(c, "mlp.down", a.activated, t.down, d.intermediate, out);
+    row_parallel(c, "mlp.down", a.activated, t.down, d.intermediate, out, a.y2);
     residual(c, a.x2, t.down_bias, out);
   }
   c.b.layer = kNone, c.b.flags = 0;

@@ -1,0 +1,59 @@
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "program/compile.h"
+#include "program/race_finder.h"
+#include "program/small_models.h"
+
+namespace orrery::program {
+namespace {
+
+std::string words(const Plan& p, std::int64_t dp) {
+  return fmt::format("tp {} sp {} pp {} dp {} {} m {} zero {} recompute {} ({}) overlap {}{}{}", p.parallel.tp, p.parallel.sp, p.parallel.pp, dp,
+                     p.schedule, p.batch.global / dp, p.sharding.zero, p.recompute.kind, p.runtime.framework, p.overlap.grad_reduce,
+                     p.overlap.param_gather, p.overlap.p2p);
+}
+
+std::vector<std::string> races(const Model& model, const Plan& plan, std::int64_t dp) {
+  const Program program = compile(model, small_cluster(plan, dp), plan);
+  std::vector<std::string> all;
+  for (const Role& role : program.roles)
+    for (const std::string& problem : RaceFinder(program, role).run()) all.push_back(fmt::format("{}: {}: {}", words(plan, dp), role.name, problem));
+  return all;
+}
+
+TEST(CompiledOrder, NothingRacesInAnyCombination) {
+  for (const std::int64_t tp : {1, 2, 4})
+    for (const std::int64_t pp : {1, 2, 4})
+      for (const std::int64_t dp : {1, 2, 4})
+        for (const char* schedule : {"gpipe", "1f1b"})
+          for (const std::int64_t zero : {0, 1})
+            for (const char* recompute : {"none", "full"})
+              for (const bool sp : {false, true}) {
+                if (sp && tp == 1) continue;
+                Plan p = small_plan(tp, pp, dp, 4);
+                p.schedule = schedule, p.sharding.zero = zero, p.recompute.kind = recompute, p.parallel.sp = sp;
+                EXPECT_EQ(races(small_gpt2(), p, dp), std::vector<std::string>{});
+              }
+}
+
+RC_GTEST_PROP(CompiledOrder, NothingRaces, ()) {
+  const std::int64_t tp = *rc::gen::element(1, 2, 4), pp = *rc::gen::element(1, 2, 3, 4), dp = *rc::gen::element(1, 2, 3);
+  Plan p = small_plan(tp, pp, dp, *rc::gen::inRange(1, 7));
+  p.schedule = *rc::gen::element<std::string>("gpipe", "1f1b");
+  p.sharding.zero = *rc::gen::element(0, 1);
+  p.recompute.kind = *rc::gen::element<std::string>("none", "full");
+  p.runtime.framework = *rc::gen::element<std::string>("orrery", "megatron-core");
+  p.parallel.sp = tp > 1 && *rc::gen::arbitrary<bool>();
+  p.overlap.grad_reduce = *rc::gen::arbitrary<bool>(), p.overlap.param_gather = *rc::gen::arbitrary<bool>();
+  p.overlap.p2p = *rc::gen::arbitrary<bool>();
+  p.data_parallel.bucket_bytes = *rc::gen::inRange(1, 10000);
+  p.precision.params = *rc::gen::element(DType::fp32, DType::bf16);
+  Model m = *rc::gen::arbitrary<bool>() ? small_llama(*rc::gen::inRange<std::int64_t>(pp, 7)) : small_gpt2(*rc::gen::inRange<std::int64_t>(pp, 7));
+  m.tie_embeddings = *rc::gen::arbitrary<bool>(), m.embedding_norm = *rc::gen::arbitrary<bool>();
+  RC_ASSERT(races(m, p, dp) == std::vector<std::string>{});
+}
+
+}  // namespace
+}  // namespace orrery::program
