@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <limits>
+#include <cmath>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,6 +17,9 @@ namespace {
 constexpr std::uint32_t kWhole = 1U << 16U;
 
 std::uint32_t fixed_point(double share) { return static_cast<std::uint32_t>(std::lround(std::clamp(share, 0.0, 1.0) * static_cast<double>(kWhole))); }
+
+// To the nearest picosecond: a measurement is no bound, and comes through logarithms.
+Picoseconds nearest_picosecond(Seconds t) { return Picoseconds{std::llround(t.v * 1e12)}; }
 
 // Every source once, in order of first use; index 0 is what costs nothing.
 class SourceList {
@@ -72,6 +75,7 @@ class Pricer {
     const double streaming = device_.memory_bandwidth.v > 0 ? static_cast<double>(program::traffic(shape).v) / device_.memory_bandwidth.v : 0;
     const bool arithmetic = to_seconds(entry.ideal).v > streaming;
     finish(entry, measured->alone, arithmetic ? Activity::arithmetic : Activity::memory, source_of(*measured, program::work_class(shape.op)));
+    entry.duration = nearest_picosecond(measured->alone);
     if (on_cpu()) {
       // `busy` ranks that each demand a share s of one memory run at 1 / (busy · s): s = slowdown / busy gives back the measured slowdown. As
       // many ranks as there are cores must be able to run unhindered where nothing slowed down, hence at least 1 / cores.
@@ -98,6 +102,7 @@ class Pricer {
       if (duration <= slowest) continue;
       slowest = duration;
       finish(entry, duration, Activity::communication, measured ? source_of(*measured, class_of(shape.group)) : estimate.source);
+      if (measured) entry.duration = nearest_picosecond(duration);
       if (measured && on_cpu()) {
         // Members beyond the cores took turns while it was measured.
         const double share = std::min(1.0, static_cast<double>(cores_) / static_cast<double>(placement.ranks));
