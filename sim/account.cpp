@@ -1,0 +1,405 @@
+#include "sim/account.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <map>
+#include <tuple>
+
+#include "core/error.h"
+#include "program/memory.h"
+
+namespace orrery::sim {
+namespace {
+
+constexpr std::uint32_t kHost = 1U << 31U;
+constexpr std::uint32_t kNobody = kHost - 1;
+
+WaitCause cause_of(WorkClass work) {
+  switch (work) {
+    case WorkClass::tp_comm:
+      return WaitCause::tp;
+    case WorkClass::cp_comm:
+      return WaitCause::cp;
+    case WorkClass::ep_comm:
+      return WaitCause::ep;
+    case WorkClass::pp_comm:
+      return WaitCause::pp;
+    case WorkClass::dp_comm:
+      return WaitCause::dp;
+    default:
+      return WaitCause::compute;
+  }
+}
+
+bool meets(const Step& s) { return s.kind == StepKind::meet || s.kind == StepKind::send || s.kind == StepKind::recv; }
+
+std::uint64_t mix(std::uint64_t z) {  // SplitMix64's finaliser (Steele, Lea, Flood 2014)
+  z = (z ^ z >> 30U) * 0xbf58476d1ce4e5b9U;
+  z = (z ^ z >> 27U) * 0x94d049bb133111ebU;
+  return z ^ z >> 31U;
+}
+
+}  // namespace
+
+Account::Account(const Machine& machine, const Engine& engine) : machine_(machine), engine_(engine), period_(engine.periods() - 1) {
+  ranks_.resize(machine.ranks.size());
+  for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
+    RankView& v = ranks_[r];
+    v.n = machine.roles[machine.ranks[r].role].body;
+    v.last = engine.records(r, period_);
+    v.before = period_ > 0 ? engine.records(r, period_ - 1) : nullptr;
+    v.decided_by.assign(2 * std::size_t{v.n}, kNobody);
+  }
+  find_meetings();
+}
+
+void Account::find_meetings() {
+  const auto position = [&](std::uint32_t r, std::uint32_t record) {
+    const std::uint32_t p = engine_.position_of(r, record);
+    if (p == kNoRecord) return kNoRecord;
+    const std::int64_t period = engine_.period_of(r, record);
+    return period == period_ ? p + ranks_[r].n : period == period_ - 1 ? p : kNoRecord;
+  };
+  for (std::int64_t p = std::max<std::int64_t>(0, period_ - 1); p <= period_; ++p)
+    for (const Encounter& e : engine_.encounters(p)) {
+      const std::uint32_t at = position(e.rank, e.record);
+      if (at == kNoRecord) continue;
+      ranks_[e.rank].met.push_back(
+          {.position = at, .partner_rank = e.partner_rank, .partner = position(e.partner_rank, e.partner_record), .ready = e.ready});
+    }
+  for (RankView& v : ranks_) std::sort(v.met.begin(), v.met.end(), [](const Met& a, const Met& b) { return a.position < b.position; });
+}
+
+const Account::Met* Account::met(std::uint32_t r, std::uint32_t position) const {
+  const auto& all = ranks_[r].met;
+  const auto at = std::lower_bound(all.begin(), all.end(), position, [](const Met& m, std::uint32_t p) { return m.position < p; });
+  return at != all.end() && at->position == position ? &*at : nullptr;
+}
+
+WorkClass Account::work_class(std::uint32_t r, std::uint32_t position) const {
+  const LoweredRole& role = machine_.roles[machine_.ranks[r].role];
+  const std::uint32_t n = ranks_[r].n;
+  return role.classes[locate(role, position < n ? position : position - n).step];
+}
+
+// Issues the last two periods again. Calls visit(position, pass instance, step, when its stream was free) for the last one, in issue order, after
+// `decided_by` is known for the instruction and all before it.
+template <class Visit>
+void Account::replay(std::uint32_t r, Visit visit) {
+  const LoweredRole& layout = machine_.roles[machine_.ranks[r].role];
+  RankView& view = ranks_[r];
+  std::vector<std::uint32_t> latest(layout.slots, kNobody);  // by slot of `times`: the position that wrote it
+  std::uint32_t held_by = kNobody;                           // the instruction for which the host waited last
+  const auto& body = layout.role->body;
+  for (std::int64_t p = std::max<std::int64_t>(0, period_ - 1); p <= period_; ++p) {
+    const bool last = p == period_;
+    std::int64_t host = engine_.host_at_start(r, p);
+    std::uint32_t base = last ? view.n : 0;
+    for (std::uint32_t i = 0; i < body.size(); ++i) {
+      const program::PassTemplate& pass = layout.role->passes[body[i].pass];
+      const std::uint16_t microbatch = body[i].microbatch;
+      for (std::uint32_t k = 0; k < pass.count; ++k) {
+        const Step& step = layout.steps[pass.first + k];
+        const std::uint32_t position = base + k;
+        const Record& record = view.at(position);
+        const bool host_wait = step.kind == StepKind::host_wait;
+        const std::uint32_t tail = host_wait ? kNobody : latest[step.stream];
+        // Before the first instruction of a stream that we see, it was free since the last period's end at the latest.
+        const std::int64_t free = tail == kNobody ? std::min(engine_.end(p - 1), record.start) : view.at(tail).finish;
+        std::int64_t ready = tail == kNobody ? INT64_MIN : free;
+        std::uint32_t decider = tail;
+        for (std::uint32_t j = step.dependencies; j < step.dependencies + step.dependency_count; ++j) {
+          const StepDependency& d = layout.dependencies[j];
+          const std::uint32_t on = d.local ? base + d.index : latest[d.index + (microbatch & d.mask)];
+          if (on != kNobody && view.at(on).finish > ready) {
+            ready = view.at(on).finish;
+            decider = on;
+          }
+        }
+        const std::int64_t issued = host + step.issue;
+        if (issued > ready) {
+          ready = issued;
+          decider = kHost | held_by;
+        }
+        // Something older than what we see decided.
+        if (ready < record.start && !meets(step)) decider = kNobody;
+        view.decided_by[position] = decider;
+        host = issued;
+        if (host_wait || step.kind == StepKind::inline_work || step.kind == StepKind::inline_shared) {
+          host = record.finish;
+          held_by = position;
+        }
+        if (!host_wait) latest[step.stream] = position;
+        latest[step.signal + (microbatch & step.signal_mask)] = position;
+        if (last) visit(position, i, step, free);
+      }
+      base += pass.count;
+    }
+  }
+}
+
+// Follows, on the rank itself, what decided the start of the instruction, then what decided that one's, back to `from`.
+Account::Waits Account::explain_wait(std::uint32_t r, std::uint32_t position, std::int64_t from) const {
+  const RankView& view = ranks_[r];
+  Waits out;
+  std::int64_t t = view.at(position).start;
+  const auto give = [&](WaitCause cause, std::int64_t since, bool transfer) {
+    since = std::max(since, from);
+    if (since >= t) return;
+    auto& part = out.by_cause[static_cast<std::size_t>(cause)];
+    part.waited += t - since;
+    if (transfer) part.transfer += t - since;
+    if (out.cause == WaitCause::none) out.cause = cause;
+    t = since;
+  };
+  std::uint32_t at = position;
+  while (t > from) {
+    if (const Met* m = met(r, at); m != nullptr) give(cause_of(work_class(r, at)), m->ready, false);  // it was ready, its peer was not
+    std::uint32_t decider = view.decided_by[at];
+    if (decider != kNobody && decider & kHost) {
+      decider &= ~kHost;
+      give(WaitCause::host, decider == kNobody ? from : view.at(decider).finish, false);
+    }
+    if (decider == kNobody) {
+      give(WaitCause::host, from, false);
+      break;
+    }
+    at = decider;
+    const WaitCause cause = cause_of(work_class(r, at));
+    give(WaitCause::host, view.at(at).finish, false);  // nothing, unless what decided is older than what we see
+    give(cause, view.at(at).start, cause != WaitCause::compute);
+  }
+  return out;
+}
+
+CriticalPath Account::critical_path(std::int64_t step) const {
+  CriticalPath out;
+  std::array<std::int64_t, kWorkClasses> by_class{};
+  std::int64_t nobody = 0;
+  const std::int64_t end = engine_.end(period_), floor = end - step;
+  std::uint32_t r = 0, at = kNobody;
+  for (std::uint32_t i = 0; i < ranks_.size() && at == kNobody; ++i)
+    for (std::uint32_t p = ranks_[i].n; p-- > 0;)
+      if (ranks_[i].last[p].finish == end) {
+        r = i;
+        at = p + ranks_[i].n;
+        break;
+      }
+  std::int64_t t = end;
+  const auto give = [&](std::int64_t& to, std::int64_t since) {
+    since = std::max(since, floor);
+    if (since >= t) return;
+    to += t - since;
+    t = since;
+  };
+  while (t > floor) {
+    if (at == kNobody || (at < ranks_[r].n && ranks_[r].before == nullptr)) {
+      give(nobody, floor);
+      break;
+    }
+    give(nobody, ranks_[r].at(at).finish);
+    give(by_class[static_cast<std::size_t>(work_class(r, at))], ranks_[r].at(at).start);
+    if (const Met* m = met(r, at); m != nullptr && m->ready < ranks_[r].at(at).start && m->partner != kNoRecord) {
+      at = m->partner;
+      r = m->partner_rank;
+    }
+    at = ranks_[r].decided_by[at];
+    if (at != kNobody && at & kHost) {
+      at &= ~kHost;
+      give(nobody, at == kNobody ? floor : ranks_[r].at(at).finish);
+    }
+  }
+  for (std::size_t c = 0; c < kWorkClasses; ++c)
+    if (by_class[c] > 0) out.by_class.emplace_back(static_cast<WorkClass>(c), Picoseconds{by_class[c]});
+  std::stable_sort(out.by_class.begin(), out.by_class.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  out.unattributed = Picoseconds{nobody};
+  return out;
+}
+
+std::uint32_t Account::span_kind(std::uint32_t role, std::uint32_t step, Timeline& out) {
+  const LoweredRole& layout = machine_.roles[role];
+  const program::Instruction& in = layout.role->instructions[step];
+  const WorkClass work = layout.classes[step];
+  const bool priced = in.opcode != program::Opcode::wait && in.opcode != program::Opcode::host_wait;
+  const auto [at, fresh] = kinds_.try_emplace({priced ? in.shape : UINT32_MAX, in.opcode, work}, static_cast<std::uint32_t>(out.kinds.size()));
+  if (fresh) {
+    SpanKind kind;
+    kind.work = work;
+    if (priced) {
+      const program::Shape& shape = machine_.program->shapes[in.shape];
+      const cost::Entry& entry = machine_.cost->entries[in.shape];
+      kind.name = program::name(shape.op);
+      kind.ideal = entry.ideal;
+      kind.flops = program::flops(shape).v;
+      kind.bytes = program::is_communication(shape.op) ? shape.bytes : program::traffic(shape).v;
+      if (entry.source < machine_.cost->sources.size()) kind.source = machine_.cost->sources[entry.source].name;
+    } else {
+      kind.name = in.opcode == program::Opcode::wait ? "wait" : "host_wait";
+    }
+    out.kinds.push_back(std::move(kind));
+  }
+  return at->second;
+}
+
+void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, const std::vector<Waits>& waits, std::int64_t origin) {
+  const program::Mesh& mesh = machine_.program->mesh;
+  const LoweredRole& layout = machine_.roles[machine_.ranks[r].role];
+  const RankView& view = ranks_[r];
+  const program::Coordinates c = mesh.coordinates(as_rank);
+  if (out.ranks.size() <= static_cast<std::size_t>(as_rank)) out.ranks.resize(static_cast<std::size_t>(as_rank) + 1);
+  std::string& label = out.ranks[static_cast<std::size_t>(as_rank)];
+  for (std::size_t i = program::kAxes; i-- > 0;) {
+    const auto axis = static_cast<std::size_t>(mesh.order[i]);
+    if (mesh.size[axis] > 1) label += fmt::format("{}{}{}", label.empty() ? "" : " ", program::name(mesh.order[i]), c[axis]);
+  }
+  if (label.empty()) label = fmt::format("rank {}", as_rank);
+  for (std::uint32_t i = 0; i < layout.role->body.size(); ++i) {
+    const program::PassInstance instance = layout.role->body[i];
+    const program::PassTemplate& pass = layout.role->passes[instance.pass];
+    for (std::uint32_t k = 0; k < pass.count; ++k) {
+      const std::uint32_t position = layout.body_base[i] + k;
+      const program::Instruction& in = layout.role->instructions[pass.first + k];
+      const Record& record = view.last[position];
+      const Waits& w = waits[position];
+      Span span;
+      span.start = Picoseconds{record.start - origin};
+      span.end = Picoseconds{record.finish - origin};
+      for (const auto& part : w.by_cause) span.waited.v += part.waited;
+      span.transfer = Picoseconds{w.by_cause[static_cast<std::size_t>(w.cause)].transfer};
+      span.rank = static_cast<std::uint32_t>(as_rank);
+      span.kind = span_kind(machine_.ranks[r].role, pass.first + k, out);
+      span.pass = i;
+      span.instruction = static_cast<std::uint16_t>(k);
+      span.stream = in.stream;
+      span.layer = in.layer;
+      span.microbatch = instance.microbatch;
+      span.cause = w.cause;
+      span.recompute = (in.flags & program::kRecompute) != 0;
+      out.spans.push_back(span);
+      if (in.opcode != program::Opcode::send) continue;
+      const Met* m = met(r, position + view.n);
+      if (m == nullptr || m->partner == kNoRecord || m->partner < ranks_[m->partner_rank].n) continue;
+      program::Coordinates peer = c;
+      peer[static_cast<std::size_t>(program::Axis::pp)] = machine_.ranks[m->partner_rank].role;
+      const Position there = locate(machine_.roles[machine_.ranks[m->partner_rank].role], m->partner - ranks_[m->partner_rank].n);
+      arrows_.push_back({{span.rank, i, k}, {static_cast<std::uint32_t>(mesh.rank(peer)), there.pass, there.instruction}});
+    }
+  }
+}
+
+void Account::add_memory(std::uint32_t r, std::int64_t as_rank, std::int64_t origin, Timeline& out) const {
+  const LoweredRole& layout = machine_.roles[machine_.ranks[r].role];
+  const program::MemoryReport report = program::memory(*machine_.program, *layout.role);
+  const auto rank = static_cast<std::uint32_t>(as_rank);
+  out.memory.push_back({.time = {}, .rank = rank, .bytes = report.persistent});
+  std::int64_t time = 0;
+  for (const program::MemoryReport::Step& step : report.curve) {
+    const Record& record = ranks_[r].last[layout.body_base[step.pass] + step.instruction];
+    time = std::max(time, (step.bytes > out.memory.back().bytes ? record.start : record.finish) - origin);
+    out.memory.push_back({.time = Picoseconds{time}, .rank = rank, .bytes = step.bytes});
+  }
+}
+
+void Account::finish_timeline(Timeline& out) const {
+  std::stable_sort(out.spans.begin(), out.spans.end(), [](const Span& a, const Span& b) {
+    return std::tuple{a.rank, a.stream, a.start} < std::tuple{b.rank, b.stream, b.start};
+  });
+  if (arrows_.empty()) return;
+  std::map<Address, std::uint32_t> index;
+  for (const Arrow& a : arrows_) index[a.from] = index[a.to] = UINT32_MAX;
+  for (std::uint32_t i = 0; i < out.spans.size(); ++i)
+    if (const auto at = index.find({out.spans[i].rank, out.spans[i].pass, out.spans[i].instruction}); at != index.end()) at->second = i;
+  for (const Arrow& a : arrows_)
+    if (index[a.from] != UINT32_MAX && index[a.to] != UINT32_MAX) out.flows.push_back({.from = index[a.from], .to = index[a.to]});
+  std::sort(out.flows.begin(), out.flows.end(), [](const Flow& a, const Flow& b) { return a.from < b.from; });
+}
+
+void Account::write(const Options& options, Result& result) {
+  const program::Program& program = *machine_.program;
+  WaterfallBuilder waterfall{ranks_.size()};
+  const std::int64_t origin = engine_.end(period_ - 1);
+  std::int64_t earliest = INT64_MAX;
+  for (const RankView& v : ranks_)
+    for (std::uint32_t i = 0; i < v.n; ++i) earliest = std::min(earliest, v.last[i].start);
+
+  // Which ranks to record, and in whose name: one that was folded away did exactly what its representative did.
+  std::vector<std::vector<std::int64_t>> recorded(ranks_.size());
+  if (options.record) {
+    result.timeline.emplace();
+    result.timeline->origin = "simulated";
+    result.timeline->step = result.step;
+    for (const program::StreamDecl& s : program.streams) result.timeline->streams.push_back(s.name);
+    std::map<std::int64_t, std::uint32_t> simulated;
+    std::map<std::uint32_t, std::uint32_t> representative;
+    for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
+      simulated.emplace(machine_.ranks[r].rank, r);
+      representative.emplace(machine_.ranks[r].role, r);
+    }
+    if (options.ranks.empty())
+      for (std::uint32_t r = 0; r < ranks_.size(); ++r) recorded[r].push_back(machine_.ranks[r].rank);
+    for (const std::int64_t rank : options.ranks) {
+      if (rank < 0 || rank >= program.mesh.ranks())
+        throw Error{"ranks", fmt::format("there is no rank {}: this plan has ranks 0 to {}", rank, program.mesh.ranks() - 1)};
+      const auto found = simulated.find(rank);
+      const auto role = static_cast<std::uint32_t>(program.mesh.coordinates(rank)[static_cast<std::size_t>(program::Axis::pp)]);
+      recorded[found != simulated.end() ? found->second : representative.at(role)].push_back(rank);
+    }
+  }
+
+  result.trace_hash = 0;
+  std::vector<std::int64_t> weights;
+  for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
+    const SimulatedRank& who = machine_.ranks[r];
+    const LoweredRole& layout = machine_.roles[who.role];
+    const RankView& view = ranks_[r];
+    std::uint64_t hash = 0;
+    std::vector<Waits> waits;
+    if (!recorded[r].empty()) waits.resize(view.n);
+    replay(r, [&](std::uint32_t position, std::uint32_t, const Step& step, std::int64_t free) {
+      const Record& record = view.at(position);
+      const auto index = static_cast<std::size_t>(&step - layout.steps.data());
+      // Summed, so that the order of ranks does not matter; ranks are known by their stage, so that folding does not either.
+      hash += mix(mix(static_cast<std::uint64_t>(record.start - origin) ^ std::uint64_t{who.role} << 48U ^ std::uint64_t{step.stream} << 40U) ^
+                  (static_cast<std::uint64_t>(record.finish - origin) * 0x9e3779b97f4a7c15U + position));
+      Waits w;
+      if (step.kind == StepKind::host_wait) return;  // it delays what is issued after it, and shows there
+      if (record.start > free && (step.stream == program::kComputeStream || !recorded[r].empty())) w = explain_wait(r, position, free);
+      if (!recorded[r].empty()) waits[position - view.n] = w;
+      if (step.stream != program::kComputeStream) return;
+      const WorkClass work = layout.classes[index];
+      const program::Instruction& in = layout.role->instructions[index];
+      std::int64_t busy = record.finish - record.start;
+      if (is_communication(work)) {  // communication on the compute stream keeps it from computing
+        auto& part = w.by_cause[static_cast<std::size_t>(cause_of(work))];
+        part.waited += busy;
+        part.transfer += busy;
+        busy = 0;
+      }
+      const Picoseconds ideal = work == WorkClass::control ? Picoseconds{} : machine_.cost->entries[in.shape].ideal;
+      if (busy > 0)
+        waterfall.add(r, work, (in.flags & program::kRecompute) != 0, ideal, Picoseconds{busy}, WaitCause::none, Picoseconds{}, Picoseconds{});
+      for (std::size_t c = 0; c < w.by_cause.size(); ++c)
+        if (w.by_cause[c].waited > 0)
+          waterfall.add(r, WorkClass::control, false, {}, {}, static_cast<WaitCause>(c), Picoseconds{w.by_cause[c].waited},
+                        Picoseconds{w.by_cause[c].transfer});
+    });
+    result.trace_hash += hash * static_cast<std::uint64_t>(who.weight);
+    result.simulated_ranks.push_back(who.rank);
+    result.weights.push_back(who.weight);
+    result.busy.push_back(waterfall.busy(r));
+    double energy = 0;
+    for (const program::PassInstance& p : layout.role->body) energy += layout.pass_energy[p.pass];
+    result.energy.emplace_back(energy);
+    for (const std::int64_t rank : recorded[r]) {
+      add_spans(r, rank, *result.timeline, waits, earliest);
+      add_memory(r, rank, earliest, *result.timeline);
+    }
+  }
+  if (result.timeline) finish_timeline(*result.timeline);
+  result.waterfall = waterfall.finish(result.step, result.weights, program.mesh.size[static_cast<std::size_t>(program::Axis::pp)] > 1);
+  result.critical_path = critical_path(result.step.v);
+}
+
+}  // namespace orrery::sim

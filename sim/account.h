@@ -1,0 +1,78 @@
+// Reads a finished run: who waited for what, where the step's time went, which chain of instructions made it as long as it is.
+//
+// The engine only leaves start and finish times. Here the last period is issued once more with all times known, in a straight line per rank, to find
+// for every instruction the one that decided its start. Nothing of this costs the engine anything, and nothing is estimated.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <tuple>
+#include <vector>
+
+#include "core/timeline.h"
+#include "sim/engine.h"
+#include "sim/machine.h"
+#include "sim/simulate.h"
+
+namespace orrery::sim {
+
+class Account {
+ public:
+  // Reads the engine's last period and, for what crosses into it, the one before.
+  Account(const Machine& machine, const Engine& engine);
+
+  // Fills in everything but step, steady, periods, makespan and instructions, which the result must hold already.
+  void write(const Options& options, Result& result);
+
+ private:
+  // Positions count from the beginning of the period before: 0 … n-1, the last period's are n … 2n-1.
+  struct Met {
+    std::uint32_t position = 0, partner_rank = 0, partner = kNoRecord;
+    std::int64_t ready = 0;
+  };
+  struct RankView {
+    const Record *before = nullptr, *last = nullptr;
+    std::uint32_t n = 0;
+    std::vector<std::uint32_t> decided_by;  // by position; kHost: the host, and which position held it up
+    std::vector<Met> met;                   // sorted by position
+    const Record& at(std::uint32_t position) const { return position < n ? before[position] : last[position - n]; }
+  };
+  // Waiting before one instruction, by WaitCause.
+  struct Waits {
+    struct Part {
+      std::int64_t waited = 0, transfer = 0;
+    };
+    std::array<Part, 8> by_cause{};
+    WaitCause cause = WaitCause::none;  // what ended last
+  };
+
+  // An instruction of the timeline: rank, pass instance, index in the pass.
+  using Address = std::array<std::uint32_t, 3>;
+  struct Arrow {
+    Address from{}, to{};
+  };
+
+  template <class Visit>
+  void replay(std::uint32_t r, Visit visit);
+  void find_meetings();
+  WorkClass work_class(std::uint32_t r, std::uint32_t position) const;
+  const Met* met(std::uint32_t r, std::uint32_t position) const;
+  Waits explain_wait(std::uint32_t r, std::uint32_t position, std::int64_t from) const;
+  CriticalPath critical_path(std::int64_t step) const;
+  void add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, const std::vector<Waits>& waits, std::int64_t origin);
+  // Live bytes change in issue order, so that their peak does not depend on timing; time is only where the changes are drawn: an allocation where its
+  // instruction starts, a release where it ends.
+  void add_memory(std::uint32_t r, std::int64_t as_rank, std::int64_t origin, Timeline& out) const;
+  std::uint32_t span_kind(std::uint32_t role, std::uint32_t step, Timeline& out);
+  void finish_timeline(Timeline& out) const;
+
+  const Machine& machine_;
+  const Engine& engine_;
+  std::int64_t period_;
+  std::vector<RankView> ranks_;
+  std::map<std::tuple<std::uint32_t, program::Opcode, WorkClass>, std::uint32_t> kinds_;
+  std::vector<Arrow> arrows_;
+};
+
+}  // namespace orrery::sim
