@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "program/check.h"
 #include "program/compile.h"
 #include "program/race_finder.h"
 #include "program/small_models.h"
@@ -15,15 +16,16 @@ std::string words(const Plan& p, std::int64_t dp) {
                      p.overlap.param_gather, p.overlap.p2p);
 }
 
-std::vector<std::string> races(const Model& model, const Plan& plan, std::int64_t dp) {
+std::vector<std::string> problems(const Model& model, const Plan& plan, std::int64_t dp) {
   const Program program = compile(model, small_cluster(plan, dp), plan);
   std::vector<std::string> all;
+  for (const Violation& v : check(program)) all.push_back(fmt::format("{}: {}: {}", words(plan, dp), name(v.rule), v.what));
   for (const Role& role : program.roles)
     for (const std::string& problem : RaceFinder(program, role).run()) all.push_back(fmt::format("{}: {}: {}", words(plan, dp), role.name, problem));
   return all;
 }
 
-TEST(CompiledOrder, NothingRacesInAnyCombination) {
+TEST(CompiledOrder, EveryCombinationPassesEveryCheck) {
   for (const std::int64_t tp : {1, 2, 4})
     for (const std::int64_t pp : {1, 2, 4})
       for (const std::int64_t dp : {1, 2, 4})
@@ -34,11 +36,11 @@ TEST(CompiledOrder, NothingRacesInAnyCombination) {
                 if (sp && tp == 1) continue;
                 Plan p = small_plan(tp, pp, dp, 4);
                 p.schedule = schedule, p.sharding.zero = zero, p.recompute.kind = recompute, p.parallel.sp = sp;
-                EXPECT_EQ(races(small_gpt2(), p, dp), std::vector<std::string>{});
+                EXPECT_EQ(problems(small_gpt2(), p, dp), std::vector<std::string>{});
               }
 }
 
-RC_GTEST_PROP(CompiledOrder, NothingRaces, ()) {
+RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   const std::int64_t tp = *rc::gen::element(1, 2, 4), pp = *rc::gen::element(1, 2, 3, 4), dp = *rc::gen::element(1, 2, 3);
   Plan p = small_plan(tp, pp, dp, *rc::gen::inRange(1, 7));
   p.schedule = *rc::gen::element<std::string>("gpipe", "1f1b");
@@ -52,7 +54,7 @@ RC_GTEST_PROP(CompiledOrder, NothingRaces, ()) {
   p.precision.params = *rc::gen::element(DType::fp32, DType::bf16);
   Model m = *rc::gen::arbitrary<bool>() ? small_llama(*rc::gen::inRange<std::int64_t>(pp, 7)) : small_gpt2(*rc::gen::inRange<std::int64_t>(pp, 7));
   m.tie_embeddings = *rc::gen::arbitrary<bool>(), m.embedding_norm = *rc::gen::arbitrary<bool>();
-  RC_ASSERT(races(m, p, dp) == std::vector<std::string>{});
+  RC_ASSERT(problems(m, p, dp) == std::vector<std::string>{});
 }
 
 }  // namespace
