@@ -99,6 +99,8 @@ class Object {
     if (const std::optional<Value> value = present(key)) out = value->choice(table);
   }
 
+  // The fields that were asked for so far.
+  const std::set<std::string>& asked() const { return asked_; }
   // Refuses fields that nobody asked for, with did-you-mean over those that were.
   void done() const;
 

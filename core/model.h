@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "core/dtype.h"
+
 namespace orrery {
 
 enum class Normalization : std::uint8_t { rmsnorm, layernorm };
@@ -19,6 +21,7 @@ struct Mla {
   std::int64_t qk_nope_head_dim = 0;
   std::int64_t qk_rope_head_dim = 0;
   std::int64_t v_head_dim = 0;
+  bool latent_norm = true;  // a norm on each latent
   bool operator==(const Mla&) const = default;
 };
 
@@ -31,10 +34,10 @@ struct Moe {
   std::int64_t first_dense = 0;          // layers before this one are dense
   std::int64_t every = 1;                // then every n-th layer is a mixture: layer l is one iff l >= first_dense and l % every == offset
   std::int64_t offset = 0;
-  std::int64_t latent = 0;                                 // experts work in this width instead of hidden; 0: hidden
-  bool router_bias = false;                                // a trained bias of `experts` elements on the router
-  bool shared_gate = false;                                // Qwen2-MoE: a hidden x 1 gate on the shared expert
-  bool expert_bias = false;                                // biases on the experts' linears (GPT-OSS)
+  std::int64_t latent = 0;   // experts work in this width instead of hidden; 0: hidden
+  bool router_bias = false;  // `experts` numbers added to the router's scores (GPT-OSS: trained; DeepSeek-V3: steered by the load)
+  bool shared_gate = false;  // Qwen2-MoE: a hidden x 1 gate on the shared expert
+  bool expert_bias = false;  // biases on the experts' linears (GPT-OSS)
   std::int64_t router_groups = 0, router_topk_groups = 0;  // node-limited routing (DeepSeek); 0: unrestricted
   bool operator==(const Moe&) const = default;
 };
@@ -56,10 +59,12 @@ struct Model {
   PositionEmbedding position = PositionEmbedding::rope;
   double rope_theta = 10000;
   double rope_fraction = 1;  // share of head_dim that is rotated (GPT-NeoX: rotary_pct)
+  bool rope_scaled = false;  // frequencies stretched for longer contexts (Llama 3.1, YaRN): the same work, other angles
 
   bool tie_embeddings = false;
   bool qkv_bias = false, attention_out_bias = false, mlp_bias = false, head_bias = false, norm_bias = true;  // norm_bias: LayerNorm only
-  bool qk_norm = false;               // an RMSNorm of head_dim on queries and on keys
+  bool qk_norm = false;               // a norm of head_dim on queries and on keys
+  bool qk_norm_trained = true;        // false: that norm has no weights (Llama 4)
   bool parallel_block = false;        // attention and feed-forward read the same normed input and are added together
   bool parallel_shared_norm = false;  // the parallel block has one norm rather than two (PaLM; GPT-NeoX has two)
   bool embedding_norm = false;        // BLOOM, BERT: a norm right after the embedding
@@ -68,14 +73,18 @@ struct Model {
   std::int64_t token_types = 0;                                 // BERT: rows of the segment embedding
   std::int64_t embedding_width = 0;                             // OPT-350m: word_embed_proj_dim, with projections in and out; 0: hidden
   bool pooler = false, head_transform = false;                  // BERT: the pooler, and the dense+norm in front of the masked-word head
+  bool next_sentence_head = false;                              // BERT: a hidden x 2 classifier on the pooler
   bool attention_sinks = false;                                 // GPT-OSS: one trained logit per head
   std::int64_t sliding_window = 0, sliding_window_pattern = 0;  // every n-th layer is full attention; 0 with a window: none is
-  std::optional<std::int64_t> position_offset;                  // OPT: its learned table has this many extra rows
+  std::int64_t attention_chunk = 0;             // Llama 4: layers that are not full attend within chunks of this many tokens; 0: no chunks
+  std::optional<std::int64_t> position_offset;  // OPT: its learned table has this many extra rows
 
   std::optional<Mla> mla;
   std::optional<Moe> moe;
   std::int64_t mtp_layers = 0;  // multi-token-prediction modules after the last layer
   bool mtp_shared = false;      // one physical module run mtp_layers times
+
+  std::optional<DType> dtype;  // of the published weights
 
   // Why this model can be simulated but not executed ("mixture of experts", …); empty when every operator has a kernel.
   std::string simulate_only;
@@ -99,9 +108,17 @@ struct ParameterCount {
   std::int64_t mtp = 0;        // multi-token-prediction modules; not in `total` (Hugging Face counts leave them out)
   bool operator==(const ParameterCount&) const = default;
 };
+
+// Exact to the last digit for every family that read_model knows. Throws Error for a model that is `unsupported`.
 ParameterCount count_parameters(const Model& model);
 
-// Parameters of one decoder layer, norms and biases included.
+// Parameters of one decoder layer, norms and biases included. Throws Error for a model that is `unsupported`.
 std::int64_t layer_parameters(const Model& model, std::int64_t layer);
+
+// Roughly `total`, in floating point, so that sizes that cannot hold are seen before they overflow.
+double estimate_parameters(const Model& model);
+
+// What the executor has no kernels for, as Model::simulate_only says it: "mixture of experts, sliding window"; empty when it has all.
+std::string missing_kernels(const Model& model);
 
 }  // namespace orrery
