@@ -447,7 +447,9 @@ class TokenRun {
       }
       if (const std::uint32_t previous = list.issues[issue].previous; previous != kNever && !state.complete[previous]) {
         chain.push_back({role, issue, fmt::format("{} comes on stream {} after ", me, program_.streams[list.instruction(issue).stream].name)});
-        issue = previous;
+        issue = previous;  // the first on the stream that is not complete, however many wait behind it
+        for (std::uint32_t p = previous; p != kNever; p = list.issues[p].previous)
+          if (!state.complete[p]) issue = p;
         continue;
       }
       const auto& parties = meetings_.all[meetings_.of[role][issue]].parties;
@@ -491,6 +493,7 @@ class BufferCheck {
       if (role_.buffers[b].alias < 0) slots += role_.buffers[b].lifetime == Lifetime::microbatch ? static_cast<std::size_t>(program.microbatches) : 1;
     }
     instances_.resize(slots);
+    freed_.resize(streams_);
     for (std::size_t b = 0; b < role_.buffers.size(); ++b)
       if (role_.buffers[b].alias < 0 && role_.buffers[b].lifetime == Lifetime::persistent) instances_[slot_[b]].state = Instance::live;
   }
@@ -514,12 +517,23 @@ class BufferCheck {
 
       const auto accesses = std::span(role_.accesses).subspan(it.accesses, it.access_count);
       for (const Access& access : accesses)
-        if (access.first) allocate(i, access);
+        if (access.first) {
+          // Memory is given back in issue order: what is allocated here may be what any earlier instruction freed.
+          for (std::size_t other = 0; other < streams_; ++other)
+            if (other != it.stream && clock[other] < freed_[other].number)
+              say(Rule::freed_once, i, access.buffer,
+                  fmt::format("{} allocates {} without waiting for {}, which may still use memory that it frees", list_.in_words(i),
+                              name_of(access.buffer), list_.in_words(freed_[other].issue)));
+          allocate(i, access);
+        }
       const std::uint32_t number = it.opcode == Opcode::host_wait ? 0 : ++issued[it.stream];
       for (const Access& access : accesses) use(i, access, number);
       if (number) clock[it.stream] = number;
       for (const Access& access : accesses)
-        if (access.last) release(i, access);
+        if (access.last) {
+          release(i, access);
+          if (number) freed_[it.stream] = {number, i};  // what a host_wait frees is free for all that is issued after it
+        }
       if (it.opcode == Opcode::host_wait) std::copy(clock, clock + streams_, host.begin());
     }
     leaks(role_.prologue.empty() ? fmt::format("step {}", kSteps) : std::string("the program"));
@@ -672,6 +686,10 @@ class BufferCheck {
   std::vector<std::uint32_t> clocks_;  // by issue, by stream: what is complete when the issue is
   std::vector<std::size_t> slot_;
   std::vector<Instance> instances_;
+  struct Free {
+    std::uint32_t number = 0, issue = 0;
+  };
+  std::vector<Free> freed_;  // by stream: its latest instruction that freed anything
   std::set<std::tuple<int, std::uint32_t, std::uint32_t>> said_;
 };
 

@@ -33,7 +33,7 @@ TEST(Check, AnIndexOutOfRangeIsNamed) {
   EXPECT_THAT(lines(p), ElementsAre("well_formed: stage 1's linear_input_grad (instruction 0 of backward) touches buffer 77, but there are 6"));
   p = two_stages();
   p.roles[0].body[2].microbatch = 2;
-  EXPECT_THAT(lines(p), ElementsAre("well_formed: stage 0 runs backward of micro-batch 2, but a step has 2"));
+  EXPECT_THAT(lines(p), ElementsAre("well_formed: stage 0 runs release of micro-batch 2, but a step has 2"));
   p = two_stages();
   instruction(p, 0, kForward, 2).group = 4;
   EXPECT_THAT(lines(p), ElementsAre("well_formed: stage 0's send (instruction 2 of forward) names group 4, but there are 1"));
@@ -86,7 +86,7 @@ void make_wait(Instruction& it) {
 
 TEST(Check, ASendThatNobodyReceivesIsNamed) {
   Program p = two_stages();
-  p.roles[1].body.erase(p.roles[1].body.begin() + 2, p.roles[1].body.begin() + 4);  // stage 1 runs micro-batch 0 only
+  p.roles[1].body.erase(p.roles[1].body.begin() + 3, p.roles[1].body.begin() + 6);  // stage 1 runs micro-batch 0 only
   EXPECT_THAT(
       lines(p),
       ElementsAre("matched_point_to_point: stage 0's send (instruction 2 of forward of micro-batch 0 in step 2) sends to stage 1 on channel 0, "
@@ -149,22 +149,20 @@ TEST(Check, AStageOutsideTheEmbeddingGroupMayNotUseIt) {
 TEST(Check, OrdersThatWaitForEachOtherAreADeadlock) {
   Program p = two_stages();
   // Stage 0 wants the gradient of micro-batch 0 before it sends micro-batch 1; stage 1 wants micro-batch 1 before it turns micro-batch 0 back.
-  p.roles[0].body = {{kForward, 0}, {kBackward, 0}, {kForward, 1}, {kBackward, 1}, {kStep, 0}};
-  p.roles[1].body = {{kForward, 0}, {kForward, 1}, {kBackward, 0}, {kBackward, 1}, {kStep, 0}};
-  EXPECT_THAT(
-      lines(p),
-      ElementsAre("deadlock: stage 0's recv (instruction 0 of backward of micro-batch 0) meets stage 1's send (instruction 2 of backward of "
-                  "micro-batch 0); stage 1's send (instruction 2 of backward of micro-batch 0) waits for stage 1's linear_input_grad "
-                  "(instruction 0 of backward of micro-batch 0); stage 1's linear_input_grad (instruction 0 of backward of micro-batch 0) comes "
-                  "on stream compute after stage 1's linear_forward (instruction 1 of forward of micro-batch 1); stage 1's linear_forward "
-                  "(instruction 1 of forward of micro-batch 1) waits for stage 1's recv (instruction 0 of forward of micro-batch 1); stage 1's "
-                  "recv (instruction 0 of forward of micro-batch 1) meets stage 0's send (instruction 2 of forward of micro-batch 1); stage "
-                  "0's send (instruction 2 of forward of micro-batch 1) waits for stage 0's linear_forward (instruction 1 of forward of "
-                  "micro-batch 1); stage 0's linear_forward (instruction 1 of forward of micro-batch 1) comes on stream compute after stage "
-                  "0's zero (instruction 0 of forward of micro-batch 1); stage 0's zero (instruction 0 of forward of micro-batch 1) comes on "
-                  "stream compute after stage 0's linear_weight_grad (instruction 1 of backward of micro-batch 0); stage 0's "
-                  "linear_weight_grad (instruction 1 of backward of micro-batch 0) waits for stage 0's recv (instruction 0 of backward of "
-                  "micro-batch 0)"));
+  p.roles[0].body = {{kForward, 0}, {kBackward, 0}, {kRelease, 0}, {kForward, 1}, {kBackward, 1}, {kRelease, 1}, {kStep, 0}};
+  p.roles[1].body = {{kForward, 0}, {kForward, 1}, {kBackward, 0}, {kBackward, 1}, {kRelease, 0}, {kRelease, 1}, {kStep, 0}};
+  const std::string recv0 = "stage 0's recv (instruction 0 of backward of micro-batch 0)",
+                    send1 = "stage 1's send (instruction 2 of backward of micro-batch 0)",
+                    grad1 = "stage 1's linear_input_grad (instruction 0 of backward of micro-batch 0)",
+                    linear1 = "stage 1's linear_forward (instruction 1 of forward of micro-batch 1)",
+                    recv1 = "stage 1's recv (instruction 0 of forward of micro-batch 1)",
+                    send0 = "stage 0's send (instruction 2 of forward of micro-batch 1)",
+                    linear0 = "stage 0's linear_forward (instruction 1 of forward of micro-batch 1)",
+                    grad0 = "stage 0's linear_weight_grad (instruction 1 of backward of micro-batch 0)";
+  EXPECT_THAT(lines(p), ElementsAre(fmt::format(
+                            "deadlock: {0} meets {1}; {1} waits for {2}; {2} comes on stream compute after {3}; {3} waits for {4}; {4} meets {5}; "
+                            "{5} waits for {6}; {6} comes on stream compute after {7}; {7} waits for {0}",
+                            recv0, send1, grad1, linear1, recv1, send0, linear0, grad0)));
 }
 
 // A second role list in which stage 0 receives the gradient of micro-batch 0, and makes a stream wait for it, before it sends micro-batch 1.
@@ -173,13 +171,13 @@ Program early_wait(Opcode opcode) {
   RoleWriter w{&p, p.roles[0]};
   const std::uint16_t early = w.pass("early wait", PassKind::receive_backward);
   const std::uint32_t dy = 5;
-  w.communicate(kRecv, 0, sized(Operator::recv, {32}), {first(write(dy))}, {}, 1);
+  w.communicate(kRecv, 0, sized(Operator::recv, {32}), {first(write(dy))}, {on_stream(kComputeStream)}, 1);
   w.add(opcode, kRecv, {.op = Operator::wait}, {}, {after(0)});
   const std::uint16_t rest = w.pass("rest of backward", PassKind::backward);
   w.compute(sized(Operator::linear_weight_grad, {4, 8, 8}), {last(read(3)), last(read(dy)), update(1)}, {on_stream(kRecv)});
-  w.role.body = {{kForward, 0}, {early, 0}, {kForward, 1}, {rest, 0}, {kBackward, 1}, {kStep, 0}};
+  w.role.body = {{kForward, 0}, {early, 0}, {kForward, 1}, {rest, 0}, {kRelease, 0}, {kBackward, 1}, {kRelease, 1}, {kStep, 0}};
   p.roles[0] = w.role;
-  p.roles[1].body = {{kForward, 0}, {kForward, 1}, {kBackward, 0}, {kBackward, 1}, {kStep, 0}};
+  p.roles[1].body = {{kForward, 0}, {kForward, 1}, {kBackward, 0}, {kBackward, 1}, {kRelease, 0}, {kRelease, 1}, {kStep, 0}};
   return p;
 }
 
@@ -209,8 +207,9 @@ TEST(Check, SendsThatMeetHeadOnAreADeadlock) {
     const std::int8_t peer = stage == 0 ? 1 : -1;
     const std::uint16_t exchange = w.pass("exchange", PassKind::forward);
     w.compute(sized(Operator::zero, {4}), {first(write(out))});
-    w.communicate(kSend, 0, sized(Operator::send, {4}), {last(read(out))}, {after(0)}, peer, 7);
-    w.communicate(kSend, 0, sized(Operator::recv, {4}), {last(first(write(in)))}, {}, peer, 7);
+    w.communicate(kSend, 0, sized(Operator::send, {4}), {read(out)}, {after(0)}, peer, 7);
+    w.communicate(kSend, 0, sized(Operator::recv, {4}), {first(write(in))}, {after(0)}, peer, 7);
+    w.add(Opcode::wait, kComputeStream, {.op = Operator::wait}, {last(read(in)), last(read(out))}, {after(2)});
     w.role.body = {{exchange, 0}};
     p.roles[stage] = w.role;
   }
@@ -256,7 +255,7 @@ TEST(Check, TwoHalvesWrittenMakeAWhole) {
   w.compute(sized(Operator::zero, {16}), {first(write(low))});
   w.compute(sized(Operator::zero, {16}), {write(high)});
   w.compute(sized(Operator::linear_forward, {4, 8, 8}), {read(x), read(0), first(write(4))});
-  w.communicate(kSend, 0, sized(Operator::send, {32}), {last(read(4))}, {after(2)}, 1);
+  w.communicate(kSend, 0, sized(Operator::send, {32}), {read(4)}, {after(2)}, 1).signal = 0;
   w.role.body[0].pass = w.role.body[1].pass = forward;
   p.roles[0] = w.role;
   EXPECT_THAT(lines(p), IsEmpty());
@@ -331,7 +330,8 @@ TEST(Check, AFreeWithoutAnAllocationIsNamed) {
   EXPECT_THAT(lines(p),
               ElementsAre("freed_once: stage 0's linear_forward (instruction 1 of forward of micro-batch 0) writes y, which was never allocated",
                           "written_before_read: stage 0's send (instruction 2 of forward of micro-batch 0) reads y, which was never written",
-                          "freed_once: stage 0's send (instruction 2 of forward of micro-batch 0) frees y, which was never allocated"));
+                          "written_before_read: stage 0's wait (instruction 0 of release of micro-batch 0) reads y, which was never written",
+                          "freed_once: stage 0's wait (instruction 0 of release of micro-batch 0) frees y, which was never allocated"));
 }
 
 TEST(Check, AnAllocationOverALiveInstanceIsNamed) {
@@ -342,24 +342,33 @@ TEST(Check, AnAllocationOverALiveInstanceIsNamed) {
                             "(instruction 0 of forward of micro-batch 0) allocated and nothing freed since"));
 }
 
-TEST(Check, AFreeOnOneStreamWaitsForTheUseOnAnother) {
+TEST(Check, AFreeWaitsForTheUseOnAnotherStream) {
   Program p = two_stages();
-  // Stage 1's weight gradient frees dx, which the send after it still reads; the send does not free it any more.
-  access(p, 1, kBackward, 2, 0).last = false;
-  RoleWriter w{&p, p.roles[1]};
-  const std::uint16_t drop = w.pass("drop", PassKind::backward);
-  w.add(Opcode::wait, kComputeStream, {.op = Operator::wait}, {last(read(5))});
-  w.role.body = {{kForward, 0}, {kBackward, 0}, {drop, 0}, {kForward, 1}, {kBackward, 1}, {drop, 1}, {kStep, 0}};
-  p.roles[1] = w.role;
+  instruction(p, 1, kRelease, 0).dependency_count = 0;
   EXPECT_THAT(
       lines(p),
-      ElementsAre("freed_once: stage 1's wait (instruction 0 of drop of micro-batch 0) frees dx while stage 1's send (instruction 2 of backward of "
-                  "micro-batch 0) may still use it on stream send"));
-  Instruction& wait = instruction(p, 1, drop, 0);
-  wait.dependencies = static_cast<std::uint32_t>(p.roles[1].dependencies.size());
-  wait.dependency_count = 1;
-  p.roles[1].dependencies.push_back(on_stream(kSend));
-  EXPECT_THAT(lines(p), IsEmpty());
+      ElementsAre(
+          "freed_once: stage 1's wait (instruction 0 of release of micro-batch 0) frees dx while stage 1's send (instruction 2 of backward of "
+          "micro-batch 0) may still use it on stream send"));
+}
+
+TEST(Check, AnAllocationWaitsForWhatMayStillUseFreedMemory) {
+  Program p = two_stages();
+  instruction(p, 0, kBackward, 0).dependency_count = 0;
+  // Stage 0's first recv may be given the memory of y of micro-batch 0, which the compute stream frees.
+  EXPECT_THAT(lines(p),
+              ElementsAre("freed_once: stage 0's recv (instruction 0 of backward of micro-batch 0) allocates dy without waiting for stage 0's wait "
+                          "(instruction 0 of release of micro-batch 0), which may still use memory that it frees"));
+  p = two_stages();
+  // Freed by the send itself, dx of stage 1 may come to the next allocation while it is still being sent.
+  access(p, 1, kBackward, 2, 0).last = true;
+  instruction(p, 1, kRelease, 0).access_count = 0;
+  instruction(p, 1, kRelease, 0).dependency_count = 0;
+  const auto got = lines(p);
+  ASSERT_FALSE(got.empty());
+  EXPECT_EQ(got[0],
+            "freed_once: stage 1's recv (instruction 0 of forward of micro-batch 1) allocates x without waiting for stage 1's send (instruction 2 of "
+            "backward of micro-batch 0), which may still use memory that it frees");
 }
 
 }  // namespace

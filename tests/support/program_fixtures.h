@@ -96,15 +96,16 @@ struct RoleWriter {
 
 // Streams and passes of two_stages().
 inline constexpr std::uint8_t kSend = 1, kRecv = 2, kReduce = 3;
-inline constexpr std::uint16_t kForward = 0, kBackward = 1, kStep = 2;
+inline constexpr std::uint16_t kForward = 0, kBackward = 1, kRelease = 2, kStep = 3;
 
 // Two stages, two micro-batches, 1F1B, one linear of 8 x 8 on 4 tokens per stage (x, y and gradients are 32 elements of fp32, 128 bytes), then a
 // global norm over the stages and an SGD step. Stage 0: F0 F1 B0 B1; stage 1: F0 B0 F1 B1. Every buffer is written before it is read and freed once.
-//   stage 0 forward   0 zero x          1 linear y = x W   2 send y
+//   stage 0 forward   0 zero x          1 linear y = x W             2 send y
 //   stage 0 backward  0 recv dy         1 weight_grad(x, dy)
 //   stage 1 forward   0 recv x          1 linear y = x W
-//   stage 1 backward  0 input_grad(y) → dx   1 weight_grad(x, y)   2 send dx
-//   both, step        0 zero norm  1 gradient_norm   2 all_reduce   3 optimizer_step   4 zero gradient
+//   stage 1 backward  0 input_grad(y) → dx   1 weight_grad(x, y)     2 send dx
+//   both, release     0 wait until y (dx) is sent, and free it
+//   both, step        0 zero norm       1 gradient_norm              2 all_reduce   3 optimizer_step   4 zero gradient
 inline Program two_stages() {
   Program program;
   program.mesh.size = {1, 1, 1, 2};
@@ -131,25 +132,30 @@ inline Program two_stages() {
     const Shape forward = sized(Operator::linear_forward, {kTokens, kWidth, kWidth});
     const Shape input_grad = sized(Operator::linear_input_grad, {kTokens, kWidth, kWidth});
     const Shape weight_grad = sized(Operator::linear_weight_grad, {kTokens, kWidth, kWidth});
+    const std::uint16_t sent = w.event("sent", true);
     const Shape send = sized(Operator::send, {kElements}), recv = sized(Operator::recv, {kElements});
     if (stage == 0) {
       const std::uint32_t y = w.buffer("y", Lifetime::microbatch, kElements), dy = w.buffer("dy", Lifetime::microbatch, kElements);
       w.pass("forward", PassKind::forward);
       w.compute(sized(Operator::zero, {kElements}), {first(write(x))});
       w.compute(forward, {read(x), read(weights), first(write(y))});
-      w.communicate(kSend, 0, send, {last(read(y))}, {after(1)}, 1);
+      w.communicate(kSend, 0, send, {read(y)}, {after(1)}, 1).signal = sent;
       w.pass("backward", PassKind::backward);
-      w.communicate(kRecv, 0, recv, {first(write(dy))}, {}, 1);
+      w.communicate(kRecv, 0, recv, {first(write(dy))}, {on_stream(kComputeStream)}, 1);
       w.compute(weight_grad, {last(read(x)), last(read(dy)), update(gradient)}, {after(0)});
+      w.pass("release", PassKind::release);
+      w.add(Opcode::wait, kComputeStream, {.op = Operator::wait}, {last(read(y))}, {on_event(sent)});
     } else {
       const std::uint32_t y = w.buffer("y", Lifetime::microbatch, kElements), dx = w.buffer("dx", Lifetime::microbatch, kElements);
       w.pass("forward", PassKind::forward);
-      w.communicate(kRecv, 0, recv, {first(write(x))}, {}, -1);
+      w.communicate(kRecv, 0, recv, {first(write(x))}, {on_stream(kComputeStream)}, -1);
       w.compute(forward, {read(x), read(weights), first(write(y))}, {after(0)});
       w.pass("backward", PassKind::backward);
       w.compute(input_grad, {read(y), read(weights), first(write(dx))});
       w.compute(weight_grad, {last(read(x)), last(read(y)), update(gradient)});
-      w.communicate(kSend, 0, send, {last(read(dx))}, {after(0)}, -1);
+      w.communicate(kSend, 0, send, {read(dx)}, {after(0)}, -1).signal = sent;
+      w.pass("release", PassKind::release);
+      w.add(Opcode::wait, kComputeStream, {.op = Operator::wait}, {last(read(dx))}, {on_event(sent)});
     }
     w.pass("step", PassKind::optimizer);
     w.compute(sized(Operator::zero, {1}, DType::fp64), {first(write(norm))});
@@ -158,9 +164,9 @@ inline Program two_stages() {
     w.compute(sized(Operator::optimizer_step, {kWeights}), {last(read(norm)), update(gradient), update(weights)}, {after(2)});
     w.compute(sized(Operator::zero, {kWeights}), {write(gradient)});
     if (stage == 0)
-      w.role.body = {{kForward, 0}, {kForward, 1}, {kBackward, 0}, {kBackward, 1}, {kStep, 0}};
+      w.role.body = {{kForward, 0}, {kForward, 1}, {kRelease, 0}, {kBackward, 0}, {kRelease, 1}, {kBackward, 1}, {kStep, 0}};
     else
-      w.role.body = {{kForward, 0}, {kBackward, 0}, {kForward, 1}, {kBackward, 1}, {kStep, 0}};
+      w.role.body = {{kForward, 0}, {kBackward, 0}, {kRelease, 0}, {kForward, 1}, {kBackward, 1}, {kRelease, 1}, {kStep, 0}};
     program.roles.push_back(std::move(w.role));
   }
   return program;
