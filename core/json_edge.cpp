@@ -208,11 +208,12 @@ const char* name(Node::Kind kind) {
 
 }  // namespace
 
-Document::Document(std::string_view text, std::string_view file_name) : file_(file_name) {
+Document::Document(std::string_view text, std::string_view file_name, Origin origin) : file_(file_name), path_(std::move(origin.path)) {
   if (text.size() > kLargestText) throw Error(file_, fmt::format("is larger than {} bytes", kLargestText), "is this the right file?");
   if (text.substr(0, 2) == "\xff\xfe" || text.substr(0, 2) == "\xfe\xff") throw Error(file_ + ":1", "is UTF-16, not UTF-8", "save it as UTF-8");
   if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
   Position position;
+  position.line = origin.line;
   TreeBuilder builder(text, file_, position, root_);
   nlohmann::json::sax_parse(CountingIterator(text.data(), &position), CountingIterator(text.data() + text.size(), &position), &builder);
 }

@@ -116,6 +116,12 @@ class Object {
   std::set<std::string> asked_;
 };
 
+// Where a text stands when it is a piece of a larger document: its first line there, and the path of its value.
+struct Origin {
+  std::uint32_t line = 1;
+  std::string path;
+};
+
 // A parsed text. Throws Error at "file:line" for what is not JSON (truncated, trailing text, invalid UTF-8, numbers beyond double), for a key given
 // twice, and for hostile sizes: more than kLargestText bytes, kDeepest levels, or kMostValues values. A UTF-8 byte order mark is skipped.
 class Document {
@@ -123,17 +129,17 @@ class Document {
   static constexpr std::size_t kDeepest = 64;
   static constexpr std::size_t kMostValues = 4'000'000;
 
-  Document(std::string_view text, std::string_view file_name);
+  Document(std::string_view text, std::string_view file_name, Origin origin = {});
   Document(const Document&) = delete;  // values point into it
   Document& operator=(const Document&) = delete;
 
-  Value root() const { return Value(root_, file_, ""); }
+  Value root() const { return Value(root_, file_, path_); }
   // The root, which must be an object.
   Object object() const { return root().object(); }
   const Node& node() const { return root_; }
 
  private:
-  std::string file_;
+  std::string file_, path_;
   Node root_;
 };
 

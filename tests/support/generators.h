@@ -186,4 +186,50 @@ inline Profile profile() {
   return p;
 }
 
+inline Timeline timeline() {
+  Timeline t;
+  t.origin = word({"simulated", "measured"});
+  t.step = Picoseconds{whole(0, 1LL << 60)};
+  t.streams = list(text);
+  t.streams.push_back(text());
+  t.ranks = list([] { return coin() ? text() : std::string(); });
+  t.ranks.push_back(text());
+  t.kinds = list([] {
+    return SpanKind{coin() ? text() : std::string(),
+                    static_cast<WorkClass>(whole(0, kWorkClasses - 1)),
+                    Picoseconds{whole(0, 1LL << 50)},
+                    coin() ? 0 : real(0, 20),
+                    whole(0, 1LL << 50),
+                    coin() ? text() : std::string()};
+  });
+  t.kinds.push_back({text(), WorkClass::gemm, Picoseconds{1}, 2.5, 3, text()});
+  const auto index = [](std::size_t size) { return whole(0, static_cast<std::int64_t>(size) - 1); };
+  t.spans = list(
+      [&] {
+        Span s;
+        s.start = Picoseconds{whole(-1000, 1LL << 60)};
+        s.end = s.start + Picoseconds{whole(0, 1LL << 40)};
+        s.waited = Picoseconds{coin() ? 0 : whole(-5, 1LL << 40)};
+        s.transfer = Picoseconds{coin() ? 0 : whole(0, 1LL << 40)};
+        s.rank = static_cast<std::uint32_t>(index(t.ranks.size()));
+        s.kind = static_cast<std::uint32_t>(index(t.kinds.size()));
+        s.pass = static_cast<std::uint32_t>(whole(0, UINT32_MAX));
+        s.instruction = static_cast<std::uint16_t>(whole(0, UINT16_MAX));
+        s.stream = static_cast<std::uint16_t>(index(t.streams.size()));
+        if (coin()) s.layer = static_cast<std::uint16_t>(whole(0, UINT16_MAX));
+        if (coin()) s.microbatch = static_cast<std::uint16_t>(whole(0, UINT16_MAX));
+        s.cause = static_cast<WaitCause>(whole(0, 7));
+        s.recompute = coin();
+        return s;
+      },
+      8);
+  if (!t.spans.empty()) {
+    t.flows = list([&] { return Flow{static_cast<std::uint32_t>(index(t.spans.size())), static_cast<std::uint32_t>(index(t.spans.size()))}; });
+  }
+  t.memory = list([&] {
+    return MemorySample{Picoseconds{whole(0, 1LL << 60)}, static_cast<std::uint32_t>(index(t.ranks.size())), whole(0, 1LL << 50)};
+  });
+  return t;
+}
+
 }  // namespace orrery::gen
