@@ -51,8 +51,6 @@ void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
   lacks(model.mtp_layers > 0, "multi-token prediction");
   lacks(model.post_norm, "norms after the residual");
   lacks(!model.final_norm, "a model without a final norm");
-  lacks(model.parallel_block, "attention and feed-forward in parallel");
-  lacks(model.qk_norm, "norms of queries and keys");
   lacks(model.token_types > 0, "segment embeddings");
   lacks(model.embedding_width != 0 && model.embedding_width != model.hidden, "an embedding narrower than the hidden width");
   lacks(model.pooler || model.head_transform, "BERT's pooler and head transform");

@@ -54,6 +54,8 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   p.precision.params = *rc::gen::element(DType::fp32, DType::bf16);
   Model m = *rc::gen::arbitrary<bool>() ? small_llama(*rc::gen::inRange<std::int64_t>(pp, 7)) : small_gpt2(*rc::gen::inRange<std::int64_t>(pp, 7));
   m.tie_embeddings = *rc::gen::arbitrary<bool>(), m.embedding_norm = *rc::gen::arbitrary<bool>();
+  m.parallel_block = *rc::gen::arbitrary<bool>(), m.parallel_shared_norm = *rc::gen::arbitrary<bool>(), m.qk_norm = *rc::gen::arbitrary<bool>();
+  m.head_bias = *rc::gen::arbitrary<bool>(), m.attention_out_bias = *rc::gen::arbitrary<bool>(), m.mlp_bias = *rc::gen::arbitrary<bool>();
   RC_ASSERT(problems(m, p, dp) == std::vector<std::string>{});
 }
 
