@@ -1,0 +1,108 @@
+#include "profiler/grid.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+#include <tuple>
+
+namespace orrery::profiler {
+namespace {
+
+using program::Operator;
+using program::Shape;
+
+auto key(const Shape& s) { return std::make_tuple(s.op, s.dtype, s.dims); }
+
+CollectiveItem item(Operator op, std::int64_t ranks, std::int64_t bytes) {
+  if (program::is_point_to_point(op)) return {Operator::send, 2, bytes};
+  return {op == Operator::all_reduce_max ? Operator::all_reduce : op, ranks, bytes};
+}
+
+}  // namespace
+
+ProfileGrid grid_for(std::span<const program::Program> programs, const executor::KernelSettings& settings) {
+  ProfileGrid grid;
+  grid.settings = settings;
+  const auto kernels = executor::make_cpu_kernels();
+  std::map<decltype(key(Shape{})), std::size_t> seen;
+  std::set<CollectiveItem> collectives;
+  for (const program::Program& program : programs) {
+    for (const program::Role& role : program.roles) {
+      for (const program::Instruction& i : role.instructions) {
+        const Shape& shape = program.shapes[i.shape];
+        if (program::is_communication(shape.op)) {
+          const bool pair = program::is_point_to_point(shape.op);
+          collectives.insert(item(shape.op, pair ? 2 : program::group_size(program.mesh, program.groups[shape.group]), shape.bytes));
+        } else if (kernels->has(shape)) {
+          const auto [at, is_new] = seen.try_emplace(key(shape), grid.operators.size());
+          if (is_new) {
+            grid.operators.push_back({shape, i.access_count});
+          } else {
+            std::uint8_t& operands = grid.operators[at->second].operands;
+            operands = std::max(operands, i.access_count);
+          }
+        }
+      }
+    }
+  }
+  grid.collectives.assign(collectives.begin(), collectives.end());
+  return grid;
+}
+
+ProfileGrid default_grid() {
+  ProfileGrid grid;
+  std::set<decltype(key(Shape{}))> seen;
+  const auto add = [&](Operator op, std::uint8_t operands, std::array<std::int64_t, 7> dims) {
+    Shape s;
+    s.op = op;
+    s.dims = dims;
+    if (seen.insert(key(s)).second) grid.operators.push_back({s, operands});
+  };
+  const auto linear = [&](std::int64_t tokens, std::int64_t in, std::int64_t out) {
+    add(Operator::linear_forward, 3, {tokens, in, out});
+    add(Operator::linear_input_grad, 3, {tokens, in, out});
+    add(Operator::linear_weight_grad, 3, {tokens, in, out});
+  };
+  constexpr std::int64_t kHeadDim = 64, kSequence = 256, kVocabulary = 512;
+  for (const std::int64_t tokens : {128, 512, 2048}) {
+    for (const std::int64_t hidden : {128, 256, 512, 1024}) {
+      const std::int64_t heads = hidden / kHeadDim, sequence = std::min(tokens, kSequence), elements = tokens * hidden;
+      linear(tokens, hidden, hidden);
+      linear(tokens, hidden, 3 * hidden);
+      linear(tokens, 3 * hidden, hidden);
+      linear(tokens, hidden, kVocabulary);
+      add(Operator::attention_forward, 3, {tokens / sequence, sequence, heads, heads, kHeadDim, kHeadDim, 1});
+      add(Operator::attention_backward, 5, {tokens / sequence, sequence, heads, heads, kHeadDim, kHeadDim, 1});
+      add(Operator::rope_forward, 1, {tokens, heads, heads, kHeadDim});
+      add(Operator::rope_backward, 1, {tokens, heads, heads, kHeadDim});
+      add(Operator::norm_forward, 4, {tokens, hidden});
+      add(Operator::norm_backward, 6, {tokens, hidden});
+      add(Operator::activation_forward, 2, {tokens, 3 * hidden / 2, 1});
+      add(Operator::activation_backward, 3, {tokens, 3 * hidden / 2, 1});
+      add(Operator::residual_forward, 2, {tokens, hidden});
+      add(Operator::embedding_forward, 3, {tokens, hidden, kVocabulary});
+      add(Operator::embedding_backward, 3, {tokens, hidden, kVocabulary});
+      for (const Operator op : {Operator::accumulate, Operator::copy, Operator::zero}) add(op, op == Operator::zero ? 1 : 2, {elements});
+    }
+    add(Operator::cross_entropy_max, 2, {tokens, kVocabulary});
+    add(Operator::cross_entropy_sum, 4, {tokens, kVocabulary});
+    add(Operator::cross_entropy_grad, 5, {tokens, kVocabulary});
+  }
+  for (std::int64_t elements = 1 << 12; elements <= 1 << 22; elements *= 8) {
+    add(Operator::gradient_norm, 2, {elements});
+    add(Operator::optimizer_step, 5, {elements});
+    add(Operator::zero, 1, {elements});
+  }
+  for (const std::int64_t ranks : {2, 4}) {
+    for (std::int64_t bytes = 1024; bytes <= std::int64_t{16} << 20; bytes *= 8) {
+      for (const Operator op : {Operator::all_reduce, Operator::reduce_scatter, Operator::all_gather, Operator::all_to_all, Operator::broadcast}) {
+        grid.collectives.push_back(item(op, ranks, bytes));
+      }
+      if (ranks == 2) grid.collectives.push_back(item(Operator::send, 2, bytes));
+    }
+  }
+  return grid;
+}
+
+}  // namespace orrery::profiler

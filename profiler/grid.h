@@ -1,0 +1,42 @@
+// What is to be measured: operators at shapes, and collectives at sizes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "executor/kernels/kernels.h"
+#include "program/program.h"
+
+namespace orrery::profiler {
+
+// One operator at one shape; `operands` is how many buffers it is called with, which says whether there is a bias, a beta, an optimizer state.
+struct OperatorItem {
+  program::Shape shape;
+  std::uint8_t operands = 0;
+  bool operator==(const OperatorItem&) const = default;
+};
+
+// One collective, or send (with its recv): `bytes` as in Shape::bytes.
+struct CollectiveItem {
+  program::Operator op = program::Operator::all_reduce;
+  std::int64_t ranks = 2;
+  std::int64_t bytes = 0;
+  auto operator<=>(const CollectiveItem&) const = default;
+};
+
+struct ProfileGrid {
+  std::vector<OperatorItem> operators;
+  std::vector<CollectiveItem> collectives;
+  executor::KernelSettings settings;  // kind of norm and of activation, optimizer; offsets and vocabulary follow from each shape
+  bool operator==(const ProfileGrid&) const = default;
+};
+
+// Every distinct shape of the programs that the CPU kernels or the communicator between threads can run, so that a plan's simulation needs no
+// interpolation. all_reduce_max counts as all_reduce, and recv as its send; where a shape is used with and without a bias, the bias is measured.
+ProfileGrid grid_for(std::span<const program::Program> programs, const executor::KernelSettings& settings);
+
+// A declared grid over the operators of a Llama-like block: 128 to 2048 tokens, widths 128 to 1024, all collectives of 2 and 4 ranks up to 16 MiB.
+ProfileGrid default_grid();
+
+}  // namespace orrery::profiler

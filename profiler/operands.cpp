@@ -1,0 +1,203 @@
+#include "profiler/operands.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+namespace orrery::profiler {
+namespace {
+
+using program::Operator;
+
+constexpr std::int64_t kAlignment = 64;  // a cache line and the widest vector register, as the executor's arena aligns
+constexpr std::int64_t kMostSets = 64;
+
+std::int64_t padded(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+Operand floats(std::int64_t n, Fill fill = Fill::uniform) { return {4 * n, fill, 0}; }
+Operand tokens(std::int64_t n, std::int64_t below) { return {4 * n, Fill::tokens, below}; }
+Operand scalar(Fill fill) { return {8, fill, 0}; }
+
+void fill(const Operand& operand, std::byte* to, std::uint64_t& state) {
+  const auto next = [&state] {  // xorshift64 (Marsaglia 2003)
+    state ^= state << 13U;
+    state ^= state >> 7U;
+    state ^= state << 17U;
+    return state >> 40U;  // 24 bits
+  };
+  const std::int64_t n = operand.bytes / 4;
+  switch (operand.fill) {
+    case Fill::uniform:
+    case Fill::positive: {
+      const float shift = operand.fill == Fill::uniform ? 0.5F : -0.5F;
+      for (std::int64_t i = 0; i < n; ++i) {
+        const float x = static_cast<float>(next()) * 0x1p-24F - shift;
+        std::memcpy(to + 4 * i, &x, 4);
+      }
+      return;
+    }
+    case Fill::zero:
+      std::memset(to, 0, static_cast<std::size_t>(operand.bytes));
+      return;
+    case Fill::one: {
+      assert(operand.bytes == 8);
+      const double one = 1;
+      std::memcpy(to, &one, 8);
+      return;
+    }
+    case Fill::tokens:
+      for (std::int64_t i = 0; i < n; ++i) {
+        const auto x = static_cast<std::int32_t>(next() % static_cast<std::uint64_t>(operand.tokens));
+        std::memcpy(to + 4 * i, &x, 4);
+      }
+      return;
+  }
+}
+
+}  // namespace
+
+std::vector<Operand> operands_of(const OperatorItem& item, const executor::KernelSettings& settings) {
+  const auto& d = item.shape.dims;
+  const std::size_t count = item.operands;
+  const std::int64_t rows = d[0], packed = d[1] * d[0] * ((d[2] + d[3]) * d[4] + d[3] * d[5]), attended = d[1] * d[0] * d[2] * d[5];
+  const std::int64_t gated = d[2] != 0 ? 2 : 1, statistics = settings.layer_norm ? 2 * rows : rows;
+  const std::int64_t positions = rows / std::max<std::int64_t>(1, settings.micro_batch) + 1;
+  std::vector<Operand> o;
+  switch (item.shape.op) {
+    case Operator::embedding_forward:
+      o = {tokens(rows, d[2]), floats(d[2] * d[1]), floats(rows * d[1])};
+      break;
+    case Operator::embedding_backward:
+      o = {tokens(rows, d[2]), floats(rows * d[1]), floats(d[2] * d[1])};
+      break;
+    case Operator::position_forward:
+      o = {floats(positions * d[1]), floats(rows * d[1])};
+      break;
+    case Operator::position_backward:
+      o = {floats(rows * d[1]), floats(positions * d[1])};
+      break;
+    case Operator::norm_forward:
+      o = {floats(rows * d[1]), floats(d[1])};
+      if (count == 5) o.push_back(floats(d[1]));
+      o.insert(o.end(), {floats(rows * d[1]), floats(statistics)});
+      break;
+    case Operator::norm_backward:
+      o = {floats(rows * d[1]), floats(rows * d[1]), floats(d[1]), floats(statistics, Fill::positive), floats(rows * d[1]), floats(d[1])};
+      if (count == 7) o.push_back(floats(d[1]));
+      break;
+    case Operator::linear_forward:
+      o = {floats(rows * d[1]), floats(d[1] * d[2])};
+      if (count == 4) o.push_back(floats(d[2]));
+      o.push_back(floats(rows * d[2]));
+      break;
+    case Operator::linear_input_grad:
+      o = {floats(rows * d[2]), floats(d[1] * d[2]), floats(rows * d[1])};
+      break;
+    case Operator::linear_weight_grad:
+      o = {floats(rows * d[1]), floats(rows * d[2]), floats(d[1] * d[2])};
+      if (count == 4) o.push_back(floats(d[2]));
+      break;
+    case Operator::rope_forward:
+    case Operator::rope_backward:
+      o = {floats(rows * (d[1] + 2 * d[2]) * d[3])};
+      break;
+    case Operator::attention_forward:
+      o = {floats(packed), floats(attended), floats(d[0] * d[1] * d[2])};
+      break;
+    case Operator::attention_backward:  // a log-sum-exp near 1 keeps the recomputed probabilities near those of short sequences
+      o = {floats(packed), floats(attended), floats(d[0] * d[1] * d[2], Fill::positive), floats(attended), floats(packed)};
+      break;
+    case Operator::activation_forward:
+      o = {floats(rows * d[1] * gated), floats(rows * d[1])};
+      break;
+    case Operator::activation_backward:
+      o = {floats(rows * d[1] * gated), floats(rows * d[1]), floats(rows * d[1] * gated)};
+      break;
+    case Operator::residual_forward:
+      o = {floats(rows * d[1])};
+      if (count == 3) o.push_back(floats(d[1]));
+      o.push_back(floats(rows * d[1]));
+      break;
+    case Operator::bias_grad:
+      o = {floats(rows * d[1]), floats(d[1])};
+      break;
+    case Operator::accumulate:
+      o = {floats(rows), floats(rows)};
+      break;
+    case Operator::copy:
+      o = {{bytes_of(item.shape.dtype, rows), Fill::uniform, 0}, {bytes_of(item.shape.dtype, rows), Fill::uniform, 0}};
+      break;
+    case Operator::zero:
+      o = {{bytes_of(item.shape.dtype, rows), Fill::uniform, 0}};
+      break;
+    case Operator::cross_entropy_max:
+      o = {floats(rows * d[1]), floats(rows)};
+      break;
+    case Operator::cross_entropy_sum:
+      o = {floats(rows * d[1]), floats(rows, Fill::positive), tokens(rows, d[1]), floats(2 * rows)};
+      break;
+    case Operator::cross_entropy_grad:
+      o = {floats(rows, Fill::positive), floats(2 * rows, Fill::positive), tokens(rows, d[1]), floats(rows * d[1]), scalar(Fill::zero)};
+      break;
+    case Operator::gradient_norm:
+      o = {floats(rows), scalar(Fill::zero)};
+      break;
+    case Operator::optimizer_step:
+      o = {scalar(Fill::one), floats(rows)};
+      for (std::size_t i = 2; i < count; ++i) o.push_back(floats(rows, i == 4 ? Fill::positive : Fill::uniform));  // v is a mean of squares
+      break;
+    case Operator::load_tokens:
+    case Operator::load_targets:
+    case Operator::all_reduce:
+    case Operator::all_reduce_max:
+    case Operator::reduce_scatter:
+    case Operator::all_gather:
+    case Operator::all_to_all:
+    case Operator::broadcast:
+    case Operator::send:
+    case Operator::recv:
+    case Operator::wait:
+      break;
+  }
+  assert(o.size() == count);
+  return o;
+}
+
+executor::KernelSettings settings_for(const OperatorItem& item, const executor::KernelSettings& settings) {
+  executor::KernelSettings s = settings;
+  s.vocab_offset = 0;
+  s.vocab = std::max(item.shape.dims[1], item.shape.dims[2]);
+  s.global_tokens = std::max<std::int64_t>(1, item.shape.dims[0]);
+  return s;
+}
+
+std::int64_t set_bytes(const std::vector<Operand>& operands) {
+  std::int64_t bytes = 0;
+  for (const Operand& o : operands) bytes += padded(o.bytes);
+  return bytes;
+}
+
+OperandSets::OperandSets(const std::vector<Operand>& operands, std::int64_t footprint, std::uint64_t seed) {
+  const std::int64_t one = std::max<std::int64_t>(kAlignment, set_bytes(operands));
+  const std::int64_t count = std::clamp<std::int64_t>((footprint + one - 1) / one, 1, kMostSets);
+  bytes_ = count * one;
+  memory_.reset(new std::byte[static_cast<std::size_t>(bytes_ + kAlignment)]);
+  const auto misaligned = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(memory_.get()) % kAlignment);
+  std::byte* at = memory_.get() + (kAlignment - misaligned) % kAlignment;
+  std::uint64_t state = seed * 0x9e3779b97f4a7c15ULL | 1U;
+  for (std::int64_t i = 0; i < count; ++i) {
+    auto& set = sets_.emplace_back();
+    for (const Operand& o : operands) {
+      fill(o, at, state);
+      set.push_back(at);
+      at += padded(o.bytes);
+    }
+  }
+}
+
+const std::vector<void*>& OperandSets::next() {
+  at_ = at_ + 1 < sets_.size() ? at_ + 1 : 0;
+  return sets_[at_];
+}
+
+}  // namespace orrery::profiler

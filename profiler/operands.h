@@ -1,0 +1,46 @@
+// Data for timing a kernel: every operand that an operator is called with, at the size that its shape implies, filled with plausible numbers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "profiler/grid.h"
+
+namespace orrery::profiler {
+
+// How an operand is filled. Kernels run on their own results again and again while they are timed: no value may grow without bound, turn
+// into NaN or become denormal, since arithmetic on those can take longer.
+enum class Fill : std::uint8_t { uniform, positive, zero, one, tokens };
+
+struct Operand {
+  std::int64_t bytes = 0;
+  Fill fill = Fill::uniform;
+  std::int64_t tokens = 0;  // Fill::tokens: values lie below this
+};
+
+// Operands in access order. Requires an operator that the CPU kernels have and a count of operands that it may be called with (asserted).
+std::vector<Operand> operands_of(const OperatorItem& item, const executor::KernelSettings& settings);
+
+// `settings` with what depends on the shape: the whole vocabulary is this rank's, and the loss is the mean over this call's tokens.
+executor::KernelSettings settings_for(const OperatorItem& item, const executor::KernelSettings& settings);
+
+// Several sets of the same operands in one allocation. A training step touches much more than a core's own cache between two calls of an operator, so
+// calls must not find all of their operands there: the sets together take at least `footprint` bytes and are used in turn.
+class OperandSets {
+ public:
+  OperandSets(const std::vector<Operand>& operands, std::int64_t footprint, std::uint64_t seed);
+  const std::vector<void*>& next();
+  std::int64_t bytes() const { return bytes_; }
+
+ private:
+  std::unique_ptr<std::byte[]> memory_;
+  std::int64_t bytes_ = 0;
+  std::vector<std::vector<void*>> sets_;
+  std::size_t at_ = 0;
+};
+
+// Bytes of one set.
+std::int64_t set_bytes(const std::vector<Operand>& operands);
+
+}  // namespace orrery::profiler

@@ -1,0 +1,147 @@
+#include "profiler/grid.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "profiler/operands.h"
+
+namespace orrery::profiler {
+namespace {
+
+using program::Operator;
+using program::Shape;
+
+Shape shape(Operator op, std::array<std::int64_t, 7> dims) {
+  Shape s;
+  s.op = op;
+  s.dims = dims;
+  return s;
+}
+
+// A program of one role on tp = 4 that uses the given shapes once each, with the given counts of operands.
+program::Program program_of(const std::vector<std::pair<Shape, std::uint8_t>>& used) {
+  program::Program p;
+  p.mesh.size = {4, 1, 1, 2};
+  p.groups = {{program::mask(program::Axis::tp), false}, {program::mask(program::Axis::pp), false}};
+  program::Role role;
+  for (const auto& [s, operands] : used) {
+    program::Instruction i;
+    i.op = s.op;
+    i.shape = static_cast<std::uint32_t>(p.shapes.size());
+    i.access_count = operands;
+    p.shapes.push_back(s);
+    role.instructions.push_back(i);
+  }
+  p.roles = {role};
+  return p;
+}
+
+TEST(GridFor, HasEveryKernelsShapeOnceAndEveryCollective) {
+  Shape reduce = shape(Operator::all_reduce, {100});
+  reduce.group = 0;
+  reduce.bytes = 400;
+  Shape max = reduce;
+  max.op = Operator::all_reduce_max;
+  Shape send = shape(Operator::send, {50});
+  send.group = 1;
+  send.bytes = 200;
+  Shape recv = send;
+  recv.op = Operator::recv;
+  const Shape linear = shape(Operator::linear_forward, {8, 16, 32}), tokens = shape(Operator::load_tokens, {8});
+  Shape narrow = linear;
+  narrow.dtype = DType::bf16;
+  const std::vector programs{program_of({{linear, 3}, {reduce, 1}, {max, 1}, {send, 1}, {recv, 1}, {tokens, 1}, {narrow, 3}}),
+                             program_of({{linear, 4}, {shape(Operator::norm_forward, {8, 16}), 4}})};
+  const ProfileGrid grid = grid_for(programs, {});
+  // load_tokens is the runtime's, bf16 has no CPU kernel; the linear's larger count of operands (with bias) stands for both uses.
+  EXPECT_EQ(grid.operators, (std::vector<OperatorItem>{{linear, 4}, {shape(Operator::norm_forward, {8, 16}), 4}}));
+  // 4 ranks on tp; all_reduce_max is all_reduce; recv is its send, between two ranks.
+  EXPECT_EQ(grid.collectives, (std::vector<CollectiveItem>{{Operator::all_reduce, 4, 400}, {Operator::send, 2, 200}}));
+}
+
+TEST(DefaultGrid, NamesEveryOperatorOfALlamaAndEachShapeOnce) {
+  const ProfileGrid grid = default_grid();
+  for (std::size_t i = 0; i < grid.operators.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) EXPECT_NE(grid.operators[i].shape, grid.operators[j].shape);
+  }
+  const auto has = [&](Operator op) {
+    return std::any_of(grid.operators.begin(), grid.operators.end(), [op](const OperatorItem& i) { return i.shape.op == op; });
+  };
+  const auto kernels = executor::make_cpu_kernels();
+  for (std::size_t i = 0; i < program::kOperators; ++i) {
+    const auto op = static_cast<Operator>(i);
+    const bool not_llama = op == Operator::position_forward || op == Operator::position_backward || op == Operator::bias_grad;
+    EXPECT_EQ(has(op), kernels->has(shape(op, {})) && !not_llama) << program::name(op);
+  }
+}
+
+TEST(Operands, AreWhatTheAccessPatternAsksForAndKernelsStayFiniteOnThem) {
+  // Every operator with every legal count of operands, called often enough for a value that grows without bound to show.
+  const auto kernels = executor::make_cpu_kernels();
+  ProfileGrid grid = default_grid();
+  grid.operators = {{shape(Operator::position_forward, {8, 16}), 2},
+                    {shape(Operator::position_backward, {8, 16}), 2},
+                    {shape(Operator::bias_grad, {8, 16}), 2},
+                    {shape(Operator::linear_forward, {8, 16, 4}), 4},
+                    {shape(Operator::linear_weight_grad, {8, 16, 4}), 4},
+                    {shape(Operator::residual_forward, {8, 16}), 3},
+                    {shape(Operator::linear_forward, {8, 16, 4}), 3},
+                    {shape(Operator::linear_input_grad, {8, 16, 4}), 3},
+                    {shape(Operator::linear_weight_grad, {8, 16, 4}), 3},
+                    {shape(Operator::residual_forward, {8, 16}), 2},
+                    {shape(Operator::embedding_forward, {8, 16, 10}), 3},
+                    {shape(Operator::embedding_backward, {8, 16, 10}), 3},
+                    {shape(Operator::rope_forward, {8, 2, 1, 4}), 1},
+                    {shape(Operator::rope_backward, {8, 2, 1, 4}), 1},
+                    {shape(Operator::attention_forward, {2, 9, 4, 2, 4, 4, 1}), 3},
+                    {shape(Operator::attention_backward, {2, 9, 4, 2, 4, 4, 1}), 5},
+                    {shape(Operator::activation_forward, {8, 16, 1}), 2},
+                    {shape(Operator::activation_backward, {8, 16, 0}), 3},
+                    {shape(Operator::accumulate, {99}), 2},
+                    {shape(Operator::copy, {99}), 2},
+                    {shape(Operator::zero, {99}), 1},
+                    {shape(Operator::cross_entropy_max, {8, 16}), 2},
+                    {shape(Operator::cross_entropy_sum, {8, 16}), 4},
+                    {shape(Operator::cross_entropy_grad, {8, 16}), 5},
+                    {shape(Operator::gradient_norm, {99}), 2},
+                    {shape(Operator::optimizer_step, {99}), 5},
+                    {shape(Operator::optimizer_step, {99}), 6},
+                    {shape(Operator::norm_forward, {8, 16}), 4},
+                    {shape(Operator::norm_forward, {8, 16}), 5},
+                    {shape(Operator::norm_backward, {8, 16}), 6},
+                    {shape(Operator::norm_backward, {8, 16}), 7}};
+  for (const OperatorItem& item : grid.operators) {
+    executor::KernelSettings settings;
+    settings.layer_norm = item.operands == 5 || item.operands == 7;
+    const std::vector<Operand> operands = operands_of(item, settings);
+    ASSERT_EQ(operands.size(), item.operands) << program::name(item.shape.op);
+    OperandSets sets(operands, 0, 1);
+    const executor::KernelSettings own = settings_for(item, settings);
+    for (int i = 0; i < 300; ++i) kernels->run({item.shape, sets.next(), own});
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      if (operands[i].fill == Fill::tokens || operands[i].bytes == 8) continue;
+      for (std::int64_t k = 0; k < operands[i].bytes / 4; ++k) {
+        float x = 0;
+        std::memcpy(&x, static_cast<const char*>(sets.next()[i]) + 4 * k, 4);
+        ASSERT_TRUE(x == 0 || std::isnormal(x)) << program::name(item.shape.op) << " operand " << i << " element " << k << " is " << x;
+      }
+    }
+  }
+}
+
+TEST(Operands, SetsTakeTheirFootprintAndTurns) {
+  // 3 operands of 256 B: 768 B a set; 2000 B need three sets
+  const OperatorItem item{shape(Operator::linear_forward, {8, 8, 8}), 3};
+  OperandSets sets(operands_of(item, {}), 2000, 1);
+  EXPECT_EQ(sets.bytes(), 3 * 768);
+  const auto first = sets.next(), second = sets.next(), third = sets.next();
+  EXPECT_NE(first, second);
+  EXPECT_NE(second, third);
+  EXPECT_EQ(sets.next(), first);
+}
+
+}  // namespace
+}  // namespace orrery::profiler
