@@ -1,46 +1,71 @@
 #include "cost/collectives.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cassert>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <set>
+#include <string>
+#include <string_view>
 
 namespace orrery::cost {
 namespace {
 
 using program::Operator;
 
-// NCCL 2.27 src/graph/tuning.cc, baseLatencies: ring 8.4 us under protocol Simple; what any collective costs before its first step.
-constexpr Seconds kBase{8.4e-6};
-// The same file: a tree moves 0.92 of what a ring's links carry.
+// Fitted together to all-reduces of nccl-tests and all_reduce_bench on 3, 5 and 7 A100 (VIA-Research/vTrain), 8 H200 and 2 x 8 H100, judged on
+// thirteen other tables: docs/models/collectives.md.
+constexpr Seconds kBase{24.6e-6};      // what any collective costs before its first step
+constexpr double kPipelineFill = 0.2;  // see combine()
+constexpr double kSigma = 0.12;        // mean relative error on the tables that were not fitted
+// NCCL 2.27 src/graph/tuning.cc: a tree moves 0.92 of what a ring's links carry.
 constexpr double kTreeShare = 0.92;
+
+// Switches that add: bytes of all-reduce per second and device, over the link's nominal rate; it does not fall with the number of members.
+struct SwitchArithmetic {
+  std::string_view device;
+  double share;
+};
+// stas00/ml-engineering network/README.md: 8 H200 at 8 GiB reach 473.1 GB/s of bus bandwidth, x 8/14 = 270 of 450; 8 B200 838, 479 of 900 and on
+// 7, 473; GB200 and GB300 taken to be alike.
+constexpr std::array kSwitchArithmetic{SwitchArithmetic{"h100", 0.6},    SwitchArithmetic{"h200", 0.6},   SwitchArithmetic{"gb200", 0.528},
+                                       SwitchArithmetic{"gb300", 0.528}, SwitchArithmetic{"b200", 0.528}, SwitchArithmetic{"b300", 0.528}};
+// The same source: NCCL takes the switches' arithmetic from five members in a node on.
+constexpr std::int64_t kLeastForSwitch = 5;
 
 std::size_t levels_of(const Placement& p) { return p.levels.size(); }
 
 double rate(const NetworkLevel& level) { return level.bandwidth.v * level.efficiency; }
+
+// Whether the group's traffic touches the links of level l: all that it spans, but links inside a node only where a node holds several members.
+bool used(const Placement& p, std::size_t l) { return l > 0 || p.levels[l].branch > 1; }
+
+// Sub-domains of level l that hold members.
+std::int64_t parts(const Placement& p, std::size_t l) { return l == 0 ? p.ranks : p.levels[l - 1].domains; }
+
+// t0 and x overlap neither fully nor not at all: a pipeline works in chunks, and the best chunk costs in proportion to the root of both.
+Seconds combine(Seconds t0, double x) { return t0 + Seconds{x + 2 * kPipelineFill * std::sqrt(t0.v * x)}; }
 
 // Bytes per second that pass each member in a ring through all members: every link of the ring carries the same, and where the ring leaves a
 // sub-domain it is spread over the rails there.
 double ring_rate(const Placement& p, const Cluster& cluster) {
   double slowest = std::numeric_limits<double>::infinity();
   for (std::size_t l = 0; l < levels_of(p); ++l)
-    if (p.levels[l].branch > 1) slowest = std::min(slowest, static_cast<double>(p.levels[l].rails) * rate(cluster.levels[l]));
+    if (used(p, l)) slowest = std::min(slowest, static_cast<double>(p.levels[l].rails) * rate(cluster.levels[l]));
   return slowest;
 }
 
 // A ring of n members takes n - 1 steps; of these, those between sub-domains of level l cross that level.
 Seconds ring_latency(const Placement& p, const Cluster& cluster) {
   Seconds sum{0};
-  std::int64_t inner = p.ranks;
-  for (std::size_t l = 0; l < levels_of(p); ++l) {
-    sum += cluster.levels[l].latency * static_cast<double>(inner - p.levels[l].domains);
-    inner = p.levels[l].domains;
-  }
+  for (std::size_t l = 0; l < levels_of(p); ++l) sum += cluster.levels[l].latency * static_cast<double>(parts(p, l) - p.levels[l].domains);
   return sum;
 }
 
+// Up or down a tree that is binary within each level.
 Seconds tree_latency(const Placement& p, const Cluster& cluster) {
   Seconds sum{0};
   for (std::size_t l = 0; l < levels_of(p); ++l) {
@@ -50,21 +75,38 @@ Seconds tree_latency(const Placement& p, const Cluster& cluster) {
   return sum;
 }
 
-// Most bytes per second into one member when all send to all at once: shares that cross a level use that level's link of their own device, and
-// the levels work side by side.
-Seconds all_to_all_transfer(double bytes, const Placement& p, const Cluster& cluster, bool nominal) {
+// Seconds that a tree's all-reduce keeps the links of levels from `first` on busy: a sub-domain is a leaf of one of two trees and inside the other,
+// so each of its rails sends and receives twice its share; two sub-domains only exchange their sums.
+double tree_transfer(double bytes, const Placement& p, const Cluster& cluster, std::size_t first) {
+  double longest = 0;
+  for (std::size_t l = first; l < levels_of(p); ++l)
+    if (used(p, l))
+      longest = std::max(longest, (l > 0 && parts(p, l) == 2 ? 1 : 2) * bytes / (static_cast<double>(p.levels[l].rails) * rate(cluster.levels[l])));
+  return longest;
+}
+
+// Share of the link that the device's switches sum at; 0 where they cannot, or where too few members share them.
+double switch_share(const Placement& p, const Cluster& cluster) {
+  const std::int64_t members = levels_of(p) > 1 ? p.levels[1].rails : p.ranks;
+  if (members < kLeastForSwitch) return 0;
+  for (const SwitchArithmetic& s : kSwitchArithmetic)
+    if (cluster.device.name.find(s.device) != std::string::npos) return s.share;
+  return 0;
+}
+
+// Seconds until the last byte is in when all send to all at once: what leaves a sub-domain uses each device's own link of that level, and the levels
+// work side by side.
+double all_to_all_transfer(double bytes, const Placement& p, const Cluster& cluster, bool nominal) {
   const auto n = static_cast<double>(p.ranks);
-  double slowest = 0;
+  double longest = 0;
   for (std::size_t l = 0; l < levels_of(p); ++l) {
-    if (p.levels[l].branch <= 1) continue;
-    // Members outside the smallest sub-domain of this level, but within it or beyond: what crosses a higher level also leaves through its own NIC.
-    const double outside = n - static_cast<double>(l == 0 ? 1 : p.levels[l].rails);
-    const double beyond = l + 1 < levels_of(p) ? n - static_cast<double>(p.levels[l + 1].rails) : 0.0;
-    const double crossing = l == 0 ? outside - beyond : outside;
+    if (!used(p, l)) continue;
+    const double outside = n - static_cast<double>(p.levels[l].rails);
+    const double beyond = l == 0 && levels_of(p) > 1 ? n - static_cast<double>(p.levels[1].rails) : 0.0;  // leaves the node by another link
     const NetworkLevel& level = cluster.levels[l];
-    slowest = std::max(slowest, bytes * crossing / n / (nominal ? level.bandwidth.v : rate(level)));
+    longest = std::max(longest, bytes * (outside - beyond) / n / (nominal ? level.bandwidth.v : rate(level)));
   }
-  return Seconds{slowest};
+  return longest;
 }
 
 Source source_of(const Placement& p, const Cluster& cluster) {
@@ -73,13 +115,14 @@ Source source_of(const Placement& p, const Cluster& cluster) {
   double slowest = std::numeric_limits<double>::infinity();
   for (std::size_t l = 0; l < levels_of(p); ++l) {
     const double r = static_cast<double>(p.levels[l].rails) * rate(cluster.levels[l]);
-    if (p.levels[l].branch > 1 && r < slowest) {
+    if (used(p, l) && r < slowest) {
       slowest = r;
       worst = l;
     }
   }
   const NetworkLevel& level = cluster.levels[worst];
-  return {"collectives over " + level.name + ": " + level.source, Grade::datasheet, 0.15};
+  const bool assumed = level.source.starts_with("assumed");
+  return {"collectives over " + level.name + ": " + level.source, assumed ? Grade::assumed : Grade::fitted, assumed ? 0.25 : kSigma};
 }
 
 }  // namespace
@@ -163,29 +206,33 @@ CollectiveEstimate collective_time(Operator op, Bytes bytes, const Placement& p,
   switch (op) {
     case Operator::all_reduce:
     case Operator::all_reduce_max: {
-      const Seconds ring = step * 2.0 + Seconds{2 * (n - 1) / n * payload / speed};
-      const Seconds tree = tree_latency(p, cluster) * 2.0 + Seconds{2 * payload / (kTreeShare * speed)};
-      out.algorithm = tree < ring ? Algorithm::tree : Algorithm::ring;
-      out.duration = kBase + std::min(ring, tree);
+      const auto consider = [&](Algorithm algorithm, Seconds duration) {
+        if (out.algorithm == Algorithm::none || duration < out.duration) out = {duration, algorithm, std::move(out.source)};
+      };
+      const Seconds depth = tree_latency(p, cluster) * 2.0;
+      consider(Algorithm::ring, combine(kBase + step * 2.0, 2 * (n - 1) / n * payload / speed));
+      consider(Algorithm::tree, combine(kBase + depth, tree_transfer(payload, p, cluster, 0) / kTreeShare));
+      if (const double share = switch_share(p, cluster); share > 0) {
+        const double inside = payload / (share * cluster.levels[0].bandwidth.v);
+        consider(Algorithm::in_switch, combine(kBase + depth, std::max(inside, tree_transfer(payload, p, cluster, 1))));
+      }
       break;
     }
     case Operator::reduce_scatter:
     case Operator::all_gather:
       out.algorithm = Algorithm::ring;
-      out.duration = kBase + step + Seconds{(n - 1) / n * payload / speed};
+      out.duration = combine(kBase + step, (n - 1) / n * payload / speed);
       break;
-    case Operator::broadcast: {
-      const Seconds tree = tree_latency(p, cluster);
+    case Operator::broadcast:
       out.algorithm = Algorithm::ring;
-      out.duration = kBase + std::min(step, tree) + Seconds{payload / speed};
+      out.duration = combine(kBase + std::min(step, tree_latency(p, cluster)), payload / speed);
       break;
-    }
     case Operator::all_to_all: {
       Seconds farthest{0};
       for (std::size_t l = 0; l < levels_of(p); ++l)
-        if (p.levels[l].branch > 1) farthest = std::max(farthest, cluster.levels[l].latency);
+        if (used(p, l)) farthest = std::max(farthest, cluster.levels[l].latency);
       out.algorithm = Algorithm::direct;
-      out.duration = kBase + farthest + all_to_all_transfer(payload, p, cluster, false);
+      out.duration = combine(kBase + farthest, all_to_all_transfer(payload, p, cluster, false));
       break;
     }
     case Operator::send:
@@ -206,16 +253,17 @@ Seconds bandwidth_bound(Operator op, Bytes bytes, const Placement& p, const Clus
   if (p.ranks < 2) return Seconds{0};
   const auto n = static_cast<double>(p.ranks);
   const auto payload = static_cast<double>(bytes.v);
-  if (op == Operator::all_to_all) return all_to_all_transfer(payload, p, cluster, true);
+  if (op == Operator::all_to_all) return Seconds{all_to_all_transfer(payload, p, cluster, true)};
   double worst = 0;
   for (std::size_t l = 0; l < levels_of(p); ++l) {
-    if (p.levels[l].branch <= 1) continue;
-    // Of the payload, what members outside the smallest sub-domain hold must come in through that sub-domain's rails.
+    if (!used(p, l)) continue;
     const auto rails = static_cast<double>(p.levels[l].rails);
-    double share = (n - rails) / n;
-    if (op == Operator::all_reduce || op == Operator::all_reduce_max) share *= 2;
-    if (op == Operator::broadcast || program::is_point_to_point(op)) share = 1;
-    worst = std::max(worst, share * payload / (rails * cluster.levels[l].bandwidth.v));
+    double seconds = payload / rails;  // into the smallest sub-domain, over its rails; per byte per second of one of them
+    if (op == Operator::reduce_scatter || op == Operator::all_gather) seconds *= (n - rails) / n;
+    // To sum the parts of all sub-domains and to spread the sum takes 2 (parts - 1) payloads over all rails, which are n together.
+    if (op == Operator::all_reduce || op == Operator::all_reduce_max)
+      seconds = std::max(seconds, 2 * static_cast<double>(parts(p, l) - 1) * payload / n);
+    worst = std::max(worst, seconds / cluster.levels[l].bandwidth.v);
   }
   return Seconds{worst};
 }

@@ -34,7 +34,7 @@ std::vector<Placement> placements(const Cluster& cluster, const program::Mesh& m
 // Neighbours on the group's axis as pairs, for send and recv: every level that some pair crosses.
 std::vector<Placement> pair_placements(const Cluster& cluster, const program::Mesh& mesh, const program::Group& group);
 
-enum class Algorithm : std::uint8_t { none, ring, tree, in_network, direct };
+enum class Algorithm : std::uint8_t { none, ring, tree, in_switch, direct };
 
 struct CollectiveEstimate {
   Seconds duration;

@@ -4,6 +4,7 @@
 
 #include <rapidcheck/gtest.h>
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <random>
 
@@ -15,7 +16,10 @@ namespace {
 using program::Axis;
 using program::Operator;
 
-constexpr double kBase = 8.4e-6;  // NCCL's base latency of a ring under protocol Simple
+constexpr double kBase = 24.6e-6;  // what any collective costs before its first step
+
+// Latency and transfer overlap in part: t0 + x + 2 * 0.2 * sqrt(t0 * x).
+double pipelined(double t0, double x) { return t0 + x + 0.4 * std::sqrt(t0 * x); }
 
 double seconds(Operator op, std::int64_t bytes, const std::vector<std::int64_t>& devices, const Cluster& cluster) {
   return collective_time(op, Bytes{bytes}, place(cluster, devices), cluster).duration.v;
@@ -52,18 +56,29 @@ TEST(Placement, GroupsThatStartElsewhereInANodeAreToldApart) {
 
 TEST(RingAllReduce, MovesTwiceNMinusOneOverNInANode) {
   // 4 ranks, 1 GB, 100 GB/s: 2*(3/4)*1 GB = 1.5 GB -> 15 ms; 2*3 steps of 1 us; the base.
-  EXPECT_NEAR(seconds(Operator::all_reduce, 1'000'000'000, range(4), round_cluster(4)), 15e-3 + 6e-6 + kBase, 1e-12);
+  EXPECT_NEAR(seconds(Operator::all_reduce, 1'000'000'000, range(4), round_cluster(4)), pipelined(kBase + 6e-6, 15e-3), 1e-12);
 }
 
 TEST(RingAllReduce, LeavesANodeOverTheRailsOfAllItsMembers) {
-  // 2 nodes x 4 ranks, 8 GB: the ring carries 2*(7/8)*8 = 14 GB past every rank; 4 rails x 10 GB/s = 40 GB/s < 100 GB/s -> 350 ms.
-  // Of 2*7 steps, 2*6 stay in a node (1 us) and 2*1 leave it (10 us): 32 us.
-  EXPECT_NEAR(seconds(Operator::all_reduce, 8'000'000'000, range(8), round_cluster(8)), 350e-3 + 32e-6 + kBase, 1e-12);
+  // The ring carries 2(n-1)/n of the payload past every rank; 4 rails x 10 GB/s = 40 GB/s < 100 GB/s.
+  const Cluster c = round_cluster(12);
+  const auto e = collective_time(Operator::all_reduce, Bytes{12'000'000'000}, place(c, range(12)), c);
+  // 3 nodes x 4, 12 GB: 2*(11/12)*12 = 22 GB over 40 GB/s = 550 ms; of 2*11 steps 2*9 in a node and 2*2 between nodes: 58 us.
+  EXPECT_EQ(e.algorithm, Algorithm::ring);
+  EXPECT_NEAR(e.duration.v, pipelined(kBase + 58e-6, 550e-3), 1e-12);
+}
+
+TEST(TreeAllReduce, OfTwoNodesOnlyExchangesTheirSums) {
+  // 2 nodes x 4, 8 GB: 8 GB over 4 rails = 200 ms, against 2 x 8 GB over 100 GB/s = 160 ms inside; / 0.92. Up and down 2 + 1 steps: 2*(2 + 10) us.
+  const Cluster c = round_cluster(8);
+  const auto e = collective_time(Operator::all_reduce, Bytes{8'000'000'000}, place(c, range(8)), c);
+  EXPECT_EQ(e.algorithm, Algorithm::tree);
+  EXPECT_NEAR(e.duration.v, pipelined(kBase + 24e-6, 200e-3 / 0.92), 1e-12);
 }
 
 TEST(RingAllReduce, HasOneRailWhereANodeHoldsOneMember) {
   // 4 nodes, one rank each, 1 GB: 1.5 GB over 10 GB/s = 150 ms; 6 steps of 10 us.
-  EXPECT_NEAR(seconds(Operator::all_reduce, 1'000'000'000, range(4, 4), round_cluster(16)), 150e-3 + 60e-6 + kBase, 1e-12);
+  EXPECT_NEAR(seconds(Operator::all_reduce, 1'000'000'000, range(4, 4), round_cluster(16)), pipelined(kBase + 60e-6, 150e-3), 1e-12);
 }
 
 TEST(TreeAllReduce, WinsForSmallMessagesOverManyNodes) {
@@ -71,19 +86,20 @@ TEST(TreeAllReduce, WinsForSmallMessagesOverManyNodes) {
   const Cluster c = round_cluster(256);
   const auto e = collective_time(Operator::all_reduce, Bytes{1000}, place(c, range(64, 4)), c);
   EXPECT_EQ(e.algorithm, Algorithm::tree);
-  EXPECT_NEAR(e.duration.v, 120e-6 + 2000.0 / 9.2e9 + kBase, 1e-12);
+  EXPECT_NEAR(e.duration.v, pipelined(kBase + 120e-6, 2000.0 / 9.2e9), 1e-12);
 }
 
-TEST(ReduceScatterAndAllGather, EachCostHalfAnAllReduce) {
+TEST(ReduceScatterAndAllGather, EachMoveHalfOfARingsAllReduce) {
+  // 2 nodes x 4, 8 GB: (7/8)*8 = 7 GB over 40 GB/s = 175 ms; 6 steps of 1 us and 1 of 10 us.
   const Cluster c = round_cluster(8);
-  const double half = (350e-3 + 32e-6) / 2 + kBase;
+  const double half = pipelined(kBase + 16e-6, 175e-3);
   EXPECT_NEAR(seconds(Operator::reduce_scatter, 8'000'000'000, range(8), c), half, 1e-12);
   EXPECT_NEAR(seconds(Operator::all_gather, 8'000'000'000, range(8), c), half, 1e-12);
 }
 
 TEST(AllToAll, SendsWhatLeavesTheNodeThroughEachDevicesOwnLink) {
   // 2 nodes x 4, 8 GB per rank: 4/8 of it leaves the node: 4 GB over 10 GB/s = 400 ms; meanwhile 3/8 crosses the node's links in 30 ms.
-  EXPECT_NEAR(seconds(Operator::all_to_all, 8'000'000'000, range(8), round_cluster(8)), 400e-3 + 10e-6 + kBase, 1e-12);
+  EXPECT_NEAR(seconds(Operator::all_to_all, 8'000'000'000, range(8), round_cluster(8)), pipelined(kBase + 10e-6, 400e-3), 1e-12);
 }
 
 TEST(SendAndReceive, TakeOneStepOfTheLevelBetweenThePair) {
@@ -97,8 +113,29 @@ TEST(Collectives, OfOneRankCostNothing) {
   for (const Operator op : {Operator::all_reduce, Operator::all_gather, Operator::all_to_all}) EXPECT_EQ(seconds(op, 1 << 20, {3}, c), 0);
 }
 
+TEST(AllReduceInSwitches, RunsAtTheSameRateForAnyNumberOfMembersFromFiveOn) {
+  Cluster c = round_cluster(8);
+  c.device.name = "h100";
+  c.levels = {{"nvlink", 8, 450_GBps, 0.8, 3_us, "round"}};
+  // 0.6 of 450 GB/s: 27 GB in 100 ms, up and down ceil(log2 n) = 3 steps of 3 us. A ring of 8 needs 2*(7/8)*27 GB / 360 GB/s = 131 ms.
+  for (const std::int64_t n : {5, 8}) {
+    const auto e = collective_time(Operator::all_reduce, Bytes{27'000'000'000}, place(c, range(n)), c);
+    EXPECT_EQ(e.algorithm, Algorithm::in_switch);
+    EXPECT_NEAR(e.duration.v, pipelined(kBase + 18e-6, 100e-3), 1e-12);
+  }
+  EXPECT_EQ(collective_time(Operator::all_reduce, Bytes{27'000'000'000}, place(c, range(4)), c).algorithm, Algorithm::ring);
+}
+
 const std::vector<Operator> kAll{Operator::all_reduce, Operator::reduce_scatter, Operator::all_gather, Operator::all_to_all,
                                  Operator::broadcast,  Operator::send,           Operator::recv};
+
+// Nodes of 4, leaves of 16, and a spine with half of a leaf's bandwidth.
+Cluster three_levels() {
+  Cluster c = round_cluster(64);
+  c.levels[1].size = 16;
+  c.levels.push_back({"spine", 64, 5_GBps, 0.9, 15_us, "round"});
+  return c;
+}
 
 // Some distinct devices of a cluster of 64.
 std::vector<std::int64_t> some_devices(std::size_t count) {
@@ -111,7 +148,7 @@ std::vector<std::int64_t> some_devices(std::size_t count) {
 }
 
 RC_GTEST_PROP(Collectives, NeverBeatTheBandwidthBound, ()) {
-  const Cluster c = round_cluster(64);
+  const Cluster c = *rc::gen::element(round_cluster(64), three_levels());
   const auto op = *rc::gen::elementOf(kAll);
   const auto devices = some_devices(program::is_point_to_point(op) ? 2 : *rc::gen::inRange<std::size_t>(2, 65));
   const Bytes bytes{*rc::gen::inRange<std::int64_t>(0, std::int64_t{1} << 36)};
@@ -120,7 +157,7 @@ RC_GTEST_PROP(Collectives, NeverBeatTheBandwidthBound, ()) {
 }
 
 RC_GTEST_PROP(Collectives, AreMonotoneInBytes, ()) {
-  const Cluster c = round_cluster(64);
+  const Cluster c = *rc::gen::element(round_cluster(64), three_levels());
   const auto op = *rc::gen::elementOf(kAll);
   const auto devices = some_devices(program::is_point_to_point(op) ? 2 : *rc::gen::inRange<std::size_t>(2, 65));
   const auto less = *rc::gen::inRange<std::int64_t>(0, std::int64_t{1} << 34), more = less + *rc::gen::inRange<std::int64_t>(0, 1 << 30);
@@ -128,7 +165,7 @@ RC_GTEST_PROP(Collectives, AreMonotoneInBytes, ()) {
 }
 
 RC_GTEST_PROP(Collectives, DoNotCareInWhichOrderTheMembersAreNamed, ()) {
-  const Cluster c = round_cluster(64);
+  const Cluster c = *rc::gen::element(round_cluster(64), three_levels());
   auto devices = some_devices(*rc::gen::inRange<std::size_t>(2, 65));
   const Placement before = place(c, devices);
   std::reverse(devices.begin(), devices.end());
@@ -137,19 +174,19 @@ RC_GTEST_PROP(Collectives, DoNotCareInWhichOrderTheMembersAreNamed, ()) {
 }
 
 RC_GTEST_PROP(Collectives, AreNotSlowedByMoreBandwidth, ()) {
-  Cluster c = round_cluster(64);
+  Cluster c = *rc::gen::element(round_cluster(64), three_levels());
   const auto op = *rc::gen::elementOf(kAll);
   const auto devices = some_devices(program::is_point_to_point(op) ? 2 : *rc::gen::inRange<std::size_t>(2, 65));
   const auto bytes = *rc::gen::inRange<std::int64_t>(0, std::int64_t{1} << 34);
   const double before = seconds(op, bytes, devices, c);
-  auto& level = c.levels[*rc::gen::inRange<std::size_t>(0, 2)];
+  auto& level = c.levels[*rc::gen::inRange<std::size_t>(0, c.levels.size())];
   level.bandwidth = level.bandwidth * *rc::gen::element(1.5, 2.0, 10.0);
   RC_ASSERT(seconds(op, bytes, devices, c) <= before);
 }
 
 RC_GTEST_PROP(Collectives, LieTheSameForEveryTranslateOfAGroup, ()) {
   // Every group of a mesh has one of the placements that `placements` lists.
-  const Cluster c = round_cluster(64);
+  const Cluster c = *rc::gen::element(round_cluster(64), three_levels());
   program::Mesh mesh;
   mesh.size = {*rc::gen::element<std::int64_t>(1, 2, 3, 4), *rc::gen::element<std::int64_t>(1, 2), *rc::gen::element<std::int64_t>(1, 2, 3),
                *rc::gen::element<std::int64_t>(1, 2)};
