@@ -1,0 +1,386 @@
+#include "executor/rank.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include "core/error.h"
+#include "executor/init.h"
+
+namespace orrery::executor {
+namespace {
+
+using program::Access;
+using program::Axis;
+using program::DependencyKind;
+using program::Instruction;
+using program::Lifetime;
+using program::Opcode;
+using program::Operator;
+
+constexpr auto kTp = static_cast<std::size_t>(Axis::tp), kDp = static_cast<std::size_t>(Axis::dp), kPp = static_cast<std::size_t>(Axis::pp);
+
+WaitCause cause_of(WorkClass work) {
+  switch (work) {
+    case WorkClass::tp_comm:
+      return WaitCause::tp;
+    case WorkClass::cp_comm:
+      return WaitCause::cp;
+    case WorkClass::ep_comm:
+      return WaitCause::ep;
+    case WorkClass::pp_comm:
+      return WaitCause::pp;
+    case WorkClass::dp_comm:
+      return WaitCause::dp;
+    default:
+      return WaitCause::host;
+  }
+}
+
+Picoseconds ps(std::int64_t ns) { return Picoseconds{ns * 1000}; }
+
+KernelSettings kernel_settings(const program::Program& program, const Model& model, const Plan& plan, const program::Coordinates& c) {
+  KernelSettings s;
+  s.layer_norm = model.norm == Normalization::layernorm;
+  s.norm_epsilon = model.norm_epsilon;
+  s.rope_theta = model.rope_theta;
+  s.rope_fraction = model.rope_fraction;
+  s.activation = model.activation;
+  s.micro_batch = program.micro_batch;
+  s.vocab_offset = c[kTp] * (program.padded_vocab / program.mesh.size[kTp]);
+  s.vocab = model.vocab;
+  s.global_tokens = program.global_batch * program.sequence;
+  s.optimizer.kind = plan.optimizer.kind == "sgd" ? OptimizerSettings::Kind::sgd : OptimizerSettings::Kind::adamw;
+  s.optimizer.lr = plan.optimizer.lr;
+  s.optimizer.betas = plan.optimizer.betas;
+  s.optimizer.eps = plan.optimizer.eps;
+  s.optimizer.weight_decay = plan.optimizer.weight_decay;
+  s.optimizer.clip = plan.optimizer.clip;
+  return s;
+}
+
+}  // namespace
+
+RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& communicator)
+    : setting_(setting),
+      program_(setting.program),
+      rank_(rank),
+      coordinates_(program_.mesh.coordinates(rank)),
+      role_(program_.role_of(rank)),
+      communicator_(communicator),
+      kernel_settings_(kernel_settings(program_, setting.model, setting.plan, coordinates_)) {
+  const auto bytes = static_cast<std::size_t>(std::max(setting.arena_bytes, program::Arena::kAlignment));
+  const std::size_t rounded = (bytes + program::Arena::kAlignment - 1) / program::Arena::kAlignment * program::Arena::kAlignment;
+  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(program::Arena::kAlignment, rounded)));
+  if (!memory_) throw std::bad_alloc();
+  std::memset(memory_.get(), 0, rounded);
+
+  for (std::uint32_t i = 0; i < role_.buffers.size(); ++i) {
+    const program::Buffer& b = role_.buffers[i];
+    std::uint32_t owner = i;
+    std::int64_t offset = 0;
+    while (role_.buffers[owner].alias >= 0) {
+      offset += role_.buffers[owner].alias_offset;
+      owner = static_cast<std::uint32_t>(role_.buffers[owner].alias);
+    }
+    owner_.push_back(owner);
+    offset_.push_back(offset);
+    first_slot_.push_back(blocks_.size());
+    const std::int64_t instances = b.alias >= 0 ? 0 : b.lifetime == Lifetime::microbatch ? program_.microbatches : 1;
+    blocks_.insert(blocks_.end(), static_cast<std::size_t>(instances), program::Arena::Block{-1, 0});
+  }
+  for (std::uint32_t i = 0; i < role_.buffers.size(); ++i)
+    if (role_.buffers[i].alias < 0 && role_.buffers[i].lifetime == Lifetime::persistent) allocate(i, 0);
+  measured_.persistent = live_;
+  for (const Instruction& in : role_.instructions)
+    if (in.op == Operator::optimizer_step) norm_buffer_ = static_cast<std::int32_t>(role_.accesses[in.accesses].buffer);
+  if (role_.parameter_buffer >= 0) {
+    float* flat = static_cast<float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
+    for (const program::Parameter& p : role_.parameters) initialise(p, coordinates_[kTp], setting.plan.seed, flat);
+  }
+
+  std::size_t slots = 0;
+  for (const program::Event& e : role_.events) {
+    first_event_.push_back(slots);
+    slots += e.per_microbatch ? static_cast<std::size_t>(program_.microbatches) : 1;
+  }
+  events_.resize(slots);
+  last_on_stream_.resize(program_.streams.size());
+  stream_needs_.resize(program_.streams.size());
+  groups_.resize(program_.groups.size());
+}
+
+std::int64_t RankRunner::now() const {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count() - setting_.origin_ns;
+}
+
+// --- Buffers -------------------------------------------------------------------------------------------------------------------------------------
+
+std::size_t RankRunner::slot(std::uint32_t owner, std::uint16_t microbatch) const {
+  return first_slot_[owner] + (role_.buffers[owner].lifetime == Lifetime::microbatch ? microbatch : 0U);
+}
+
+void* RankRunner::at(std::uint32_t buffer, std::uint16_t microbatch) const {
+  const program::Arena::Block& block = blocks_[slot(owner_[buffer], microbatch)];
+  assert(block.offset >= 0);
+  return memory_.get() + block.offset + offset_[buffer];
+}
+
+void RankRunner::allocate(std::uint32_t buffer, std::uint16_t microbatch) {
+  const std::uint32_t owner = owner_[buffer];
+  const std::int64_t bytes = role_.buffers[owner].bytes;
+  program::Arena::Block& block = blocks_[slot(owner, microbatch)];
+  assert(block.offset < 0);
+  block = arena_.allocate(bytes);
+  assert(block.offset + block.bytes <= setting_.arena_bytes);
+  live_ += bytes;
+  measured_.peak_live = std::max(measured_.peak_live, live_);
+  measured_.arena = std::max(measured_.arena, arena_.high_water());
+  if (setting_.options.poison && role_.buffers[owner].lifetime != Lifetime::persistent)
+    std::memset(memory_.get() + block.offset, 0xff, static_cast<std::size_t>(bytes));
+}
+
+void RankRunner::release(std::uint32_t buffer, std::uint16_t microbatch) {
+  const std::uint32_t owner = owner_[buffer];
+  program::Arena::Block& block = blocks_[slot(owner, microbatch)];
+  assert(block.offset >= 0);
+  arena_.release(block);
+  block.offset = -1;
+  live_ -= role_.buffers[owner].bytes;
+}
+
+const float* RankRunner::parameters() const {
+  return role_.parameter_buffer < 0 ? nullptr : static_cast<const float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
+}
+
+double RankRunner::take_loss() {
+  if (role_.loss_buffer < 0) return 0;
+  double* loss = static_cast<double*>(at(static_cast<std::uint32_t>(role_.loss_buffer), 0));
+  return std::exchange(*loss, 0.0);
+}
+
+double RankRunner::squared_gradient_norm() const {
+  return norm_buffer_ < 0 ? 0 : *static_cast<const double*>(at(static_cast<std::uint32_t>(norm_buffer_), 0));
+}
+
+// Where an instruction's operand begins. A bucket's view of which the instruction handles the owned part only begins with that part.
+void* RankRunner::operand(const Instruction& in, std::uint32_t place, std::uint16_t microbatch) const {
+  const Access& access = role_.accesses[in.accesses + place];
+  const program::Buffer& buffer = role_.buffers[access.buffer];
+  void* base = at(access.buffer, microbatch);
+  const bool of_buckets = in.op == Operator::gradient_norm || in.op == Operator::optimizer_step || in.op == Operator::all_reduce;
+  if (!of_buckets || buffer.alias < 0) return base;
+  const std::int64_t part = program_.shapes[in.shape].dims[0];
+  if (part >= buffer.elements) return base;
+  assert(part * program_.mesh.size[kDp] == buffer.elements);
+  return static_cast<std::byte*>(base) + bytes_of(buffer.dtype, coordinates_[kDp] * part);
+}
+
+// --- Instructions --------------------------------------------------------------------------------------------------------------------------------
+
+std::span<const std::int64_t> RankRunner::group(std::uint16_t index) {
+  std::vector<std::int64_t>& m = groups_[index];
+  if (m.empty()) m = program::members(program_.mesh, program_.groups[index], rank_);
+  return m;
+}
+
+void RankRunner::gather_needs(const Instruction& in, const program::PassInstance& instance) {
+  needs_.clear();
+  for (std::uint32_t k = 0; k < in.dependency_count; ++k) {
+    const program::Dependency& d = role_.dependencies[in.dependencies + k];
+    const Started* need = nullptr;
+    switch (d.kind) {
+      case DependencyKind::local:
+        need = &results_[d.index];
+        break;
+      case DependencyKind::event:
+        need = &events_[first_event_[d.index] + (role_.events[d.index].per_microbatch ? instance.microbatch : 0U)];
+        break;
+      case DependencyKind::issued:
+        need = &last_on_stream_[d.index];
+        break;
+    }
+    if (need->ticket.v != 0) needs_.push_back(*need);
+  }
+}
+
+// Waits for needs_; says in `span` whether and for what it had to.
+void RankRunner::block(Span& span) {
+  span.cause = WaitCause::host;
+  if (needs_.empty()) return;
+  const std::int64_t from = now();
+  std::int64_t latest = from;
+  for (const Started& need : needs_) {
+    const CommTimes times = communicator_.wait(need.ticket);
+    const std::int64_t end = times.end_ns - setting_.origin_ns;
+    if (end <= latest) continue;
+    latest = end;
+    span.cause = cause_of(need.work);
+    span.transfer = ps(end - std::max(from, times.arrived_ns - setting_.origin_ns));
+  }
+}
+
+void RankRunner::load(const Instruction& in, std::uint16_t microbatch, bool targets) {
+  const std::int64_t micro = program_.micro_batch, sequence = program_.sequence, dp = program_.mesh.size[kDp];
+  assert(program_.shapes[in.shape].dims[0] == micro * sequence);
+  auto* tokens = static_cast<std::int32_t*>(operand(in, 0, microbatch));
+  window_.resize(static_cast<std::size_t>(sequence + 1));
+  for (std::int64_t i = 0; i < micro; ++i) {
+    setting_.source.window(step_ * program_.global_batch + (microbatch * dp + coordinates_[kDp]) * micro + i, window_);
+    for (std::int64_t position = 0; position < sequence; ++position)
+      tokens[position * micro + i] = window_[static_cast<std::size_t>(position + (targets ? 1 : 0))];
+  }
+}
+
+void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
+  if (in.op == Operator::load_tokens || in.op == Operator::load_targets) return load(in, microbatch, in.op == Operator::load_targets);
+  operands_.clear();
+  for (std::uint32_t k = 0; k < in.access_count; ++k) operands_.push_back(operand(in, k, microbatch));
+  const program::Shape& shape = program_.shapes[in.shape];
+  KernelContext context{shape, operands_, kernel_settings_};
+  if (in.op == Operator::position_forward || in.op == Operator::position_backward || in.op == Operator::rope_forward ||
+      in.op == Operator::rope_backward) {
+    // Fewer rows than a micro-batch has are this rank's block of them.
+    if (shape.dims[0] < program_.micro_batch * program_.sequence)
+      context.position_offset = coordinates_[kTp] * (shape.dims[0] / program_.micro_batch);
+    // OPT's table begins with rows that no position uses.
+    if (in.op == Operator::position_forward || in.op == Operator::position_backward)
+      context.position_offset += setting_.model.position_offset.value_or(0);
+  }
+  context.step = step_ + 1;
+  context.counts = !(in.flags & program::kCountNever) && (!(in.flags & program::kCountOnTp0) || coordinates_[kTp] == 0);
+  setting_.kernels.run(context);
+}
+
+RankRunner::Started RankRunner::communicate(const Instruction& in, std::uint16_t microbatch) {
+  const program::Shape& shape = program_.shapes[in.shape];
+  CommOperation o;
+  o.op = in.op;
+  o.dtype = shape.dtype;
+  o.elements = shape.dims[0];
+  o.stream = in.stream;
+  o.input = operand(in, 0, microbatch);
+  o.output = operand(in, in.access_count - 1U, microbatch);
+  std::int64_t pair[2] = {rank_, 0};
+  if (in.opcode == Opcode::collective) {
+    o.members = group(in.group);
+    // In place, the shard is the own part of the whole.
+    const std::uint32_t in_buffer = role_.accesses[in.accesses].buffer, out_buffer = role_.accesses[in.accesses + in.access_count - 1U].buffer;
+    if ((in.op == Operator::reduce_scatter || in.op == Operator::all_gather) && in_buffer == out_buffer) {
+      const auto me = std::find(o.members.begin(), o.members.end(), rank_) - o.members.begin();
+      auto* shard = static_cast<std::byte*>(o.output) + bytes_of(o.dtype, o.elements) / static_cast<std::int64_t>(o.members.size()) * me;
+      (in.op == Operator::reduce_scatter ? o.output : *const_cast<void**>(&o.input)) = shard;
+    }
+  } else {
+    program::Coordinates c = coordinates_;
+    const std::int64_t stages = program_.mesh.size[kPp];
+    c[kPp] = (c[kPp] + in.peer + stages) % stages;
+    pair[1] = program_.mesh.rank(c);
+    o.members = pair;
+    o.channel = in.channel;
+  }
+  for (const Started& need : needs_) o.after.push_back(need.ticket);
+  for (const Started& need : stream_needs_[in.stream]) o.after.push_back(need.ticket);
+  stream_needs_[in.stream].clear();
+  const WorkClass work = in.group == program::kNone ? WorkClass::pp_comm : program_.group_class[in.group];
+  return {communicator_.start(o), work};
+}
+
+void RankRunner::run_pass(const program::PassInstance& instance, std::uint32_t index) {
+  const program::PassTemplate& pass = role_.passes[instance.pass];
+  StepRecord& record = records_.back();
+  results_.assign(pass.count, {});
+  for (std::uint32_t i = 0; i < pass.count; ++i) {
+    const Instruction& in = role_.instructions[pass.first + i];
+    const std::span<const Access> accesses(role_.accesses.data() + in.accesses, in.access_count);
+    gather_needs(in, instance);
+    const std::int64_t live_before = live_;
+    for (const Access& a : accesses)
+      if (a.first) allocate(a.buffer, instance.microbatch);
+    if (live_ != live_before) record.memory.push_back({ps(now()), static_cast<std::uint32_t>(rank_), live_});
+
+    Span span;
+    span.rank = static_cast<std::uint32_t>(rank_);
+    span.kind = 2 * in.shape + (in.flags & program::kOptimizer && in.opcode == Opcode::compute ? 1U : 0U);
+    span.pass = index;
+    span.instruction = static_cast<std::uint16_t>(i);
+    span.stream = in.stream;
+    span.layer = in.layer;
+    span.microbatch = instance.microbatch;
+    span.recompute = in.flags & program::kRecompute;
+    if (program::is_communication(in.op)) {
+      results_[i] = last_on_stream_[in.stream] = communicate(in, instance.microbatch);
+      open_.emplace_back(static_cast<std::uint32_t>(record.spans.size()), results_[i].ticket);
+      record.spans.push_back(span);
+    } else if (is_wait(in) && in.opcode == Opcode::wait && in.stream != program::kComputeStream) {
+      auto& later = stream_needs_[in.stream];
+      later.insert(later.end(), needs_.begin(), needs_.end());
+    } else {
+      block(span);
+      const std::int64_t start = now();
+      if (!is_wait(in)) compute(in, instance.microbatch);
+      const std::int64_t end = is_wait(in) ? start : now();
+      span.stream = program::kComputeStream;
+      span.start = ps(start);
+      span.end = ps(end);
+      span.waited = ps(start - compute_free_ns_);
+      compute_free_ns_ = end;
+      record.spans.push_back(span);
+    }
+    if (in.signal != program::kNone)
+      events_[first_event_[in.signal] + (role_.events[in.signal].per_microbatch ? instance.microbatch : 0U)] = results_[i];
+
+    const std::int64_t live_now = live_;
+    for (const Access& a : accesses)
+      if (a.last) release(a.buffer, instance.microbatch);
+    if (live_ != live_now) record.memory.push_back({ps(now()), static_cast<std::uint32_t>(rank_), live_});
+  }
+}
+
+// Fills in when communication of a recorded step took place.
+void RankRunner::take_times(StepRecord& record, std::vector<std::pair<std::uint32_t, Ticket>>& open) {
+  std::vector<std::int64_t> free(program_.streams.size(), record.begin_ns);
+  for (const auto& [index, ticket] : open) {
+    const CommTimes times = communicator_.wait(ticket);
+    Span& span = record.spans[index];
+    const std::int64_t arrived = times.arrived_ns - setting_.origin_ns, end = times.end_ns - setting_.origin_ns;
+    span.start = ps(arrived);
+    span.end = ps(end);
+    span.waited = ps(std::max<std::int64_t>(0, arrived - free[span.stream]));
+    span.cause = setting_.classes[span.kind] == WorkClass::control ? WaitCause::host : cause_of(setting_.classes[span.kind]);
+    free[span.stream] = end;
+  }
+  open.clear();
+}
+
+void RankRunner::step(std::int64_t number) {
+  step_ = number;
+  StepRecord& record = records_.emplace_back();
+  if (records_.size() > 1) {
+    record.spans.reserve(records_[records_.size() - 2].spans.size());
+    record.memory.reserve(records_[records_.size() - 2].memory.size());
+  }
+  record.step = number;
+  record.begin_ns = compute_free_ns_ = now();
+  record.memory.push_back({ps(record.begin_ns), static_cast<std::uint32_t>(rank_), live_});
+  if (number == 0)
+    for (const program::PassInstance& p : role_.prologue) run_pass(p, 0);
+  for (std::uint32_t i = 0; i < role_.body.size(); ++i) run_pass(role_.body[i], i);
+  record.end_ns = now();
+  if (records_.size() > 1) take_times(records_[records_.size() - 2], open_before_);
+  std::swap(open_, open_before_);
+  while (records_.size() > setting_.records_kept) records_.pop_front();
+}
+
+void RankRunner::finish() {
+  if (!records_.empty()) take_times(records_.back(), open_before_);
+  for (const Started& s : last_on_stream_)
+    if (s.ticket.v != 0) communicator_.wait(s.ticket);
+}
+
+}  // namespace orrery::executor

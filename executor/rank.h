@@ -1,0 +1,125 @@
+// One rank's thread: interprets its role's instruction list on real buffers.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <deque>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "core/timeline.h"
+#include "executor/communicator.h"
+#include "executor/data/tokens.h"
+#include "executor/kernels/kernels.h"
+#include "executor/run.h"
+#include "program/arena.h"
+#include "program/program.h"
+
+namespace orrery::executor {
+
+// What one rank did in one step. Times are since the run began.
+struct StepRecord {
+  std::int64_t step = 0;
+  std::int64_t begin_ns = 0, end_ns = 0;
+  std::vector<Span> spans;  // kind: 2 · shape, + 1 for the optimizer's share of it
+  std::vector<MemorySample> memory;
+};
+
+inline constexpr bool is_wait(const program::Instruction& i) { return i.opcode == program::Opcode::wait || i.opcode == program::Opcode::host_wait; }
+
+// Interprets instructions in issue order. Compute runs at once, on the calling thread, after blocking on the communication that it depends on;
+// communication is started with what it depends on as tickets. Buffers live at the offsets of an arena, from `first` mark to `last` mark.
+class RankRunner {
+ public:
+  struct Setting {
+    const program::Program& program;
+    const Model& model;
+    const Plan& plan;
+    const TokenSource& source;
+    const KernelSet& kernels;
+    const RunOptions& options;
+    std::int64_t origin_ns = 0;      // steady clock at the beginning of the run
+    std::int64_t arena_bytes = 0;    // of this role
+    std::size_t records_kept = 2;    // latest steps
+    std::vector<WorkClass> classes;  // by kind, as in StepRecord
+  };
+
+  // Allocates the arena and draws the initial parameters.
+  RankRunner(const Setting& setting, std::int64_t rank, Communicator& communicator);
+
+  // Runs the body once. Communication that the next step waits for may still be going on.
+  void step(std::int64_t number);
+  // Everything that was started is complete.
+  void finish();
+  // The local sum of losses since the last call; 0 where this role computes none.
+  double take_loss();
+  // Of all ranks' gradients, as the last step's optimizer saw it.
+  double squared_gradient_norm() const;
+
+  const RankMemory& memory() const { return measured_; }
+  const std::deque<StepRecord>& records() const { return records_; }
+  const program::Role& role() const { return role_; }
+  const program::Coordinates& coordinates() const { return coordinates_; }
+  const float* parameters() const;
+
+ private:
+  // Communication that was started, and the axis it is of.
+  struct Started {
+    Ticket ticket;
+    WorkClass work = WorkClass::control;
+  };
+
+  void* at(std::uint32_t buffer, std::uint16_t microbatch) const;
+  void allocate(std::uint32_t buffer, std::uint16_t microbatch);
+  void release(std::uint32_t buffer, std::uint16_t microbatch);
+  std::size_t slot(std::uint32_t owner, std::uint16_t microbatch) const;
+  void* operand(const program::Instruction& in, std::uint32_t place, std::uint16_t microbatch) const;
+  void run_pass(const program::PassInstance& instance, std::uint32_t index);
+  void gather_needs(const program::Instruction& in, const program::PassInstance& instance);
+  void block(Span& span);
+  void compute(const program::Instruction& in, std::uint16_t microbatch);
+  Started communicate(const program::Instruction& in, std::uint16_t microbatch);
+  void load(const program::Instruction& in, std::uint16_t microbatch, bool targets);
+  std::span<const std::int64_t> group(std::uint16_t index);
+  void take_times(StepRecord& record, std::vector<std::pair<std::uint32_t, Ticket>>& open);
+  std::int64_t now() const;
+
+  const Setting& setting_;
+  const program::Program& program_;
+  std::int64_t rank_;
+  program::Coordinates coordinates_;
+  const program::Role& role_;
+  Communicator& communicator_;
+  KernelSettings kernel_settings_;
+
+  struct Free {
+    void operator()(std::byte* p) const { std::free(p); }
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+  program::Arena arena_;
+  std::vector<std::uint32_t> owner_;           // by buffer: whose bytes it shows
+  std::vector<std::int64_t> offset_;           // by buffer: how far into them
+  std::vector<std::size_t> first_slot_;        // by buffer: its first instance in blocks_
+  std::vector<program::Arena::Block> blocks_;  // offset -1: not allocated
+  std::int64_t live_ = 0;
+  RankMemory measured_;
+  std::int32_t norm_buffer_ = -1;
+
+  std::vector<std::size_t> first_event_;  // by event: its first slot in events_
+  std::vector<Started> events_;
+  std::vector<Started> last_on_stream_;
+  std::vector<std::vector<Started>> stream_needs_;  // by stream: what a `wait` on it asked its next operation to wait for
+  std::vector<Started> results_;                    // by instruction of the running pass
+  std::vector<Started> needs_;                      // of the running instruction
+  std::vector<std::vector<std::int64_t>> groups_;   // members, once asked for
+  std::vector<void*> operands_;
+  std::vector<std::int32_t> window_;
+
+  std::int64_t step_ = 0, compute_free_ns_ = 0;
+  std::deque<StepRecord> records_;
+  std::vector<std::pair<std::uint32_t, Ticket>> open_, open_before_;  // spans of this step and of the one before whose times are not known yet
+};
+
+}  // namespace orrery::executor

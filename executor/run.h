@@ -1,0 +1,71 @@
+// Runs a Program on this machine: one thread per rank interprets its role's list, instruction by instruction, and leaves a measured Timeline.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/model.h"
+#include "core/plan.h"
+#include "core/timeline.h"
+#include "core/units.h"
+#include "executor/data/tokens.h"
+#include "executor/kernels/kernels.h"
+#include "program/program.h"
+
+namespace orrery::executor {
+
+// One optimizer step, as every rank together saw it.
+struct StepReport {
+  std::int64_t step = 0;     // from 0
+  double loss = 0;           // nats per token, mean over the global batch
+  double gradient_norm = 0;  // over all parameters, before clipping
+  Seconds period;            // from the end of the step before (the first: from its start) to its end, on the slowest rank
+  double tokens_per_second = 0;
+  std::int64_t peak_live = 0;  // bytes on the fullest rank so far
+  bool operator==(const StepReport&) const = default;
+};
+
+// What one rank really allocated.
+struct RankMemory {
+  std::int64_t persistent = 0;  // parameters, gradients, optimizer states
+  std::int64_t peak_live = 0;   // most bytes live at once
+  std::int64_t arena = 0;       // high-water mark of its arena
+  bool operator==(const RankMemory&) const = default;
+};
+
+struct RunOptions {
+  std::int64_t steps = 20;
+  std::int64_t warm_up = 2;                         // first steps that do not count for step_time, as long as others are left
+  FlopsPerSecond peak;                              // of one rank, for the waterfall's ideal time; 0: unknown, and ideal is 0
+  std::int64_t most_ranks = 64;                     // refuse more: threads that share a few cores
+  const KernelSet* kernels = nullptr;               // null: the CPU kernels
+  std::function<void(const StepReport&)> progress;  // called on the caller's thread, in order
+  const std::atomic<bool>* cancel = nullptr;        // looked at between steps
+  bool keep_parameters = false;
+  bool poison = false;  // fill what is allocated with NaN: nothing may read what nothing wrote
+};
+
+struct RunResult {
+  std::vector<StepReport> steps;  // those completed
+  Seconds step_time;              // median period after warm-up
+  bool cancelled = false;
+  std::vector<RankMemory> memory;  // by rank
+  Timeline timeline;               // of the recent step whose period is nearest to the median; origin "measured"
+  std::int64_t timeline_step = 0;
+  Waterfall waterfall;  // of the timeline
+  // With keep_parameters: every global tensor by name, row-major without padding, put together from the ranks' shards; and the greatest difference
+  // between two ranks that hold the same element.
+  std::map<std::string, std::vector<float>> parameters;
+  double replica_difference = 0;
+};
+
+// `program` is what compile(model, cluster, plan) made for any cluster. Throws Error when the program breaks a rule of check(), has an operator, a
+// type, a stream or a model that nothing here executes (naming the first), needs more ranks or memory than there are, when the source's tokens do
+// not fit the model, and when a rank fails (naming it).
+RunResult run(const program::Program& program, const Model& model, const Plan& plan, const TokenSource& source, const RunOptions& options);
+
+}  // namespace orrery::executor

@@ -1,0 +1,133 @@
+// Same program, two machines: whatever the layout, a run computes what one rank alone computes, in the memory that was predicted.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <mutex>
+
+#include "program/memory.h"
+#include "run/runs.h"
+
+namespace orrery::executor {
+namespace {
+
+constexpr std::int64_t kSteps = 20, kSgdSteps = 5;
+
+Plan adam(const Layout& l) { return plan_of(l); }
+Plan sgd(const Layout& l) {
+  Plan p = plan_of(l);
+  p.optimizer.kind = "sgd";
+  p.optimizer.lr = 0.2;
+  p.optimizer.clip = 0;
+  return p;
+}
+
+RunOptions options(std::int64_t steps) {
+  RunOptions o;
+  o.steps = steps;
+  o.poison = o.keep_parameters = true;
+  return o;
+}
+
+struct Case {
+  const Model model;
+  const std::unique_ptr<TokenSource> source;
+  const RunResult adam_alone, sgd_alone;
+
+  explicit Case(Model m)
+      : model(std::move(m)),
+        source(open_tokens("markov", model.vocab, 16, 1)),
+        adam_alone(run_layout(model, {}, adam({}), *source, options(kSteps))),
+        sgd_alone(run_layout(model, {}, sgd({}), *source, options(kSgdSteps))) {}
+};
+
+const Case& llama() {
+  static const Case c(tiny_llama());
+  return c;
+}
+const Case& gpt2() {
+  static const Case c(tiny_gpt2());
+  return c;
+}
+const Case& tied_llama() {
+  static const Case c([] {
+    Model m = tiny_llama();
+    m.tie_embeddings = true;
+    return m;
+  }());
+  return c;
+}
+
+// Largest difference of two values, as a multiple of 1e-6 + 1e-5 |value|.
+double worst(const std::map<std::string, std::vector<float>>& a, const std::map<std::string, std::vector<float>>& b) {
+  double most = 0;
+  EXPECT_EQ(a.size(), b.size());
+  for (const auto& [name, x] : a) {
+    const std::vector<float>& y = b.at(name);
+    EXPECT_EQ(x.size(), y.size()) << name;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double p = x[i], q = y[i], d = std::abs(p - q) / (1e-6 + 1e-5 * std::abs(p));
+      most = std::isnan(d) ? 1e30 : std::max(most, d);
+    }
+  }
+  return most;
+}
+
+void expect_equivalent(const Case& c, const Layout& l) {
+  const Plan plan = adam(l);
+  const program::Program program = compiled(c.model, plan, l.dp);
+  const RunResult r = run(program, c.model, plan, *c.source, options(kSteps));
+  ASSERT_EQ(r.steps.size(), static_cast<std::size_t>(kSteps));
+  for (std::size_t s = 0; s < r.steps.size(); ++s) {
+    EXPECT_LE(relative(r.steps[s].loss, c.adam_alone.steps[s].loss), 1e-5) << "step " << s;
+    EXPECT_LE(relative(r.steps[s].gradient_norm, c.adam_alone.steps[s].gradient_norm), 1e-5) << "step " << s;
+  }
+  EXPECT_EQ(r.replica_difference, 0);
+
+  for (std::int64_t rank = 0; rank < program.mesh.ranks(); ++rank) {
+    const program::MemoryReport predicted = program::memory(program, program.role_of(rank));
+    const RankMemory& measured = r.memory[static_cast<std::size_t>(rank)];
+    EXPECT_EQ(measured.persistent, predicted.persistent) << "rank " << rank;
+    EXPECT_EQ(measured.peak_live, predicted.peak_live) << "rank " << rank;
+    EXPECT_EQ(measured.arena, predicted.arena) << "rank " << rank;
+  }
+
+  const RunResult plain = run_layout(c.model, l, sgd(l), *c.source, options(kSgdSteps));
+  EXPECT_LE(worst(c.sgd_alone.parameters, plain.parameters), 1);
+  EXPECT_EQ(plain.replica_difference, 0);
+}
+
+std::vector<Layout> all_layouts() {
+  std::vector<Layout> out;
+  for (const std::int64_t dp : {1, 2, 4})
+    for (const std::int64_t tp : {1, 2, 4})
+      for (const std::int64_t pp : {1, 2, 4})
+        for (const bool sp : {false, true})
+          for (const char* schedule : {"1f1b", "gpipe"})
+            for (const std::int64_t zero : {0, 1})
+              for (const bool recompute : {false, true})
+                if (dp * tp * pp <= 8 && (tp > 1 || !sp)) out.push_back({dp, tp, pp, sp, schedule, zero, recompute, 1, true});
+  return out;
+}
+
+// What does not vary above: micro-batches of two sequences, nothing overlapped.
+std::vector<Layout> some_layouts() {
+  return {{1, 1, 1, false, "1f1b", 0, true, 2, false}, {2, 1, 2, false, "1f1b", 1, false, 2, true},  {2, 1, 2, false, "gpipe", 0, true, 1, false},
+          {1, 2, 2, true, "1f1b", 0, false, 2, false}, {2, 2, 2, true, "1f1b", 1, true, 2, false},   {2, 2, 2, false, "gpipe", 1, false, 1, true},
+          {1, 1, 4, false, "1f1b", 0, true, 1, true},  {4, 2, 1, true, "1f1b", 1, false, 1, false},  {2, 4, 1, true, "gpipe", 1, true, 1, true},
+          {1, 4, 2, false, "1f1b", 1, false, 2, true}, {2, 1, 4, false, "1f1b", 1, false, 1, false}, {4, 1, 2, false, "gpipe", 1, true, 1, true}};
+}
+
+class Equivalence : public testing::TestWithParam<Layout> {};
+TEST_P(Equivalence, ComputesWhatOneRankAloneComputes) { expect_equivalent(llama(), GetParam()); }
+
+class OtherModels : public testing::TestWithParam<Layout> {};
+TEST_P(OtherModels, Gpt2) { expect_equivalent(gpt2(), GetParam()); }
+TEST_P(OtherModels, LlamaWithATiedTable) { expect_equivalent(tied_llama(), GetParam()); }
+TEST_P(OtherModels, Llama) { expect_equivalent(llama(), GetParam()); }
+
+const auto kName = [](const testing::TestParamInfo<Layout>& info) { return name(info.param); };
+INSTANTIATE_TEST_SUITE_P(All, Equivalence, testing::ValuesIn(all_layouts()), kName);
+INSTANTIATE_TEST_SUITE_P(Some, OtherModels, testing::ValuesIn(some_layouts()), kName);
+
+}  // namespace
+}  // namespace orrery::executor

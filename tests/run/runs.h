@@ -1,0 +1,82 @@
+// Small models and plans that are run, and how runs are compared.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <string>
+
+#include "core/cluster.h"
+#include "core/model.h"
+#include "core/plan.h"
+#include "executor/data/tokens.h"
+#include "executor/run.h"
+#include "program/compile.h"
+
+namespace orrery::executor {
+
+// Llama's shape: RMSNorm, rotary positions, grouped queries, SwiGLU, an untied head; a vocabulary that two and four ranks must pad.
+inline Model tiny_llama() {
+  Model m;
+  m.name = "tiny-llama", m.family = "llama";
+  m.layers = 4, m.hidden = 32, m.intermediate = 48, m.heads = 8, m.kv_heads = 4, m.head_dim = 4, m.vocab = 61, m.max_positions = 64;
+  m.norm_bias = false;
+  return m;
+}
+
+// GPT-2's shape: LayerNorm with bias, learned positions, GELU, biases everywhere, one table for both ends.
+inline Model tiny_gpt2() {
+  Model m = tiny_llama();
+  m.name = "tiny-gpt2", m.family = "gpt2";
+  m.kv_heads = m.heads, m.norm = Normalization::layernorm, m.norm_bias = true, m.activation = Activation::gelu_tanh, m.gated_mlp = false;
+  m.position = PositionEmbedding::learned, m.tie_embeddings = true, m.qkv_bias = m.attention_out_bias = m.mlp_bias = true;
+  return m;
+}
+
+struct Layout {
+  std::int64_t dp = 1, tp = 1, pp = 1;
+  bool sp = false;
+  std::string schedule = "1f1b";
+  std::int64_t zero = 0;
+  bool recompute = false;
+  std::int64_t micro = 1;
+  bool overlap = true;
+};
+
+inline std::string name(const Layout& l) {
+  return fmt::format("dp{}_tp{}{}_pp{}_{}_zero{}{}{}{}", l.dp, l.tp, l.sp ? "sp" : "", l.pp, l.schedule, l.zero, l.recompute ? "_recompute" : "",
+                     l.micro == 1 ? "" : fmt::format("_micro{}", l.micro), l.overlap ? "" : "_sync");
+}
+
+inline Plan plan_of(const Layout& l, std::int64_t global = 8, std::int64_t sequence = 16) {
+  Plan p;
+  p.batch = {.global = global, .micro = l.micro, .sequence = sequence};
+  p.parallel.tp = l.tp, p.parallel.pp = l.pp, p.parallel.sp = l.sp;
+  p.schedule = l.schedule;
+  p.sharding.zero = l.zero;
+  p.recompute.kind = l.recompute ? "full" : "none";
+  p.precision.compute = p.precision.params = p.precision.grads = p.precision.optimizer = DType::fp32;
+  p.data_parallel.bucket_bytes = 8192;  // several buckets even here
+  p.overlap.grad_reduce = p.overlap.param_gather = p.overlap.p2p = l.overlap;
+  p.optimizer.lr = 1e-3;
+  return p;
+}
+
+inline Cluster cores(std::int64_t ranks) {
+  Cluster c;
+  c.name = "cores", c.devices = c.node_size = ranks;
+  c.device.kind = DeviceKind::cpu_core;
+  return c;
+}
+
+inline program::Program compiled(const Model& model, const Plan& plan, std::int64_t dp) {
+  return program::compile(model, cores(plan.model_ranks() * dp), plan);
+}
+
+inline RunResult run_layout(const Model& model, const Layout& l, const Plan& plan, const TokenSource& source, RunOptions options) {
+  return run(compiled(model, plan, l.dp), model, plan, source, options);
+}
+
+inline double relative(double a, double b) { return std::abs(a - b) / std::max({std::abs(a), std::abs(b), 1e-30}); }
+
+}  // namespace orrery::executor
