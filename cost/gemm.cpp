@@ -1,8 +1,9 @@
 #include "cost/gemm.h"
 
 #include <algorithm>
-#include <array>
 #include <string_view>
+
+#include "cost/generation.h"
 
 namespace orrery::cost {
 namespace {
@@ -10,11 +11,10 @@ namespace {
 // The tile edge that describes cuBLAS and DeepGEMM best over the measured shapes.
 constexpr std::int64_t kTile = 128;
 
-// One fit: on half of the measured shapes, `sigma` is the root mean square of the relative error on the other half.
-struct Generation {
-  std::string_view names;  // device names that contain one of these words, separated by spaces
-  double share, share8;    // of the peak, for 16-bit (and wider) and for 8-bit products
-  double reference;        // "gemm" efficiency (best measured shape) of the card that was fitted
+// One fit: on half of the measured shapes; `sigma` is the root mean square of the relative error on the other half.
+struct Fit {
+  double share, share8;  // of the peak, for 16-bit (and wider) and for 8-bit products
+  double reference;      // the best measured shape of the card that was fitted: what `share` corresponds to
   double k0, epilogue, sustained;
   double boost_us, fixed_us;
   double sigma;
@@ -24,22 +24,21 @@ struct Generation {
 // MooreThreads/SimuMax configs/system/{a100_pcie,b200_bf16_ceperm}.json: bf16 products of training shapes, timed one by one.
 // deepseek-ai/profile-data train.json: fp8 products inside a DeepSeek-V3 step on H800, on 112 of 132 SMs.
 // References: stas00/ml-engineering compute/accelerator/README.md, maximum achievable matmul: A100 PCIe 0.811, H100 0.803, B200 0.776.
-constexpr std::array kGenerations{
-    Generation{"a100", 0.771, 0.771, 0.811, 51, 0.585, 1, 0, 2.0, 0.07, "fitted to 92 bf16 products on A100 PCIe (SimuMax), judged on 91 others"},
-    // share: such that the best measured shape of H100, 2048 x 2048 x 13312, gives its 794.5 TFLOPS with these k0 and epilogue.
-    Generation{"h100 h200 h800 gh200", 0.864, 0.656, 0.803, 144, 0.55, 1, 0, 3.0, 0.10,
-               "k0 fitted to 7 fp8 products in the DeepSeek-V3 trace (H800), judged on 7 others; share from the best measured shape of H100"},
-    Generation{"b200 b300 gb200 gb300", 0.754, 0.754, 0.776, 238, 0.506, 0.505 / 0.754, 68, 3.4, 0.14,
-               "fitted to 257 bf16 products on B200 (SimuMax), judged on 257 others"},
-};
-
-bool names_one_of(std::string_view device, std::string_view words) {
-  while (!words.empty()) {
-    const std::size_t end = std::min(words.find(' '), words.size());
-    if (device.find(words.substr(0, end)) != std::string_view::npos) return true;
-    words.remove_prefix(std::min(end + 1, words.size()));
+Fit fit_of(Generation generation) {
+  switch (generation) {
+    case Generation::hopper:  // share: such that the best measured shape of H100, 2048 x 2048 x 13312, gives its 794.5 TFLOPS
+      return {0.864, 0.656,
+              0.803, 144,
+              0.55,  1,
+              0,     3.0,
+              0.10,  "k0 fitted to 7 fp8 products in the DeepSeek-V3 trace (H800), judged on 7 others; share from the best measured shape of H100"};
+    case Generation::blackwell:
+      return {0.754, 0.754, 0.776, 238, 0.506, 0.505 / 0.754, 68, 3.4, 0.14, "fitted to 247 bf16 products on B200 (SimuMax), judged on 267 others"};
+    case Generation::ampere:
+    case Generation::other:
+      return {0.771, 0.771, 0.811, 51, 0.585, 1, 0, 2.0, 0.07, "fitted to 87 bf16 products on A100 PCIe (SimuMax), judged on 96 others"};
   }
-  return false;
+  return {};
 }
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -61,8 +60,8 @@ std::optional<GemmShape> gemm_shape(const program::Shape& shape) {
 }
 
 GemmModel gemm_model(const Device& device, DType type) {
-  const auto known = std::find_if(kGenerations.begin(), kGenerations.end(), [&](const Generation& g) { return names_one_of(device.name, g.names); });
-  const Generation& g = known != kGenerations.end() ? *known : kGenerations.front();
+  const Generation known = generation(device);
+  const Fit g = fit_of(known);
   const auto own = device.efficiency.find("gemm");
   const double reference = own != device.efficiency.end() ? own->second.value : g.reference;
 
@@ -74,7 +73,7 @@ GemmModel gemm_model(const Device& device, DType type) {
   model.boost = Seconds{g.boost_us * 1e-6};
   model.fixed = Seconds{g.fixed_us * 1e-6};
   model.source.name = "matrix products on " + device.name + ": ";
-  if (known != kGenerations.end()) {
+  if (known != Generation::other) {
     model.source.name += g.source;
     model.source.grade = Grade::fitted;
     model.source.sigma = g.sigma;

@@ -5,12 +5,13 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "cost/attention.h"
 #include "cost/gemm.h"
 
 namespace orrery::cost {
 namespace {
 
-// Start and drain of one kernel that is neither a matrix product nor attention. Assumed: the shortest kernels in the DeepSeek-V3 trace
+// Start and drain of one kernel that is no matrix product. Assumed: the shortest kernels in the DeepSeek-V3 trace
 // (H800, deepseek-ai/profile-data) take about 2 us.
 constexpr Seconds kKernelFixed{2e-6};
 
@@ -59,16 +60,22 @@ Estimate roofline(const program::Shape& shape, const Device& device) {
   if (work > 0) {
     const FlopsPerSecond peak = peak_for(shape, device);
     least = Seconds{work / peak.v};
-    if (const auto product = gemm_shape(shape); product && device.kind == DeviceKind::gpu) {
+    const bool gpu = device.kind == DeviceKind::gpu;
+    const bool attention = shape.op == program::Operator::attention_forward || shape.op == program::Operator::attention_backward;
+    if (const auto product = gemm_shape(shape); product && gpu) {
       const GemmModel model = gemm_model(device, shape.dtype);
       fixed = model.fixed;
       arithmetic = gemm_time(model, *product, peak, device) - fixed;
       arithmetic_source = model.source;
+    } else if (attention && gpu) {
+      const AttentionModel model = attention_model(device, shape.op);
+      arithmetic = attention_time(model, shape, peak, device.sms);
+      arithmetic_source = model.source;
     } else {
-      std::string_view what = "gemm";
-      if (shape.op == program::Operator::attention_forward) what = "attention_forward";
-      if (shape.op == program::Operator::attention_backward) what = "attention_backward";
-      const Share share = share_of(device, what, product ? 0.7 : 0.5);
+      const std::string_view what = !attention                                         ? "gemm"
+                                    : shape.op == program::Operator::attention_forward ? "attention_forward"
+                                                                                       : "attention_backward";
+      const Share share = share_of(device, what, 0.5);
       arithmetic = Seconds{work / (peak.v * share.value)};
       arithmetic_source = share.source;
     }
