@@ -314,9 +314,9 @@ ClusterText cluster_text(const std::string& specification) {
   return {apply_settings(text, file, std::span(&count, 1)), file};
 }
 
-Cluster load_cluster(const std::string& specification) {
+Cluster load_cluster(const std::string& specification, std::span<const Setting> settings) {
   const ClusterText source = cluster_text(specification);
-  return read_cluster(source.text, source.file);
+  return read_cluster(apply_settings(source.text, source.file, settings), source.file);
 }
 
 }  // namespace orrery

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/cluster.h"
+#include "core/settings.h"
 
 namespace orrery {
 
@@ -31,8 +33,8 @@ struct ClusterText {
 };
 ClusterText cluster_text(const std::string& specification);
 
-// read_cluster of cluster_text.
-Cluster load_cluster(const std::string& specification);
+// read_cluster of cluster_text with `settings` applied.
+Cluster load_cluster(const std::string& specification, std::span<const Setting> settings = {});
 
 // `cluster` with that many devices: nodes and the last level follow. Throws Error at `where` when the count is not positive, or neither fits one node
 // nor fills whole nodes; the hint names the nearest sizes that do.

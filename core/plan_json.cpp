@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/files.h"
 #include "core/json_edge.h"
 #include "core/schema.h"
 #include "core/schema_fields.h"
@@ -215,6 +216,9 @@ void fields(F& f, In<F, Plan>& p) {
 
 Plan read_plan(std::string_view text, std::string_view file) { return schema::read_document<Plan>(text, file, kVersion); }
 std::string write_plan(const Plan& plan) { return schema::write_document(plan, kVersion); }
+Plan load_plan(const std::string& path, std::span<const Setting> settings) {
+  return read_plan(apply_settings(read_text_file(path), path, settings), path);
+}
 std::string schema::plan_schema() { return schema_document<Plan>(kVersion, "Orrery plan"); }
 
 const std::vector<std::string>& known_schedules() { return kSchedules; }

@@ -1,11 +1,13 @@
 // Plans as documents, and the words that a plan may use.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/plan.h"
+#include "core/settings.h"
 
 namespace orrery {
 
@@ -14,6 +16,9 @@ namespace orrery {
 Plan read_plan(std::string_view text, std::string_view file);
 // Complete: every field, also those that hold their default.
 std::string write_plan(const Plan& plan);
+
+// The plan in the file `path`, with `settings` applied.
+Plan load_plan(const std::string& path, std::span<const Setting> settings = {});
 
 // The words of the schema, for the faces that list or check them before there is a plan.
 const std::vector<std::string>& known_schedules();

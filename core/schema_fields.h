@@ -349,10 +349,11 @@ class Schema {
       describe<typename T::mapped_type>(members, rule, false);
       out.add("additionalProperties", std::move(members));
     } else {
-      Tree list = Tree::list();
-      list.push(of<T>());
-      if (nullable) list.push(Tree::object().add("type", Tree::of("null")));
-      out.add("anyOf", std::move(list));
+      if (nullable) {
+        out.add("anyOf", Tree::list().push(of<T>()).push(Tree::object().add("type", Tree::of("null"))));
+      } else {
+        out.append(of<T>());
+      }
     }
   }
   static void type(Tree& out, const char* name, bool nullable);

@@ -74,6 +74,12 @@ Tree& Tree::push(Tree value) {
   return *this;
 }
 
+Tree& Tree::append(const Tree& object) {
+  assert(kind_ == Kind::object && object.kind_ == Kind::object);
+  children_.insert(children_.end(), object.children_.begin(), object.children_.end());
+  return *this;
+}
+
 std::size_t Tree::width() const {
   if (kind_ == Kind::scalar) return scalar_.size();
   std::size_t sum = 2;

@@ -29,6 +29,7 @@ class Tree {
 
   Tree& add(std::string_view key, Tree value);  // to an object
   Tree& push(Tree value);                       // to a list
+  Tree& append(const Tree& object);             // all members of one object to another
 
   bool empty() const { return children_.empty(); }
   // The whole text, ending with a newline.
