@@ -24,7 +24,7 @@ std::vector<Refusal> refusals(const Model& model, const Cluster& cluster, const 
 std::int64_t data_parallel(const Cluster& cluster, const Plan& plan);
 
 // Decoder layers per stage: plan.stages, or a balanced split that minimises the largest stage's forward FLOPs, embedding and head included;
-// among equal splits, earlier stages get more layers.
+// then the second largest and so on; among equal splits, earlier stages get more layers. Requires a plan without refusals.
 std::vector<std::int64_t> stage_layers(const Model& model, const Plan& plan);
 
 // Throws Error for the first refusal.

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -33,14 +34,12 @@ class Refusals {
 
 // The legal values nearest to `value` on both sides, in words: "nearest legal: 4 or 8".
 template <class Legal>
-std::string nearest_legal(std::int64_t value, std::int64_t most, Legal legal) {
-  std::int64_t below = std::min(value, most), above = value;
-  while (below > 0 && !legal(below)) --below;
-  while (above <= most && !legal(above)) ++above;
-  if (below < 1 && above > most) return "no value is legal here";
-  if (below < 1) return fmt::format("nearest legal: {}", above);
-  if (above > most || above == below) return fmt::format("nearest legal: {}", below);
-  return fmt::format("nearest legal: {} or {}", below, above);
+std::string nearest_legal(std::int64_t value, Legal legal) {
+  constexpr std::int64_t kFar = 4096;  // further up nobody would look
+  std::int64_t below = value, above = value;
+  while (below > 1 && !legal(below)) --below;
+  while (above < value + kFar && !legal(above)) ++above;
+  return legal(above) ? fmt::format("nearest legal: {} or {}", below, above) : fmt::format("nearest legal: {}", below);
 }
 
 void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
@@ -141,6 +140,19 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
       r.add(fmt::format("{} is at most 2^20", field), field, fmt::format("{} is {}, beyond {}", field, value, kMost), "write less");
       sound = false;
     }
+  // The Program counts bytes in 63 bits and layers in 16; a pass's instructions, some 60 per layer, in 16 bits too.
+  const double tokens = static_cast<double>(b.micro) * static_cast<double>(b.sequence);
+  const double width = static_cast<double>(std::max({model.vocab, 2 * model.intermediate, 3 * model.hidden}));
+  if (sound && (tokens * width > 0x1p56 || static_cast<double>(model.hidden) * width * static_cast<double>(model.layers) > 0x1p56)) {
+    r.add("sizes can be counted", "batch", fmt::format("{} tokens of width {} are more than can be counted", tokens, width), "write less");
+    sound = false;
+  }
+  constexpr std::int64_t kMostLayers = 800;
+  if (sound && (model.layers + p.pp - 1) / p.pp > kMostLayers) {
+    r.add("at most 800 layers per stage", "parallel.pp",
+          fmt::format("{} layers on pp {} are more than {} per stage", model.layers, p.pp, kMostLayers), "use more stages");
+    sound = false;
+  }
   if (!sound) return;
 
   std::set<std::string> axes;
@@ -171,15 +183,13 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
   }
 
   if (p.tp > 1) {
-    const auto divides = [&](const char* what, std::int64_t value) {
-      if (value % p.tp == 0) return;
-      r.add(fmt::format("tp divides {}", what), "parallel.tp", fmt::format("tp {} does not divide {} {}", p.tp, value, what),
-            nearest_legal(p.tp, value, [&](std::int64_t t) { return value % t == 0; }));
-    };
-    divides("heads", model.heads);
-    divides("kv_heads", model.kv_heads);
-    if (model.intermediate > 0) divides("intermediate", model.intermediate);
-    if (p.sp) divides("sequence", b.sequence);
+    const std::array<std::pair<const char*, std::int64_t>, 4> divided{
+        {{"heads", model.heads}, {"kv_heads", model.kv_heads}, {"intermediate", model.intermediate}, {"sequence", p.sp ? b.sequence : 0}}};
+    const auto legal = [&](std::int64_t t) { return std::all_of(divided.begin(), divided.end(), [t](const auto& d) { return d.second % t == 0; }); };
+    for (const auto& [what, value] : divided)
+      if (value % p.tp != 0)
+        r.add(fmt::format("tp divides {}", what), "parallel.tp", fmt::format("tp {} does not divide {} {}", p.tp, value, what),
+              nearest_legal(p.tp, legal));
   }
   if (p.sp && p.tp == 1) r.add("sp needs tp", "parallel.sp", "sequence parallelism needs tp > 1, and tp is 1", "use sp false, or tp 2 or more");
 

@@ -1,0 +1,117 @@
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "core/error.h"
+#include "program/compile.h"
+#include "program/small_models.h"
+
+namespace orrery::program {
+namespace {
+
+struct Case {
+  const char* constraint;
+  const char* field;
+  const char* reason;
+  const char* hint;
+  std::function<void(Model&, Cluster&, Plan&)> change;
+};
+
+// From a legal plan: tp 2, pp 2, dp 2, sequence 8, micro 1, global 8, on 8 devices; 4 layers, 8 heads, 4 kv_heads, intermediate 24.
+const Case kCases[] = {
+    {"tp divides kv_heads", "parallel.tp", "tp 8 does not divide 4 kv_heads", "nearest legal: 4",
+     [](Model&, Cluster& c, Plan& p) { p.parallel.tp = 8, c.devices = 32; }},
+    {"tp divides heads", "parallel.tp", "tp 3 does not divide 8 heads", "nearest legal: 2 or 4",
+     [](Model&, Cluster& c, Plan& p) { p.parallel.tp = 3, c.devices = 12; }},
+    {"tp divides intermediate", "parallel.tp", "tp 2 does not divide 25 intermediate", "nearest legal: 1",
+     [](Model& m, Cluster&, Plan&) { m.intermediate = 25; }},
+    {"tp divides sequence", "parallel.tp", "tp 4 does not divide 6 sequence", "nearest legal: 2",
+     [](Model&, Cluster& c, Plan& p) { p.parallel.tp = 4, p.parallel.sp = true, p.batch.sequence = 6, c.devices = 16; }},
+    {"sp needs tp", "parallel.sp", "sequence parallelism needs tp > 1, and tp is 1", "use sp false, or tp 2 or more",
+     [](Model&, Cluster& c, Plan& p) { p.parallel.tp = 1, p.parallel.sp = true, c.devices = 4; }},
+    {"devices divide into replicas", "parallel", "tp 2 x cp 1 x pp 2 = 4 ranks do not divide 6 devices", "use 4 or 8 devices, or other axes",
+     [](Model&, Cluster& c, Plan&) { c.devices = 6; }},
+    {"devices divide into replicas", "parallel", "tp 2 x cp 1 x pp 2 = 4 ranks do not divide 3 devices",
+     "use at most 3 ranks per replica, or more devices", [](Model&, Cluster& c, Plan&) { c.devices = 3; }},
+    {"micro-batches divide the global batch", "batch.global", "global batch 9 is no multiple of micro 2 x dp 2 = 4", "nearest legal: 8 or 12",
+     [](Model&, Cluster&, Plan& p) { p.batch.global = 9, p.batch.micro = 2; }},
+    {"micro-batches divide the global batch", "batch.global", "global batch 1 is no multiple of micro 1 x dp 2 = 2", "nearest legal: 2",
+     [](Model&, Cluster&, Plan& p) { p.batch.global = 1; }},
+    {"at most 65535 micro-batches", "batch.global", "65536 micro-batches per rank are more than 65535", "use a larger micro-batch",
+     [](Model&, Cluster&, Plan& p) { p.batch.global = 131072; }},
+    {"a layer per stage", "parallel.pp", "pp 8 x vp 1 = 8 stages for 4 layers", "use at most 4 stages",
+     [](Model&, Cluster& c, Plan& p) { p.parallel.pp = 8, c.devices = 32; }},
+    {"stages has one entry per stage", "stages", "stages has 3 entries, pp 2 x vp 1 needs 2", "write 2 numbers, or null",
+     [](Model&, Cluster&, Plan& p) {
+       p.stages = {{1, 1, 2}};
+     }},
+    {"a layer per stage", "stages", "each stage holds 1 to 4 layers", "write positive numbers, or null",
+     [](Model&, Cluster&, Plan& p) {
+       p.stages = {{4, 0}};
+     }},
+    {"stages hold all layers", "stages", "stages add up to 3 layers, the model has 4", "add 1 to the entries, or write null",
+     [](Model&, Cluster&, Plan& p) {
+       p.stages = {{2, 1}};
+     }},
+    {"positions cover the sequence", "batch.sequence", "sequence 128 is longer than the 64 learned positions", "use at most 64",
+     [](Model& m, Cluster&, Plan& p) { m.position = PositionEmbedding::learned, p.batch.sequence = 128; }},
+    {"order names each axis once", "parallel.order", "'tp-cp-ep-dp' is not an order of tp, cp, ep, dp and pp",
+     "write each axis once, fastest-varying first: tp-cp-ep-dp-pp", [](Model&, Cluster&, Plan& p) { p.parallel.order = "tp-cp-ep-dp"; }},
+    {"parallel.pp is positive", "parallel.pp", "parallel.pp is 0, not a positive number", "write 1 or more",
+     [](Model&, Cluster&, Plan& p) { p.parallel.pp = 0; }},
+    {"parallel.tp is at most 2^20", "parallel.tp", "parallel.tp is 4611686018427387904, beyond 1048576", "write less",
+     [](Model&, Cluster&, Plan& p) { p.parallel.tp = std::int64_t{1} << 62U; }},
+    {"sizes can be counted", "batch", "4e+18 tokens of width 50 are more than can be counted", "write less",
+     [](Model&, Cluster&, Plan& p) { p.batch.sequence = 4'000'000'000'000'000'000; }},
+    {"at most 800 layers per stage", "parallel.pp", "2000 layers on pp 2 are more than 800 per stage", "use more stages",
+     [](Model& m, Cluster&, Plan&) { m.layers = 2000; }},
+    {"schedule is built", "schedule", "not built yet: schedule '1f2b'", "did you mean '1f1b'?",
+     [](Model&, Cluster&, Plan& p) { p.schedule = "1f2b"; }},
+    {"recompute kind is known", "recompute.kind", "'ful' is not a kind of recomputation", "did you mean 'full'?",
+     [](Model&, Cluster&, Plan& p) { p.recompute.kind = "ful"; }},
+    {"not built yet: selective recomputation", "recompute.kind", "not built yet: selective recomputation", "use none or full",
+     [](Model&, Cluster&, Plan& p) { p.recompute.kind = "selective"; }},
+    {"not built yet: ZeRO stage 3", "sharding.zero", "not built yet: ZeRO stage 3", "use zero 0 or 1",
+     [](Model&, Cluster&, Plan& p) { p.sharding.zero = 3; }},
+    {"not built yet: several chunks per stage", "parallel.vp", "not built yet: several chunks per stage", "use vp 1",
+     [](Model&, Cluster&, Plan& p) { p.parallel.vp = 2; }},
+    {"not built yet: expert parallelism", "parallel.ep", "not built yet: expert parallelism", "use ep 1",
+     [](Model&, Cluster&, Plan& p) { p.parallel.ep = 2; }},
+    {"not built yet: mixture-of-experts layers", "model", "not built yet: mixture-of-experts layers", "see `orrery show model` for models without it",
+     [](Model& m, Cluster&, Plan&) { m.moe = Moe{}; }},
+    {"not built yet: offloading", "offload", "not built yet: offloading", "leave offload out",
+     [](Model&, Cluster&, Plan& p) { p.offload.optimizer = true; }},
+    {"not built yet: checkpoints", "checkpoint.every_steps", "not built yet: checkpoints", "leave checkpoint.every_steps null",
+     [](Model&, Cluster&, Plan& p) { p.checkpoint.every_steps = 100; }},
+    {"built types of precision.compute", "precision.compute", "not built yet: 8-bit precision.compute", "use bf16, fp16, tf32 or fp32",
+     [](Model&, Cluster&, Plan& p) { p.precision.compute = DType::fp8; }},
+    {"not built yet: optimizer 'muon'", "optimizer.kind", "not built yet: optimizer 'muon'", "use adamw or sgd",
+     [](Model&, Cluster&, Plan& p) { p.optimizer.kind = "muon"; }},
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.constraint; }
+
+class Refused : public testing::TestWithParam<Case> {};
+
+TEST_P(Refused, WithTheNumbersAndAWayOut) {
+  Model m = small_llama();
+  Plan p = small_plan(2, 2, 2, 4);
+  Cluster c = small_cluster(p, 2);
+  ASSERT_TRUE(refusals(m, c, p).empty());
+  GetParam().change(m, c, p);
+  const auto got = refusals(m, c, p);
+  ASSERT_FALSE(got.empty());
+  EXPECT_EQ(got[0], (Refusal{GetParam().constraint, GetParam().field, GetParam().reason, GetParam().hint}));
+  try {
+    compile(m, c, p);
+    FAIL() << "compiled";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.where(), GetParam().field);
+    EXPECT_EQ(e.message(), GetParam().reason);
+    EXPECT_EQ(e.hint(), GetParam().hint);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Plans, Refused, testing::ValuesIn(kCases));
+
+}  // namespace
+}  // namespace orrery::program
