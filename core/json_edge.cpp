@@ -15,20 +15,32 @@
 namespace orrery::json {
 namespace {
 
-// For messages: no control characters, no novel.
+// Bytes of the UTF-8 character at the start of `text`; 0 when there is none.
+std::size_t character_size(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text.front());
+  const std::size_t size = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  if (size > text.size()) return 0;
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((static_cast<unsigned char>(text[i]) & 0xc0U) != 0x80U) return 0;
+  }
+  return size;
+}
+
+// For messages: no control characters, no broken ones, no novel.
 std::string printable(std::string_view text, std::size_t most = 60) {
   std::string out;
-  for (const char c : text.substr(0, most)) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
+  while (!text.empty()) {
+    if (out.size() >= most) return out + "…";
+    const auto byte = static_cast<unsigned char>(text.front());
+    if (const std::size_t size = character_size(text); size > 1 || (size == 1 && byte >= 0x20 && byte != 0x7f)) {
+      out += text.substr(0, size);
+      text.remove_prefix(size);
     } else {
-      out += c;
+      out += fmt::format("\\x{:02x}", byte);
+      text.remove_prefix(1);
     }
   }
-  if (text.size() <= most) return out;
-  while (!out.empty() && (static_cast<unsigned char>(out.back()) & 0xc0U) == 0x80U) out.pop_back();  // do not cut a character in two
-  if (!out.empty() && static_cast<unsigned char>(out.back()) >= 0xc0U) out.pop_back();
-  return out + "…";
+  return out;
 }
 
 // Where the parser is: it reads at most one character beyond a number, so the line of the last character read is the line of the last token.
@@ -370,7 +382,7 @@ using json::Node;
 
 // One step of a setting's path: "levels[1].bandwidth" has three.
 std::vector<std::string> steps_of(const Setting& setting) {
-  const std::string where = "--set " + setting.path;
+  const std::string where = "--set " + json::printable(setting.path);
   std::vector<std::string> steps(1);
   for (std::size_t i = 0; i < setting.path.size(); ++i) {
     const char c = setting.path[i];
@@ -389,12 +401,21 @@ std::vector<std::string> steps_of(const Setting& setting) {
   return steps;
 }
 
+// A text as JSON.
+std::string quote(const std::string& text, const std::string& where) {
+  try {
+    return nlohmann::json(text).dump();
+  } catch (const nlohmann::json::exception&) {
+    throw Error(where, "is not UTF-8");
+  }
+}
+
 // The value as JSON, without line breaks (which JSON has only between tokens), so that the document's lines keep their numbers.
-std::string value_text(std::string value) {
+std::string value_text(std::string value, const std::string& where) {
   try {
     const json::Document is_json(value, "");
   } catch (const Error&) {
-    return nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return quote(value, where);
   }
   std::replace_if(
       value.begin(), value.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
@@ -403,11 +424,11 @@ std::string value_text(std::string value) {
 
 std::string apply(const std::string& text, std::string_view file_name, const Setting& setting) {
   const std::vector<std::string> steps = steps_of(setting);
-  const std::string where = "--set " + setting.path;
+  const std::string where = "--set " + json::printable(setting.path);
   const json::Document document(text, file_name);
   const std::size_t mark = text.substr(0, 3) == "\xef\xbb\xbf" ? 3 : 0;  // offsets of nodes start after it
   const Node* node = &document.node();
-  std::string value = value_text(setting.value);
+  std::string value = value_text(setting.value, where);
   std::string so_far;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const std::string& step = steps[i];
@@ -421,7 +442,7 @@ std::string apply(const std::string& text, std::string_view file_name, const Set
       const auto found = std::find_if(node->children.begin(), node->children.end(), [&](const Node& child) { return child.key == step; });
       if (found == node->children.end()) {
         for (std::size_t k = steps.size(); k-- > i;) {
-          value = nlohmann::json(steps[k]).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + ": " + value;
+          value = quote(steps[k], where) + ": " + value;
           if (k > i) value = "{" + value + "}";
         }
         if (node->kind == Node::Kind::null) return text.substr(0, mark + node->begin) + "{" + value + "}" + text.substr(mark + node->end);
@@ -440,7 +461,8 @@ std::string apply(const std::string& text, std::string_view file_name, const Set
 
 Setting parse_setting(std::string_view text) {
   const std::size_t equals = text.find('=');
-  if (equals == std::string_view::npos || equals == 0) throw Error(fmt::format("--set {}", text), "is not PATH=VALUE", "write it like batch.micro=2");
+  if (equals == std::string_view::npos || equals == 0)
+    throw Error("--set " + json::printable(text), "is not PATH=VALUE", "write it like batch.micro=2");
   return {std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))};
 }
 

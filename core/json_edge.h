@@ -127,7 +127,7 @@ struct Origin {
 class Document {
  public:
   static constexpr std::size_t kDeepest = 64;
-  static constexpr std::size_t kMostValues = 4'000'000;
+  static constexpr std::size_t kMostValues = 1'000'000;
 
   Document(std::string_view text, std::string_view file_name, Origin origin = {});
   Document(const Document&) = delete;  // values point into it

@@ -70,7 +70,7 @@ TEST(Document, RefusesHostileNestingAndSizes) {
   EXPECT_EQ(parse_complaint(std::string(1'000'000, '[')), "f.json:1: is nested more than 64 levels deep");
   std::string many = "[0";
   for (std::size_t i = 0; i < Document::kMostValues; ++i) many += ",0";
-  EXPECT_EQ(parse_complaint(many + "]"), "f.json:1: holds more than 4000000 values");
+  EXPECT_EQ(parse_complaint(many + "]"), "f.json:1: holds more than 1000000 values");
   EXPECT_EQ(parse_complaint(std::string((std::size_t{64} << 20U) + 1, ' ')),
             "f.json: is larger than 67108864 bytes\n  hint: is this the right file?");
 }
@@ -200,6 +200,7 @@ TEST(Settings, SayWhichSettingIsWrong) {
   EXPECT_EQ(says("a.b=1"), "--set a.b: a is not an object");
   EXPECT_EQ(says("l[2]=1"), "--set l[2]: l has no element '2'\n  hint: it is a list of 2");
   EXPECT_EQ(says("l.x=1"), "--set l.x: l has no element 'x'\n  hint: it is a list of 2");
+  EXPECT_EQ(says("b=\xe5"), "--set b: is not UTF-8");
   EXPECT_EQ(says("l[0]x=1"), "--set l[0]x: has text after ']'");
   EXPECT_EQ(says(fmt::format("d={}", std::string(100'000, '['))), "");  // not JSON, so a text
 }
