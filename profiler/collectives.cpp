@@ -78,11 +78,11 @@ struct Stamp {
 // All items of one count of ranks, on one set of threads.
 class Session {
  public:
-  Session(std::vector<CollectiveItem> items, std::int64_t ranks, const StopRule& rule, const std::function<void(const CollectiveItem&)>& begin,
+  Session(std::vector<CollectiveItem> items, std::int64_t ranks, const std::function<StopRule(const CollectiveItem&)>& begin,
           const std::atomic<bool>* cancel)
       : items_(std::move(items)),
         ranks_(ranks),
-        rule_(rule),
+
         begin_(begin),
         cancel_(cancel),
         world_(ranks),
@@ -137,8 +137,7 @@ class Session {
   // Runs while every thread waits in the barrier: begins an item, or adds the batch that was just run to it.
   void decide() {
     if (!sampling_) {
-      sampling_.emplace(rule_);
-      begin_(items_[item_]);
+      sampling_.emplace(begin_(items_[item_]));
       return;
     }
     for (std::int64_t k = 1; k < kBatch; ++k) {
@@ -161,8 +160,7 @@ class Session {
 
   std::vector<CollectiveItem> items_;
   std::int64_t ranks_;
-  StopRule rule_;
-  const std::function<void(const CollectiveItem&)>& begin_;
+  const std::function<StopRule(const CollectiveItem&)>& begin_;
   const std::atomic<bool>* cancel_;
   executor::ThreadsWorld world_;
   std::vector<std::int64_t> everybody_;
@@ -176,8 +174,8 @@ class Session {
 
 }  // namespace
 
-std::vector<CollectiveMeasurement> measure_collectives(const std::vector<CollectiveItem>& items, const StopRule& rule,
-                                                       const std::function<void(const CollectiveItem&)>& begin, const std::atomic<bool>* cancel) {
+std::vector<CollectiveMeasurement> measure_collectives(const std::vector<CollectiveItem>& items,
+                                                       const std::function<StopRule(const CollectiveItem&)>& begin, const std::atomic<bool>* cancel) {
   std::map<std::int64_t, std::vector<CollectiveItem>> by_ranks;
   for (const CollectiveItem& item : items) {
     if (item.ranks > 1) by_ranks[item.ranks].push_back(item);
@@ -185,7 +183,7 @@ std::vector<CollectiveMeasurement> measure_collectives(const std::vector<Collect
   std::vector<CollectiveMeasurement> all;
   for (auto& [ranks, group] : by_ranks) {
     if (cancel && cancel->load()) break;
-    const auto some = Session(std::move(group), ranks, rule, begin, cancel).run();
+    const auto some = Session(std::move(group), ranks, begin, cancel).run();
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;
