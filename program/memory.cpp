@@ -14,15 +14,19 @@ struct Mark {
   bool release = false;
 };
 
-// By pass template: its marks in the order in which they take effect.
+// By pass template: its marks on device memory in the order in which they take effect.
 std::vector<std::vector<Mark>> marks_of(const Role& role) {
+  const Ownership own = ownership(role);
   std::vector<std::vector<Mark>> out(role.passes.size());
   for (std::size_t p = 0; p < role.passes.size(); ++p)
     for (std::uint32_t i = 0; i < role.passes[p].count; ++i) {
       const Instruction& instruction = role.instructions[role.passes[p].first + i];
       for (const bool release : {false, true})
         for (std::uint32_t a = instruction.accesses; a < instruction.accesses + instruction.access_count; ++a)
-          if (const Access& access = role.accesses[a]; release ? access.last : access.first) out[p].push_back({i, access.buffer, release});
+          if (const Access& access = role.accesses[a]; release ? access.last : access.first) {
+            const std::uint32_t owner = own.owner[access.buffer];
+            if (role.buffers[owner].space == Space::device) out[p].push_back({i, owner, release});
+          }
     }
   return out;
 }
@@ -40,11 +44,15 @@ MemoryReport memory(const Program& program, const Role& role) {
   };
   for (const PassInstance& pass : role.prologue)
     for (const Mark& mark : marks[pass.pass]) apply(allocations, mark, pass.microbatch);
-  const Allocations at_start = allocations;
+  std::vector<std::int64_t> instances(role.buffers.size());  // at the start; further down, at the peak
+  for (std::uint32_t b = 0; b < role.buffers.size(); ++b) instances[b] = allocations.instances(b);
 
   MemoryReport report;
   report.persistent = allocations.persistent();
   report.peak_live = allocations.live();
+  std::size_t changes = 0;
+  for (const PassInstance& pass : role.body) changes += marks[pass.pass].size();
+  report.curve.reserve(changes);
   std::size_t peak_mark = 0;  // marks of the pass applied when the peak was reached
   for (std::uint32_t p = 0; p < role.body.size(); ++p) {
     const PassInstance& pass = role.body[p];
@@ -64,21 +72,19 @@ MemoryReport memory(const Program& program, const Role& role) {
   }
   report.arena = allocations.high_water();
 
-  // What was live at the peak, from a second replay up to it.
-  Allocations at_peak = at_start;
+  // What was live at the peak: counted once more up to there, without placing anything.
   for (std::uint32_t p = 0; p < role.body.size() && p <= report.peak_pass; ++p) {
-    const PassInstance& pass = role.body[p];
-    const std::vector<Mark>& of_pass = marks[pass.pass];
-    for (std::size_t m = 0; m < (p == report.peak_pass ? peak_mark : of_pass.size()); ++m) apply(at_peak, of_pass[m], pass.microbatch);
+    const std::vector<Mark>& of_pass = marks[role.body[p].pass];
+    const std::size_t count = p == report.peak_pass ? peak_mark : of_pass.size();
+    for (std::size_t m = 0; m < count; ++m) instances[of_pass[m].buffer] += of_pass[m].release ? -1 : 1;
   }
   std::map<std::string, BufferAtPeak> by_name;
   for (std::uint32_t b = 0; b < role.buffers.size(); ++b) {
-    const std::int64_t instances = at_peak.instances(b);
-    if (instances == 0) continue;
+    if (instances[b] == 0) continue;
     BufferAtPeak& entry = by_name[role.buffers[b].name];
     entry.name = role.buffers[b].name;
-    entry.instances += instances;
-    entry.bytes += instances * role.buffers[b].bytes;
+    entry.instances += instances[b];
+    entry.bytes += instances[b] * role.buffers[b].bytes;
   }
   for (auto& [name, entry] : by_name) report.at_peak.push_back(std::move(entry));
   std::stable_sort(report.at_peak.begin(), report.at_peak.end(), [](const BufferAtPeak& a, const BufferAtPeak& b) { return a.bytes > b.bytes; });

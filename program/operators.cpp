@@ -66,6 +66,105 @@ Operator operator_named(std::string_view word) {
 
 WorkClass work_class(Operator op, WorkClass axis_class) { return is_communication(op) ? axis_class : kTable[static_cast<std::size_t>(op)].work; }
 
+std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int64_t group) {
+  const auto& d = shape.dims;
+  const std::int64_t n = d[0], rows = d[0];
+  std::array<std::int64_t, 7> of{};  // by position in the pattern
+  switch (shape.op) {
+    case Operator::load_tokens:
+    case Operator::load_targets:
+    case Operator::zero:
+    case Operator::all_reduce:
+    case Operator::all_reduce_max:
+    case Operator::broadcast:
+    case Operator::send:
+    case Operator::recv:
+      of = {n};
+      break;
+    case Operator::embedding_forward:
+      of = {rows, d[2] * d[1], rows * d[1]};
+      break;
+    case Operator::embedding_backward:
+      of = {rows, rows * d[1], d[2] * d[1]};
+      break;
+    case Operator::position_forward:  // of the table one row at least: the shape does not tell samples from positions
+      of = {d[1], rows * d[1]};
+      break;
+    case Operator::position_backward:
+      of = {rows * d[1], d[1]};
+      break;
+    case Operator::norm_forward:
+      of = {rows * d[1], d[1], d[1], rows * d[1], rows};
+      break;
+    case Operator::norm_backward:
+      of = {rows * d[1], rows * d[1], d[1], rows, rows * d[1], d[1], d[1]};
+      break;
+    case Operator::linear_forward:
+      of = {rows * d[1], d[1] * d[2], d[2], rows * d[2]};
+      break;
+    case Operator::linear_input_grad:
+      of = {rows * d[2], d[1] * d[2], rows * d[1]};
+      break;
+    case Operator::linear_weight_grad:
+      of = {rows * d[1], rows * d[2], d[1] * d[2], d[2]};
+      break;
+    case Operator::rope_forward:
+    case Operator::rope_backward:
+      of = {rows * (d[1] + 2 * d[2]) * d[3]};
+      break;
+    case Operator::attention_forward:
+    case Operator::attention_backward: {
+      const std::int64_t tokens = d[0] * d[1], qkv = tokens * (d[2] * d[4] + d[3] * (d[4] + d[5])), out = tokens * d[2] * d[5], lse = tokens * d[2];
+      if (shape.op == Operator::attention_forward)
+        of = {qkv, out, lse};
+      else
+        of = {qkv, out, lse, out, qkv};
+      break;
+    }
+    case Operator::activation_forward:
+      of = {rows * d[1] * (d[2] ? 2 : 1), rows * d[1]};
+      break;
+    case Operator::activation_backward:
+      of = {rows * d[1] * (d[2] ? 2 : 1), rows * d[1], rows * d[1] * (d[2] ? 2 : 1)};
+      break;
+    case Operator::residual_forward:
+      of = {rows * d[1], d[1], rows * d[1]};
+      break;
+    case Operator::bias_grad:
+      of = {rows * d[1], d[1]};
+      break;
+    case Operator::accumulate:
+    case Operator::copy:
+    case Operator::all_to_all:
+      of = {n, n};
+      break;
+    case Operator::cross_entropy_max:
+      of = {rows * d[1], rows};
+      break;
+    case Operator::cross_entropy_sum:
+      of = {rows * d[1], rows, rows, 2 * rows};
+      break;
+    case Operator::cross_entropy_grad:
+      of = {rows, 2 * rows, rows, rows * d[1], 1};
+      break;
+    case Operator::gradient_norm:
+      of = {n, 1};
+      break;
+    case Operator::optimizer_step:
+      of = {1, n, n, n, n, n};
+      break;
+    case Operator::reduce_scatter:
+      of = {n, n / group};
+      break;
+    case Operator::all_gather:
+      of = {n / group, n};
+      break;
+    case Operator::wait:
+      break;
+  }
+  return of[position];
+}
+
 double attended_pairs(std::int64_t sequence, bool causal) {
   const auto s = static_cast<double>(sequence);
   return causal ? s * s / 2 : s * s;

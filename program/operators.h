@@ -76,6 +76,9 @@ struct Shape {
   bool operator==(const Shape&) const = default;
 };
 
+// Elements that the operator touches of the operand at `position` of its pattern, at least. `group` is the number of ranks of a collective.
+std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int64_t group = 1);
+
 // Pairs of a query and a key that one head of one sample attends: s², and s²/2 when causal. (A kernel that works row by row executes s(s+1)/2; the
 // half is what published rates count, and the difference is 1/s.)
 double attended_pairs(std::int64_t sequence, bool causal);

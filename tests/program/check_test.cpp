@@ -60,6 +60,13 @@ TEST(Check, AccessesThatTheOperatorDoesNotDocumentAreNamed) {
           "well_formed: stage 0's linear_forward (instruction 1 of forward) touches 3 buffers, not in the order that its operator documents"));
 }
 
+TEST(Check, ABufferTooSmallForItsOperatorIsNamed) {
+  Program p = two_stages();
+  p.roles[0].buffers[4].elements = 31;  // y, 4 tokens of 8
+  EXPECT_THAT(lines(p), ElementsAre("well_formed: stage 0's linear_forward (instruction 1 of forward) needs 32 elements of y, which has 31",
+                                    "well_formed: stage 0's send (instruction 2 of forward) needs 32 elements of y, which has 31"));
+}
+
 TEST(Check, AnAliasBeyondItsOwnerIsNamed) {
   Program p = two_stages();
   Buffer& y = p.roles[1].buffers[4];
@@ -118,6 +125,9 @@ TEST(Check, EndsThatDisagreeOnBytesAreNamed) {
 TEST(Check, StagesThatReduceDifferentSizesAreNamed) {
   Program p = two_stages();
   p.shapes[instruction(p, 1, kStep, 2).shape].dims[0] = 2;
+  p.roles[1].buffers[2].elements = 2;  // the norm
+  p.roles[1].buffers[2].bytes = 16;
+  for (const std::uint32_t i : {0U, 1U}) p.shapes[instruction(p, 1, kStep, i).shape].dims[0] = 2;
   EXPECT_THAT(lines(p),
               ElementsAre("collective_order: operation 0 in group 0 (pp) differs: stage 0's all_reduce (instruction 2 of step) has 1 elements, stage "
                           "1's all_reduce (instruction 2 of step) has 2 elements"));
@@ -240,6 +250,7 @@ TEST(Check, ABufferWrittenInPartIsNotWritten) {
   const std::uint32_t half = w.view("half of x", 3, 0, 16);
   p.roles[0] = w.role;
   access(p, 0, kForward, 0, 0).buffer = half;
+  p.shapes[instruction(p, 0, kForward, 0).shape].dims[0] = 16;
   EXPECT_THAT(
       lines(p),
       ElementsAre("written_before_read: stage 0's linear_forward (instruction 1 of forward of micro-batch 0) reads x, which was never written whole",

@@ -100,5 +100,25 @@ TEST(Operators, CommunicationBelongsToTheAxisThatCausesIt) {
   EXPECT_EQ(work_class(Operator::wait), WorkClass::control);
 }
 
+TEST(Operators, OperandsHaveTheSizesThatTheDimsSay) {
+  const auto sizes = [](const Shape& of, std::int64_t group = 1) {
+    std::vector<std::int64_t> out;
+    for (std::size_t i = 0; i < access_pattern(of.op).size(); ++i) out.push_back(operand_elements(of, i, group));
+    return out;
+  };
+  using Sizes = std::vector<std::int64_t>;
+  // x, W, bias, y
+  EXPECT_EQ(sizes(shape(Operator::linear_forward, {10, 20, 30})), (Sizes{200, 600, 30, 300}));
+  // x, dy, dW, d_bias
+  EXPECT_EQ(sizes(shape(Operator::linear_weight_grad, {10, 20, 30})), (Sizes{200, 300, 600, 30}));
+  // qkv of 4 + 2·2 heads of 16 on 2·8 tokens, out, lse
+  EXPECT_EQ(sizes(shape(Operator::attention_forward, {2, 8, 4, 2, 16, 16, 1})), (Sizes{2048, 1024, 64}));
+  // the whole, and the part of one of four
+  EXPECT_EQ(sizes(shape(Operator::reduce_scatter, {100}), 4), (Sizes{100, 25}));
+  EXPECT_EQ(sizes(shape(Operator::all_gather, {100}), 4), (Sizes{25, 100}));
+  for (std::size_t i = 0; i < kOperators; ++i)
+    for (const std::int64_t n : sizes(shape(static_cast<Operator>(i), {1, 1, 1, 1, 1, 1, 1}))) EXPECT_GE(n, 1) << name(static_cast<Operator>(i));
+}
+
 }  // namespace
 }  // namespace orrery::program
