@@ -77,6 +77,7 @@ void fields(F& f, In<F, ParallelSpec>& p) {
   f("ep", p.ep, about("expert parallelism").within(1, kMostAxis));
   f("etp", p.etp, about("tensor parallelism inside an expert").within(1, kMostAxis));
   f("order", p.order, about("axes from the fastest-varying rank outwards: tp, cp, ep, dp and pp, joined by '-'"));
+  f.refuse("dp", "has no place in a plan", "leave it out: data parallelism follows from the cluster and the other axes");
   f.check([&](const auto& at) {
     if (!is_order(p.order))
       at("order").fail(at("order").quoted() + " is not an order of the axes", "write each of tp, cp, ep, dp and pp once: tp-cp-ep-dp-pp");

@@ -24,7 +24,7 @@ const Words kCollectives{"all_reduce", "reduce_scatter", "all_gather", "all_to_a
 // What every measurement has. A count of zero is a guess, not a measurement.
 template <class F, class M>
 void measured(F& f, M& m) {
-  f.constant("unit", "s", "of median; a measurement without a unit is refused");
+  f.constant("unit", "s", "medians are in seconds: \"unit\": \"s\"");
   f("median", m.median.v, about("of one call, in seconds").must().within(0, 1e9));
   f("spread", m.spread, about("half the interquartile range, relative to the median").must().within(0, 1e6));
   f("count", m.count, about("calls timed").must().within(1, 1e15));

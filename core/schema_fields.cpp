@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "core/error.h"
 
@@ -46,9 +47,19 @@ void check_below(const json::Value& value, double number, const Rule& rule) {
   if (rule.exclusive && rule.most && number >= *rule.most) value.fail(fmt::format("{} is not below {}", value.quoted(), *rule.most));
 }
 
-void Reader::constant(const char* key, const char* text, const char*) {
+void Reader::constant(const char* key, const char* text, const char* about) {
+  if (!object_.has(key)) missing(key, about);
   const json::Value value = object_.required(key);
-  if (value.text() != text) value.fail(fmt::format("{} is not '{}'", value.quoted(), text), fmt::format("write \"{}\": \"{}\"", key, text));
+  if (value.text() != text) value.fail(fmt::format("{} is not '{}'", value.quoted(), text), about);
+}
+
+void Reader::missing(const char* key, const char* about) {
+  try {
+    object_.required(key);
+  } catch (const Error& e) {
+    throw Error(e.where(), e.message(), about);
+  }
+  std::abort();  // not reached: the field is missing
 }
 
 std::string Reader::fmt_count(std::size_t has, std::size_t wants) { return fmt::format("has {} element{}, not {}", has, has == 1 ? "" : "s", wants); }

@@ -132,7 +132,7 @@ class Reader {
   template <class T>
   void operator()(const char* key, T& member, const Rule& rule) {
     if (!object_.has(key)) {
-      if (rule.required) object_.required(key);
+      if (rule.required) missing(key, rule.text);
       object_.optional(key);  // counts as known, so that did-you-mean can offer it
       return;
     }
@@ -140,6 +140,10 @@ class Reader {
   }
   // A field that always holds the same text.
   void constant(const char* key, const char* text, const char* about);
+  // A field that people expect but that has no place here.
+  void refuse(const char* key, const char* what, const char* hint) {
+    if (object_.has(key)) object_.required(key).fail(what, hint);
+  }
   // Runs `test(address)` where address(key) is the value of a field, or the object when it is absent.
   template <class Test>
   void check(Test test) {
@@ -200,6 +204,7 @@ class Reader {
   }
 
  private:
+  [[noreturn]] void missing(const char* key, const char* about);
   static std::string fmt_count(std::size_t has, std::size_t wants);
   static std::size_t checked_key(const json::Value& member, const std::string& key, const Words& known);
   template <class K>
@@ -229,6 +234,7 @@ class Writer {
     tree_.add(key, write(member));
   }
   void constant(const char* key, const char* text, const char*) { tree_.add(key, Tree::of(text)); }
+  void refuse(const char*, const char*, const char*) {}
   template <class Test>
   void check(Test) {}
   Tree take() { return std::move(tree_); }
@@ -286,6 +292,7 @@ class Schema {
     properties_.add(key, std::move(property));
   }
   void constant(const char* key, const char* text, const char* about);
+  void refuse(const char*, const char*, const char*) {}
   template <class Test>
   void check(Test) {}
 

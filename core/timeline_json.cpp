@@ -464,7 +464,9 @@ class TraceReader {
 
   void event(const json::Document& document) {
     json::Object object = document.object();
-    const std::size_t phase = object.required("ph").choice(kPhases);
+    const json::Value letter = object.required("ph");
+    const std::size_t phase = static_cast<std::size_t>(std::find(kPhases.begin(), kPhases.end(), letter.text()) - kPhases.begin());
+    if (phase == kPhases.size()) letter.fail(letter.quoted() + " is not a phase of our events", "known: M, X, s, f, C");
     if (events_ == 0) {
       if (phase != 0 || !object.has("name") || !object.required("name").is_text() || object.required("name").text() != "orrery") foreign();
       HeaderEvent e = as<HeaderEvent>(object);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
@@ -96,7 +97,12 @@ std::string mismatch(const json& schema, const json& value, const std::string& p
   return "";
 }
 
-std::string check(const std::string& document, const std::string& text) { return mismatch(json::parse(json_schema(document)), json::parse(text)); }
+std::string check(const std::string& document, const std::string& text) {
+  static std::map<std::string, json> schemas;  // a hundred documents ask for the same one
+  json& schema = schemas[document];
+  if (schema.is_null()) schema = json::parse(json_schema(document));
+  return mismatch(schema, json::parse(text));
+}
 
 TEST(JsonSchema, IsThereForEveryDocumentAndNothingElse) {
   for (const std::string& name : schema_names()) EXPECT_EQ(json::parse(json_schema(name))["type"], "object") << name;
