@@ -47,10 +47,15 @@ Account::Account(const Machine& machine, const Engine& engine) : machine_(machin
   ranks_.resize(machine.ranks.size());
   for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
     RankView& v = ranks_[r];
-    v.n = machine.roles[machine.ranks[r].role].body;
-    v.last = engine.records(r, period_);
-    v.before = period_ > 0 ? engine.records(r, period_ - 1) : nullptr;
-    v.decided_by.assign(2 * std::size_t{v.n}, kNobody);
+    v.role = &machine.roles[machine.ranks[r].role];
+    v.n = v.role->body;
+    for (const std::size_t which : {std::size_t{0}, std::size_t{1}}) {
+      const std::int64_t p = period_ - 1 + static_cast<std::int64_t>(which);
+      if (p < 0) continue;
+      v.finishes[which] = engine.finishes(r, p);
+      v.starts[which] = engine.starts(r, p);
+    }
+    v.issued.resize(2 * std::size_t{v.n});
   }
   find_meetings();
 }
@@ -66,55 +71,74 @@ void Account::find_meetings() {
     for (const Encounter& e : engine_.encounters(p)) {
       const std::uint32_t at = position(e.rank, e.record);
       if (at == kNoRecord) continue;
-      ranks_[e.rank].met.push_back(
-          {.position = at, .partner_rank = e.partner_rank, .partner = position(e.partner_rank, e.partner_record), .ready = e.ready});
+      ranks_[e.rank].met.push_back({.position = at,
+                                    .partner_rank = e.partner_rank,
+                                    .partner = position(e.partner_rank, e.partner_record),
+                                    .ready = e.ready,
+                                    .start = e.start});
     }
   for (RankView& v : ranks_) std::sort(v.met.begin(), v.met.end(), [](const Met& a, const Met& b) { return a.position < b.position; });
 }
 
-const Account::Met* Account::met(std::uint32_t r, std::uint32_t position) const {
-  const auto& all = ranks_[r].met;
-  const auto at = std::lower_bound(all.begin(), all.end(), position, [](const Met& m, std::uint32_t p) { return m.position < p; });
-  return at != all.end() && at->position == position ? &*at : nullptr;
+const Account::Met* Account::RankView::meeting(std::uint32_t position, const Step& step) const {
+  if (!meets(step)) return nullptr;
+  const auto at = std::lower_bound(met.begin(), met.end(), position, [](const Met& m, std::uint32_t p) { return m.position < p; });
+  return at != met.end() && at->position == position ? &*at : nullptr;
 }
 
-WorkClass Account::work_class(std::uint32_t r, std::uint32_t position) const {
-  const LoweredRole& role = machine_.roles[machine_.ranks[r].role];
-  const std::uint32_t n = ranks_[r].n;
-  return role.classes[locate(role, position < n ? position : position - n).step];
+std::int64_t Account::RankView::start(std::uint32_t position, const Step& step) const {
+  switch (step.kind) {
+    case StepKind::work:
+    case StepKind::inline_work:
+    case StepKind::host_wait:
+      return finish(position) - step.duration;
+    case StepKind::shared_work:
+    case StepKind::inline_shared:
+      return position < n ? starts[0][position] : starts[1][position - n];
+    case StepKind::meet:
+    case StepKind::send:
+    case StepKind::recv:
+      return meeting(position, step)->start;
+  }
+  return 0;
 }
 
-// Issues the last two periods again. Calls visit(position, pass instance, step, when its stream was free) for the last one, in issue order, after
-// `decided_by` is known for the instruction and all before it.
+// Issues the last two periods again. Calls visit(position, step, start, finish, when its stream was free) for the last one, in issue order, after
+// `issued` is known for the instruction and all before it.
 template <class Visit>
 void Account::replay(std::uint32_t r, Visit visit) {
-  const LoweredRole& layout = machine_.roles[machine_.ranks[r].role];
   RankView& view = ranks_[r];
+  const LoweredRole& layout = *view.role;
   std::vector<std::uint32_t> latest(layout.slots, kNobody);  // by slot of `times`: the position that wrote it
   std::uint32_t held_by = kNobody;                           // the instruction for which the host waited last
   const auto& body = layout.role->body;
   for (std::int64_t p = std::max<std::int64_t>(0, period_ - 1); p <= period_; ++p) {
     const bool last = p == period_;
+    const std::int64_t* const finishes = view.finishes[last ? 1 : 0];
     std::int64_t host = engine_.host_at_start(r, p);
     std::uint32_t base = last ? view.n : 0;
-    for (std::uint32_t i = 0; i < body.size(); ++i) {
-      const program::PassTemplate& pass = layout.role->passes[body[i].pass];
-      const std::uint16_t microbatch = body[i].microbatch;
+    for (const program::PassInstance& instance : body) {
+      const program::PassTemplate& pass = layout.role->passes[instance.pass];
+      const std::uint16_t microbatch = instance.microbatch;
       for (std::uint32_t k = 0; k < pass.count; ++k) {
         const Step& step = layout.steps[pass.first + k];
         const std::uint32_t position = base + k;
-        const Record& record = view.at(position);
+        view.issued[position].step = pass.first + k;
+        const std::int64_t finish = finishes[position - (last ? view.n : 0)];
+        const std::int64_t start = step.kind == StepKind::work ? finish - step.duration : view.start(position, step);
         const bool host_wait = step.kind == StepKind::host_wait;
         const std::uint32_t tail = host_wait ? kNobody : latest[step.stream];
         // Before the first instruction of a stream that we see, it was free since the last period's end at the latest.
-        const std::int64_t free = tail == kNobody ? std::min(engine_.end(p - 1), record.start) : view.at(tail).finish;
+        const std::int64_t free = tail == kNobody ? std::min(engine_.end(p - 1), start) : view.finish(tail);
         std::int64_t ready = tail == kNobody ? INT64_MIN : free;
         std::uint32_t decider = tail;
         for (std::uint32_t j = step.dependencies; j < step.dependencies + step.dependency_count; ++j) {
           const StepDependency& d = layout.dependencies[j];
           const std::uint32_t on = d.local ? base + d.index : latest[d.index + (microbatch & d.mask)];
-          if (on != kNobody && view.at(on).finish > ready) {
-            ready = view.at(on).finish;
+          if (on == kNobody) continue;
+          const std::int64_t done = view.finish(on);
+          if (done > ready) {
+            ready = done;
             decider = on;
           }
         }
@@ -124,16 +148,16 @@ void Account::replay(std::uint32_t r, Visit visit) {
           decider = kHost | held_by;
         }
         // Something older than what we see decided.
-        if (ready < record.start && !meets(step)) decider = kNobody;
-        view.decided_by[position] = decider;
+        if (ready < start && !meets(step)) decider = kNobody;
+        view.issued[position].decided_by = decider;
         host = issued;
         if (host_wait || step.kind == StepKind::inline_work || step.kind == StepKind::inline_shared) {
-          host = record.finish;
+          host = finish;
           held_by = position;
         }
         if (!host_wait) latest[step.stream] = position;
         latest[step.signal + (microbatch & step.signal_mask)] = position;
-        if (last) visit(position, i, step, free);
+        if (last) visit(position, step, start, finish, free);
       }
       base += pass.count;
     }
@@ -144,7 +168,7 @@ void Account::replay(std::uint32_t r, Visit visit) {
 Account::Waits Account::explain_wait(std::uint32_t r, std::uint32_t position, std::int64_t from) const {
   const RankView& view = ranks_[r];
   Waits out;
-  std::int64_t t = view.at(position).start;
+  std::int64_t t = view.start(position);
   const auto give = [&](WaitCause cause, std::int64_t since, bool transfer) {
     since = std::max(since, from);
     if (since >= t) return;
@@ -156,20 +180,20 @@ Account::Waits Account::explain_wait(std::uint32_t r, std::uint32_t position, st
   };
   std::uint32_t at = position;
   while (t > from) {
-    if (const Met* m = met(r, at); m != nullptr) give(cause_of(work_class(r, at)), m->ready, false);  // it was ready, its peer was not
-    std::uint32_t decider = view.decided_by[at];
+    if (const Met* m = view.meeting(at); m != nullptr) give(cause_of(view.work(at)), m->ready, false);  // it was ready, its peer was not
+    std::uint32_t decider = view.issued[at].decided_by;
     if (decider != kNobody && decider & kHost) {
       decider &= ~kHost;
-      give(WaitCause::host, decider == kNobody ? from : view.at(decider).finish, false);
+      give(WaitCause::host, decider == kNobody ? from : view.finish(decider), false);
     }
     if (decider == kNobody) {
       give(WaitCause::host, from, false);
       break;
     }
     at = decider;
-    const WaitCause cause = cause_of(work_class(r, at));
-    give(WaitCause::host, view.at(at).finish, false);  // nothing, unless what decided is older than what we see
-    give(cause, view.at(at).start, cause != WaitCause::compute);
+    const WaitCause cause = cause_of(view.work(at));
+    give(WaitCause::host, view.finish(at), false);  // nothing, unless what decided is older than what we see
+    give(cause, view.start(at), cause != WaitCause::compute);
   }
   return out;
 }
@@ -181,10 +205,10 @@ CriticalPath Account::critical_path(std::int64_t step) const {
   const std::int64_t end = engine_.end(period_), floor = end - step;
   std::uint32_t r = 0, at = kNobody;
   for (std::uint32_t i = 0; i < ranks_.size() && at == kNobody; ++i)
-    for (std::uint32_t p = ranks_[i].n; p-- > 0;)
-      if (ranks_[i].last[p].finish == end) {
+    for (std::uint32_t p = 2 * ranks_[i].n; p-- > ranks_[i].n;)
+      if (ranks_[i].finish(p) == end) {
         r = i;
-        at = p + ranks_[i].n;
+        at = p;
         break;
       }
   std::int64_t t = end;
@@ -195,20 +219,21 @@ CriticalPath Account::critical_path(std::int64_t step) const {
     t = since;
   };
   while (t > floor) {
-    if (at == kNobody || (at < ranks_[r].n && ranks_[r].before == nullptr)) {
+    const RankView& view = ranks_[r];
+    if (at == kNobody) {
       give(nobody, floor);
       break;
     }
-    give(nobody, ranks_[r].at(at).finish);
-    give(by_class[static_cast<std::size_t>(work_class(r, at))], ranks_[r].at(at).start);
-    if (const Met* m = met(r, at); m != nullptr && m->ready < ranks_[r].at(at).start && m->partner != kNoRecord) {
+    give(nobody, view.finish(at));
+    give(by_class[static_cast<std::size_t>(view.work(at))], view.start(at));
+    if (const Met* m = view.meeting(at); m != nullptr && m->ready < m->start && m->partner != kNoRecord) {
       at = m->partner;
       r = m->partner_rank;
     }
-    at = ranks_[r].decided_by[at];
+    at = ranks_[r].issued[at].decided_by;
     if (at != kNobody && at & kHost) {
       at &= ~kHost;
-      give(nobody, at == kNobody ? floor : ranks_[r].at(at).finish);
+      give(nobody, at == kNobody ? floor : ranks_[r].finish(at));
     }
   }
   for (std::size_t c = 0; c < kWorkClasses; ++c)
@@ -261,11 +286,10 @@ void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, co
     for (std::uint32_t k = 0; k < pass.count; ++k) {
       const std::uint32_t position = layout.body_base[i] + k;
       const program::Instruction& in = layout.role->instructions[pass.first + k];
-      const Record& record = view.last[position];
       const Waits& w = waits[position];
       Span span;
-      span.start = Picoseconds{record.start - origin};
-      span.end = Picoseconds{record.finish - origin};
+      span.start = Picoseconds{view.start(position + view.n) - origin};
+      span.end = Picoseconds{view.finish(position + view.n) - origin};
       for (const auto& part : w.by_cause) span.waited.v += part.waited;
       span.transfer = Picoseconds{w.by_cause[static_cast<std::size_t>(w.cause)].transfer};
       span.rank = static_cast<std::uint32_t>(as_rank);
@@ -279,7 +303,7 @@ void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, co
       span.recompute = (in.flags & program::kRecompute) != 0;
       out.spans.push_back(span);
       if (in.opcode != program::Opcode::send) continue;
-      const Met* m = met(r, position + view.n);
+      const Met* m = view.meeting(position + view.n);
       if (m == nullptr || m->partner == kNoRecord || m->partner < ranks_[m->partner_rank].n) continue;
       program::Coordinates peer = c;
       peer[static_cast<std::size_t>(program::Axis::pp)] = machine_.ranks[m->partner_rank].role;
@@ -296,8 +320,8 @@ void Account::add_memory(std::uint32_t r, std::int64_t as_rank, std::int64_t ori
   out.memory.push_back({.time = {}, .rank = rank, .bytes = report.persistent});
   std::int64_t time = 0;
   for (const program::MemoryReport::Step& step : report.curve) {
-    const Record& record = ranks_[r].last[layout.body_base[step.pass] + step.instruction];
-    time = std::max(time, (step.bytes > out.memory.back().bytes ? record.start : record.finish) - origin);
+    const std::uint32_t position = layout.body_base[step.pass] + step.instruction + ranks_[r].n;
+    time = std::max(time, (step.bytes > out.memory.back().bytes ? ranks_[r].start(position) : ranks_[r].finish(position)) - origin);
     out.memory.push_back({.time = Picoseconds{time}, .rank = rank, .bytes = step.bytes});
   }
 }
@@ -320,10 +344,6 @@ void Account::write(const Options& options, Result& result) {
   const program::Program& program = *machine_.program;
   WaterfallBuilder waterfall{ranks_.size()};
   const std::int64_t origin = engine_.end(period_ - 1);
-  std::int64_t earliest = INT64_MAX;
-  for (const RankView& v : ranks_)
-    for (std::uint32_t i = 0; i < v.n; ++i) earliest = std::min(earliest, v.last[i].start);
-
   // Which ranks to record, and in whose name: one that was folded away did exactly what its representative did.
   std::vector<std::vector<std::int64_t>> recorded(ranks_.size());
   if (options.record) {
@@ -349,42 +369,61 @@ void Account::write(const Options& options, Result& result) {
   }
 
   result.trace_hash = 0;
-  std::vector<std::int64_t> weights;
+  std::int64_t earliest = INT64_MAX;
+  std::vector<std::vector<Waits>> waits(ranks_.size());  // by position in the last period, of ranks to record
   for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
     const SimulatedRank& who = machine_.ranks[r];
-    const LoweredRole& layout = machine_.roles[who.role];
     const RankView& view = ranks_[r];
+    const LoweredRole& layout = *view.role;
+    const bool record = !recorded[r].empty();
+    if (record) waits[r].resize(view.n);
+    // Sums first, so that the waterfall is told once per class. By class, and whether it is recomputation.
+    struct Work {
+      std::int64_t busy = 0, ideal = 0;
+    };
+    std::array<std::array<Work, 2>, kWorkClasses> work_done{};
+    Waits waited;
     std::uint64_t hash = 0;
-    std::vector<Waits> waits;
-    if (!recorded[r].empty()) waits.resize(view.n);
-    replay(r, [&](std::uint32_t position, std::uint32_t, const Step& step, std::int64_t free) {
-      const Record& record = view.at(position);
-      const auto index = static_cast<std::size_t>(&step - layout.steps.data());
+    const std::uint64_t key = mix(who.role + 1);
+    replay(r, [&](std::uint32_t position, const Step& step, std::int64_t start, std::int64_t finish, std::int64_t free) {
       // Summed, so that the order of ranks does not matter; ranks are known by their stage, so that folding does not either.
-      hash += mix(mix(static_cast<std::uint64_t>(record.start - origin) ^ std::uint64_t{who.role} << 48U ^ std::uint64_t{step.stream} << 40U) ^
-                  (static_cast<std::uint64_t>(record.finish - origin) * 0x9e3779b97f4a7c15U + position));
-      Waits w;
+      hash += mix((static_cast<std::uint64_t>(start - origin) ^ key) * 0xff51afd7ed558ccdU +
+                  static_cast<std::uint64_t>(finish - origin) * 0x9e3779b97f4a7c15U + (std::uint64_t{position} << 8U | step.stream));
+      earliest = std::min(earliest, start);
       if (step.kind == StepKind::host_wait) return;  // it delays what is issued after it, and shows there
-      if (record.start > free && (step.stream == program::kComputeStream || !recorded[r].empty())) w = explain_wait(r, position, free);
-      if (!recorded[r].empty()) waits[position - view.n] = w;
-      if (step.stream != program::kComputeStream) return;
-      const WorkClass work = layout.classes[index];
-      const program::Instruction& in = layout.role->instructions[index];
-      std::int64_t busy = record.finish - record.start;
-      if (is_communication(work)) {  // communication on the compute stream keeps it from computing
-        auto& part = w.by_cause[static_cast<std::size_t>(cause_of(work))];
-        part.waited += busy;
-        part.transfer += busy;
-        busy = 0;
+      const bool computes = step.stream == program::kComputeStream;
+      if (start > free && (computes || record)) {
+        const Waits w = explain_wait(r, position, free);
+        if (record) waits[r][position - view.n] = w;
+        if (computes)
+          for (std::size_t c = 0; c < w.by_cause.size(); ++c) {
+            waited.by_cause[c].waited += w.by_cause[c].waited;
+            waited.by_cause[c].transfer += w.by_cause[c].transfer;
+          }
       }
-      const Picoseconds ideal = work == WorkClass::control ? Picoseconds{} : machine_.cost->entries[in.shape].ideal;
-      if (busy > 0)
-        waterfall.add(r, work, (in.flags & program::kRecompute) != 0, ideal, Picoseconds{busy}, WaitCause::none, Picoseconds{}, Picoseconds{});
-      for (std::size_t c = 0; c < w.by_cause.size(); ++c)
-        if (w.by_cause[c].waited > 0)
-          waterfall.add(r, WorkClass::control, false, {}, {}, static_cast<WaitCause>(c), Picoseconds{w.by_cause[c].waited},
-                        Picoseconds{w.by_cause[c].transfer});
+      if (!computes || finish == start) return;
+      const std::uint32_t index = view.issued[position].step;
+      const WorkClass work = layout.classes[index];
+      if (is_communication(work)) {  // communication on the compute stream keeps it from computing
+        auto& part = waited.by_cause[static_cast<std::size_t>(cause_of(work))];
+        part.waited += finish - start;
+        part.transfer += finish - start;
+        return;
+      }
+      const program::Instruction& in = layout.role->instructions[index];
+      Work& done = work_done[static_cast<std::size_t>(work)][in.flags & program::kRecompute ? 1 : 0];
+      done.busy += finish - start;
+      done.ideal += machine_.cost->entries[in.shape].ideal.v;
     });
+    for (std::size_t c = 0; c < kWorkClasses; ++c)
+      for (const std::size_t again : {0U, 1U}) {
+        const Work& done = work_done[c][again];
+        if (done.busy > 0)
+          waterfall.add(r, static_cast<WorkClass>(c), again == 1, Picoseconds{done.ideal}, Picoseconds{done.busy}, WaitCause::none, {}, {});
+      }
+    for (std::size_t c = 0; c < waited.by_cause.size(); ++c)
+      if (const auto& part = waited.by_cause[c]; part.waited > 0)
+        waterfall.add(r, WorkClass::control, false, {}, {}, static_cast<WaitCause>(c), Picoseconds{part.waited}, Picoseconds{part.transfer});
     result.trace_hash += hash * static_cast<std::uint64_t>(who.weight);
     result.simulated_ranks.push_back(who.rank);
     result.weights.push_back(who.weight);
@@ -392,12 +431,15 @@ void Account::write(const Options& options, Result& result) {
     double energy = 0;
     for (const program::PassInstance& p : layout.role->body) energy += layout.pass_energy[p.pass];
     result.energy.emplace_back(energy);
-    for (const std::int64_t rank : recorded[r]) {
-      add_spans(r, rank, *result.timeline, waits, earliest);
-      add_memory(r, rank, earliest, *result.timeline);
-    }
   }
-  if (result.timeline) finish_timeline(*result.timeline);
+  if (result.timeline) {
+    for (std::uint32_t r = 0; r < ranks_.size(); ++r)
+      for (const std::int64_t rank : recorded[r]) {
+        add_spans(r, rank, *result.timeline, waits[r], earliest);
+        add_memory(r, rank, earliest, *result.timeline);
+      }
+    finish_timeline(*result.timeline);
+  }
   result.waterfall = waterfall.finish(result.step, result.weights, program.mesh.size[static_cast<std::size_t>(program::Axis::pp)] > 1);
   result.critical_path = critical_path(result.step.v);
 }

@@ -29,14 +29,25 @@ class Account {
   // Positions count from the beginning of the period before: 0 … n-1, the last period's are n … 2n-1.
   struct Met {
     std::uint32_t position = 0, partner_rank = 0, partner = kNoRecord;
-    std::int64_t ready = 0;
+    std::int64_t ready = 0, start = 0;
+  };
+  struct Issued {
+    std::uint32_t decided_by = 0;  // position; kHost: the host, and which position held it up
+    std::uint32_t step = 0;        // index in LoweredRole::steps
   };
   struct RankView {
-    const Record *before = nullptr, *last = nullptr;
+    const LoweredRole* role = nullptr;
     std::uint32_t n = 0;
-    std::vector<std::uint32_t> decided_by;  // by position; kHost: the host, and which position held it up
-    std::vector<Met> met;                   // sorted by position
-    const Record& at(std::uint32_t position) const { return position < n ? before[position] : last[position - n]; }
+    const std::int64_t *finishes[2] = {nullptr, nullptr}, *starts[2] = {nullptr, nullptr};  // of the period before, of the last
+    std::vector<Issued> issued;                                                             // by position
+    std::vector<Met> met;                                                                   // sorted by position
+
+    std::int64_t finish(std::uint32_t position) const { return position < n ? finishes[0][position] : finishes[1][position - n]; }
+    std::int64_t start(std::uint32_t position, const Step& step) const;
+    std::int64_t start(std::uint32_t position) const { return start(position, role->steps[issued[position].step]); }
+    WorkClass work(std::uint32_t position) const { return role->classes[issued[position].step]; }
+    const Met* meeting(std::uint32_t position, const Step& step) const;
+    const Met* meeting(std::uint32_t position) const { return meeting(position, role->steps[issued[position].step]); }
   };
   // Waiting before one instruction, by WaitCause.
   struct Waits {
@@ -56,8 +67,6 @@ class Account {
   template <class Visit>
   void replay(std::uint32_t r, Visit visit);
   void find_meetings();
-  WorkClass work_class(std::uint32_t r, std::uint32_t position) const;
-  const Met* met(std::uint32_t r, std::uint32_t position) const;
   Waits explain_wait(std::uint32_t r, std::uint32_t position, std::int64_t from) const;
   CriticalPath critical_path(std::int64_t step) const;
   void add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, const std::vector<Waits>& waits, std::int64_t origin);

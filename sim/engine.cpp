@@ -38,7 +38,9 @@ Engine::Engine(const Machine& machine, std::int64_t max_periods, std::uint64_t s
   for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
     const LoweredRole& layout = role(r);
     Rank& rank = ranks_[r];
-    rank.records = std::make_unique_for_overwrite<Record[]>(window_ * layout.body + layout.prologue + layout.epilogue);
+    const std::size_t records = window_ * layout.body + layout.prologue + layout.epilogue;
+    rank.finishes = std::make_unique_for_overwrite<std::int64_t[]>(records);  // storage of periods that never run is never touched
+    if (machine_.shared) rank.starts = std::make_unique_for_overwrite<std::int64_t[]>(records);
     rank.times.assign(layout.slots, 0);
     rank.owner.assign(layout.slots, kNoRecord);
     rank.streams.resize(machine_.streams);
@@ -61,7 +63,7 @@ std::uint32_t Engine::position_of(std::uint32_t r, std::uint32_t record) const {
 
 std::int64_t Engine::period_of(std::uint32_t r, std::uint32_t record) const {
   const std::size_t at = slot_of(role(r), record);
-  for (std::int64_t p = begun_; p >= 0 && p > begun_ - static_cast<std::int64_t>(window_); --p)
+  for (std::int64_t p = begun_; p >= 0; --p)
     if (slot(p) == at) return p;
   return -1;
 }
@@ -103,12 +105,18 @@ void Engine::run() {
 // Every instruction of the period ran exactly one period later than before, and no host falls behind.
 bool Engine::alike(std::int64_t period) const {
   const std::int64_t shift = end(period) - end(period - 1);
+  const auto shared = [](const Step& s) { return s.kind == StepKind::shared_work || s.kind == StepKind::inline_shared; };
   for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
     const Rank& rank = ranks_[r];
-    const Record *now = records(r, period), *before = records(r, period - 1);
+    const std::int64_t *now = finishes(r, period), *before = finishes(r, period - 1);
     std::int64_t different = 0;
-    for (std::uint32_t i = 0; i < role(r).body; ++i)
-      different |= (now[i].start - before[i].start - shift) | (now[i].finish - before[i].finish - shift);
+    for (std::uint32_t i = 0; i < role(r).body; ++i) different |= now[i] - before[i] - shift;
+    if (machine_.shared) {
+      now = starts(r, period);
+      before = starts(r, period - 1);
+      for (std::uint32_t i = 0; i < role(r).body; ++i)
+        if (shared(role(r).steps[locate(role(r), i).step])) different |= now[i] - before[i] - shift;
+    }
     if (different != 0) return false;
     // A host that runs further and further ahead changes nothing: it already waited for nobody.
     if (rank.host_at_start[slot(period)] - rank.host_at_start[slot(period - 1)] > shift) return false;
@@ -184,11 +192,24 @@ void Engine::advance(std::uint32_t r) {
   }
 }
 
+// The first part of the records that holds no period still needed: the last complete one and all after it.
+void Engine::assign_slot(std::int64_t period) {
+  std::size_t free = 0;
+  for (std::int64_t p = std::max<std::int64_t>(0, periods_ - 1); p < period; ++p)
+    if (slots_[static_cast<std::size_t>(p)] == free) {
+      ++free;
+      p = std::max<std::int64_t>(0, periods_ - 1) - 1;
+    }
+  assert(free < window_);
+  slots_.push_back(free);
+}
+
 void Engine::begin(std::uint32_t r, std::int64_t period) {
   Rank& rank = ranks_[r];
   const LoweredRole& layout = role(r);
   if (period > begun_) {
     begun_ = period;
+    if (period < max_periods_) assign_slot(period);
     encounters_[slot(period)].clear();
   }
   rank.between = false;
@@ -225,8 +246,8 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
     const program::PassTemplate& pass = passes[instance.pass];
     const Step* const first = layout.steps.data() + pass.first;
     const Step* const last = first + pass.count;
-    Record* const records = rank.records.get() + rank.base;
-    Record* out = records + rank.step;
+    std::int64_t* const finishes = rank.finishes.get() + rank.base;
+    std::int64_t* out = finishes + rank.step;
     const auto stand = [&](const Step* step) {
       rank.step = static_cast<std::uint32_t>(step - first);
       rank.host = host;
@@ -236,10 +257,10 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
       const std::int64_t issued = host + step->issue;
       std::int64_t ready = std::max(issued, times[step->stream]);
       for (const StepDependency *d = dependencies + step->dependencies, *end = d + step->dependency_count; d != end; ++d)
-        ready = std::max(ready, d->local ? records[d->index].finish : times[d->index + (instance.microbatch & d->mask)]);
+        ready = std::max(ready, d->local ? finishes[d->index] : times[d->index + (instance.microbatch & d->mask)]);
       if (step->kind == StepKind::work && ready != kUnknown) [[likely]] {
         const std::int64_t finish = ready + step->duration;
-        *out = {ready, finish};
+        *out = finish;
         times[step->stream] = finish;
         times[step->signal + (instance.microbatch & step->signal_mask)] = finish;
         host = issued;
@@ -250,9 +271,9 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
           // Waits for nothing but its dependencies; its stream goes on.
           ready = issued;
           for (const StepDependency *d = dependencies + step->dependencies, *end = d + step->dependency_count; d != end; ++d)
-            ready = std::max(ready, d->local ? records[d->index].finish : times[d->index + (instance.microbatch & d->mask)]);
+            ready = std::max(ready, d->local ? finishes[d->index] : times[d->index + (instance.microbatch & d->mask)]);
           if (ready == kUnknown) return stand(step);
-          *out = {ready, ready};
+          *out = ready;
           times[step->signal + (instance.microbatch & step->signal_mask)] = ready;
           host = ready;
           continue;
@@ -260,7 +281,7 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
         case StepKind::inline_work: {
           if (ready == kUnknown) return stand(step);
           const std::int64_t finish = ready + step->duration;
-          *out = {ready, finish};
+          *out = finish;
           times[step->stream] = finish;
           times[step->signal + (instance.microbatch & step->signal_mask)] = finish;
           host = finish;
@@ -277,14 +298,14 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
           if (ready == kUnknown) {
             if (lookahead == 0) return stand(step);
             --lookahead;
-            queue_up(r, *step, static_cast<std::uint32_t>(step - layout.steps.data()), rank.base + static_cast<std::uint32_t>(out - records),
+            queue_up(r, *step, static_cast<std::uint32_t>(step - layout.steps.data()), rank.base + static_cast<std::uint32_t>(out - finishes),
                      instance.microbatch, issued);
             host = issued;
             continue;
           }
           break;
       }
-      const std::uint32_t record = rank.base + static_cast<std::uint32_t>(out - records);
+      const std::uint32_t record = rank.base + static_cast<std::uint32_t>(out - finishes);
       const std::uint32_t sequence = next_sequence(r, *step);
       mark_unknown(rank, *step, record, instance.microbatch, slot(rank.period));
       host = issued;
@@ -304,7 +325,7 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
 }
 
 void Engine::mark_unknown(Rank& rank, const Step& step, std::uint32_t record, std::uint16_t microbatch, std::size_t period_slot) {
-  rank.records[record].finish = kUnknown;
+  rank.finishes[record] = kUnknown;
   const auto give = [&](std::size_t at) {
     rank.times[at] = kUnknown;
     rank.owner[at] = record;
@@ -344,7 +365,7 @@ void Engine::queue_up(std::uint32_t r, const Step& step, std::uint32_t step_inde
   for (std::uint32_t k = step.dependencies; k < step.dependencies + step.dependency_count; ++k) {
     const StepDependency& d = layout.dependencies[k];
     const std::uint32_t at = d.index + (microbatch & d.mask);
-    const std::int64_t time = d.local ? rank.records[rank.base + d.index].finish : rank.times[at];
+    const std::int64_t time = d.local ? rank.finishes[rank.base + d.index] : rank.times[at];
     if (time == kUnknown) {
       rank.awaited.push_back(d.local ? rank.base + d.index : rank.owner[at]);
       ++w.count;
@@ -366,7 +387,7 @@ void Engine::drain(std::uint32_t r) {
       while (!stream.empty() && !stream.busy) {
         Waiting w = stream.queue[stream.head];
         w.ready = std::max(w.ready, stream.done);
-        for (std::uint32_t k = w.first; k < w.first + w.count; ++k) w.ready = std::max(w.ready, rank.records[rank.awaited[k]].finish);
+        for (std::uint32_t k = w.first; k < w.first + w.count; ++k) w.ready = std::max(w.ready, rank.finishes[rank.awaited[k]]);
         if (w.ready == kUnknown) break;
         if (++stream.head == stream.queue.size()) {
           stream.queue.clear();
@@ -431,8 +452,12 @@ void Engine::meet(std::vector<Member>& members, std::int64_t duration, bool poin
     if (m.ready > last->ready) last = &m;
   for (const Member& m : members) {
     const Member* partner = !point_to_point ? last : &m == &members[0] ? &members[1] : &members[0];
-    encounters_[slot_of(role(m.rank), m.record)].push_back(
-        {.rank = m.rank, .record = m.record, .partner_rank = partner->rank, .partner_record = partner->record, .ready = m.ready});
+    encounters_[slot_of(role(m.rank), m.record)].push_back({.rank = m.rank,
+                                                            .record = m.record,
+                                                            .partner_rank = partner->rank,
+                                                            .partner_record = partner->record,
+                                                            .ready = m.ready,
+                                                            .start = last->ready});
   }
   const std::int64_t at = last->ready;
   if (std::any_of(members.begin(), members.end(), [&](const Member& m) { return role(m.rank).steps[m.step].shared; })) {
@@ -446,7 +471,8 @@ void Engine::resolve(const Member& m, std::int64_t start, std::int64_t finish) {
   Rank& rank = ranks_[m.rank];
   const LoweredRole& layout = role(m.rank);
   const Step& step = layout.steps[m.step];
-  rank.records[m.record] = {start, finish};
+  rank.finishes[m.record] = finish;
+  if (machine_.shared) rank.starts[m.record] = start;
   const auto take = [&](std::size_t at) {
     if (rank.times[at] == kUnknown && rank.owner[at] == m.record) rank.times[at] = finish;
   };
@@ -598,7 +624,7 @@ void Engine::explain_deadlock() const {
     const std::uint32_t begin = static_cast<std::uint32_t>(slot(rank.period)) * layout.body;
     std::uint32_t at = begin;
     const std::uint32_t reached = rank.between ? begin + layout.body : rank.base + rank.step;
-    while (at < reached && rank.records[at].finish != kUnknown) ++at;
+    while (at < reached && rank.finishes[at] != kUnknown) ++at;
     if (at - begin >= layout.body) continue;
     if (++standing > 4) continue;
     const Position p = locate(layout, at - begin);

@@ -16,17 +16,11 @@
 
 namespace orrery::sim {
 
-// When an instruction ran: for communication, from when the last member was there.
-struct Record {
-  std::int64_t start, finish;  // without initialisers: storage is reserved for periods that may never run
-  bool operator==(const Record&) const = default;
-};
-
 // One member's part in a meeting of several: when it was there, and who came last.
 struct Encounter {
   std::uint32_t rank = 0, record = 0;
   std::uint32_t partner_rank = 0, partner_record = kNoRecord;  // point-to-point: the other end; collectives: the member that came last
-  std::int64_t ready = 0;
+  std::int64_t ready = 0, start = 0;                           // of this member, of the meeting
 };
 
 class Engine {
@@ -41,9 +35,12 @@ class Engine {
   std::int64_t periods() const { return periods_; }  // run to the end
   // End of period p over all ranks; p = -1: of the prologue.
   std::int64_t end(std::int64_t p) const { return ends_[static_cast<std::size_t>(p + 1)]; }
-  // The body's records of rank r in period p: of the last two periods.
-  const Record* records(std::uint32_t r, std::int64_t p) const {
-    return ranks_[r].records.get() + slot(p) * machine_.roles[machine_.ranks[r].role].body;
+  // When each instruction of rank r's body ended in period p: of the last two periods.
+  const std::int64_t* finishes(std::uint32_t r, std::int64_t p) const { return ranks_[r].finishes.get() + slot(p) * role(r).body; }
+  // When each of those started whose rate may have changed while it ran (`shared_work`, `inline_shared`); null where there are none. Work of fixed
+  // duration started that much before its end, meetings as their encounters say.
+  const std::int64_t* starts(std::uint32_t r, std::int64_t p) const {
+    return machine_.shared ? ranks_[r].starts.get() + slot(p) * role(r).body : nullptr;
   }
   // The host clock of rank r when it began to issue period p: of the last two periods.
   std::int64_t host_at_start(std::uint32_t r, std::int64_t p) const { return ranks_[r].host_at_start[slot(p)]; }
@@ -70,7 +67,8 @@ class Engine {
     bool empty() const { return head == queue.size(); }
   };
   struct Rank {
-    std::unique_ptr<Record[]> records;  // `window_` bodies, prologue, epilogue
+    std::unique_ptr<std::int64_t[]> finishes;  // by record: `window_` bodies, prologue, epilogue
+    std::unique_ptr<std::int64_t[]> starts;    // likewise
     std::vector<std::int64_t> times;
     std::vector<std::uint32_t> owner;  // of an unknown time: the record that will give it
     std::vector<Stream> streams;
@@ -128,7 +126,7 @@ class Engine {
   std::size_t slot(std::int64_t period) const {
     if (period < 0) return window_;
     if (period >= max_periods_) return window_ + 1;
-    return static_cast<std::size_t>(period) % window_;
+    return slots_[static_cast<std::size_t>(period)];
   }
   std::size_t slot_of(const LoweredRole& role, std::uint32_t record) const;
   const LoweredRole& role(std::uint32_t r) const { return machine_.roles[machine_.ranks[r].role]; }
@@ -139,6 +137,7 @@ class Engine {
   void run_rank(std::uint32_t r);
   void advance(std::uint32_t r);
   bool issue_list(std::uint32_t r, const std::vector<program::PassInstance>& list);
+  void assign_slot(std::int64_t period);
   void begin(std::uint32_t r, std::int64_t period);
   void end_list(std::uint32_t r);
   void complete(std::uint32_t r, std::int64_t period);
@@ -170,6 +169,7 @@ class Engine {
   std::vector<std::uint32_t> worklist_;
   std::vector<std::vector<Encounter>> encounters_;  // by slot
   std::int64_t begun_ = -1;                         // the latest period that some rank has begun
+  std::vector<std::size_t> slots_;                  // by period that has begun: which part of the records holds it
   std::vector<std::uint32_t> remaining_;            // by period + 1: ranks that are not done with it
   std::vector<std::int64_t> ends_;
   std::int64_t periods_ = 0, limit_ = 0;  // periods complete; the latest period that may be begun
