@@ -38,7 +38,18 @@ constexpr std::int64_t kLeastForSwitch = 5;
 
 std::size_t levels_of(const Placement& p) { return p.levels.size(); }
 
-double rate(const NetworkLevel& level) { return level.bandwidth.v * level.efficiency; }
+// Without a switch every pair of devices has its own link, and a group of n has n - 1 of a device's (stas00/ml-engineering network/README.md:
+// all-reduce on MI300X reaches 48 GB/s over 2, 313 over 8). The one such network that is shipped is AMD's.
+bool is_mesh(const NetworkLevel& level) { return level.name == "xgmi"; }
+
+// Bytes per second and device on level l's links, as far as large transfers use them.
+double rate(const Placement& p, const Cluster& cluster, std::size_t l) {
+  const NetworkLevel& level = cluster.levels[l];
+  const double nominal = level.bandwidth.v * level.efficiency;
+  if (l > 0 || !is_mesh(level) || level.size < 3) return nominal;
+  const std::int64_t members = p.levels.size() > 1 ? p.levels[1].rails : p.ranks;
+  return nominal * static_cast<double>(std::max<std::int64_t>(1, members - 1)) / static_cast<double>(level.size - 1);
+}
 
 // Whether the group's traffic touches the links of level l: all that it spans, but links inside a node only where a node holds several members.
 bool used(const Placement& p, std::size_t l) { return l > 0 || p.levels[l].branch > 1; }
@@ -54,7 +65,7 @@ Seconds combine(Seconds t0, double x) { return t0 + Seconds{x + 2 * kPipelineFil
 double ring_rate(const Placement& p, const Cluster& cluster) {
   double slowest = std::numeric_limits<double>::infinity();
   for (std::size_t l = 0; l < levels_of(p); ++l)
-    if (used(p, l)) slowest = std::min(slowest, static_cast<double>(p.levels[l].rails) * rate(cluster.levels[l]));
+    if (used(p, l)) slowest = std::min(slowest, static_cast<double>(p.levels[l].rails) * rate(p, cluster, l));
   return slowest;
 }
 
@@ -81,7 +92,7 @@ double tree_transfer(double bytes, const Placement& p, const Cluster& cluster, s
   double longest = 0;
   for (std::size_t l = first; l < levels_of(p); ++l)
     if (used(p, l))
-      longest = std::max(longest, (l > 0 && parts(p, l) == 2 ? 1 : 2) * bytes / (static_cast<double>(p.levels[l].rails) * rate(cluster.levels[l])));
+      longest = std::max(longest, (l > 0 && parts(p, l) == 2 ? 1 : 2) * bytes / (static_cast<double>(p.levels[l].rails) * rate(p, cluster, l)));
   return longest;
 }
 
@@ -103,8 +114,7 @@ double all_to_all_transfer(double bytes, const Placement& p, const Cluster& clus
     if (!used(p, l)) continue;
     const double outside = n - static_cast<double>(p.levels[l].rails);
     const double beyond = l == 0 && levels_of(p) > 1 ? n - static_cast<double>(p.levels[1].rails) : 0.0;  // leaves the node by another link
-    const NetworkLevel& level = cluster.levels[l];
-    longest = std::max(longest, bytes * (outside - beyond) / n / (nominal ? level.bandwidth.v : rate(level)));
+    longest = std::max(longest, bytes * (outside - beyond) / n / (nominal ? cluster.levels[l].bandwidth.v : rate(p, cluster, l)));
   }
   return longest;
 }
@@ -114,7 +124,7 @@ Source source_of(const Placement& p, const Cluster& cluster) {
   std::size_t worst = 0;
   double slowest = std::numeric_limits<double>::infinity();
   for (std::size_t l = 0; l < levels_of(p); ++l) {
-    const double r = static_cast<double>(p.levels[l].rails) * rate(cluster.levels[l]);
+    const double r = static_cast<double>(p.levels[l].rails) * rate(p, cluster, l);
     if (used(p, l) && r < slowest) {
       slowest = r;
       worst = l;
@@ -238,9 +248,9 @@ CollectiveEstimate collective_time(Operator op, Bytes bytes, const Placement& p,
     case Operator::send:
     case Operator::recv: {
       // One link, one message; the pair's own level is the last that it spans.
-      const NetworkLevel& level = cluster.levels[levels_of(p) - 1];
+      const std::size_t last = levels_of(p) - 1;
       out.algorithm = Algorithm::direct;
-      out.duration = level.latency + Seconds{payload / rate(level)};
+      out.duration = cluster.levels[last].latency + Seconds{payload / rate(p, cluster, last)};
       break;
     }
     default:

@@ -69,7 +69,8 @@ class Pricer {
     if (!measured) {
       const Estimate estimate = roofline(shape, device_);
       finish(entry, estimate.duration, estimate.arithmetic_bound ? Activity::arithmetic : Activity::memory, estimate.source);
-      if (on_cpu()) entry.memory_share = fixed_point(estimate.memory_fraction);
+      // Assumed: one core drives as much of the memory as its bandwidth says, and half of the cores saturate it.
+      if (on_cpu()) entry.memory_share = fixed_point(estimate.memory_fraction * std::min(1.0, 2.0 / static_cast<double>(cores_)));
       return entry;
     }
     const double streaming = device_.memory_bandwidth.v > 0 ? static_cast<double>(program::traffic(shape).v) / device_.memory_bandwidth.v : 0;

@@ -22,7 +22,7 @@ struct Row {
 
 constexpr std::int64_t kGiB = std::int64_t{1} << 30;
 
-// stas00/ml-engineering@744d01e1 network/README.md: A100, H200 and B200, 4 x 8 H200 and B200.
+// stas00/ml-engineering@744d01e1 network/README.md: A100, H200, B200 and MI300X, 4 x 8 H200 and B200.
 // NVIDIA/nccl-tests issue 290: H100. coreweave/nccl-tests@cb865533 README.md: 8 x 8 H100, GB200. VIA-Research/vTrain trace/a100: A100 by count.
 // aws-samples/awsome-distributed-training@7217859f micro-benchmarks/nccl-tests: 2 x 8 H100. dstack documentation: 2 x 8 B200 (GCP A4).
 // Oracle OCI documentation: GB300, MI355X.
@@ -39,6 +39,7 @@ constexpr Row kRows[] = {
     {"dgx-h100:64", Operator::all_reduce, 64, 8 * kGiB, 386.56},    {"dgx-b200:16", Operator::all_reduce, 16, 8 * kGiB, 683.52},
     {"dgx-b200:32", Operator::all_reduce, 32, kGiB, 361.99},        {"dgx-b200:32", Operator::all_reduce, 32, 16 * kGiB, 381.8},
     {"gb200-nvl72:72", Operator::all_reduce, 72, kGiB, 681.17},     {"gb200-nvl72:72", Operator::all_reduce, 72, 8 * kGiB, 834.57},
+    {"mi300x:8", Operator::all_reduce, 2, 4 * kGiB, 47.67},         {"mi300x:8", Operator::all_reduce, 8, 4 * kGiB, 312.9},
     {"gb300-nvl72:72", Operator::all_to_all, 8, 16 * kGiB, 685.06}, {"gb300-nvl72:72", Operator::all_to_all, 64, 16 * kGiB, 666.92},
 };
 
