@@ -289,8 +289,9 @@ struct ThreadsWorld::State {
     send.times.arrived_ns = receive.times.arrived_ns = now;
     if (receive.what.elements < kDoneByLastArrival) {
       copy_bytes(receive.what.output, send.what.input, bytes_of(send.what.dtype, send.what.elements));
-      complete(send, ready, now_ns());
-      complete(receive, ready, now_ns());
+      const std::int64_t end = now_ns();
+      complete(send, ready, end);
+      complete(receive, ready, end);
       return;
     }
     offer(receive);
