@@ -500,6 +500,8 @@ class BufferCheck {
       : program_(program), list_(list), role_(*list.role), out_(out), own_(ownership(role_)), streams_(program.streams.size()) {
     clocks_.assign(list.issues.size() * streams_, 0);
     slot_.assign(role_.buffers.size(), 0);
+    for (std::size_t b = 0; b < role_.buffers.size(); ++b)
+      end_.push_back(own_.offset[b] + bytes_of(role_.buffers[b].dtype, role_.buffers[b].elements));
     std::size_t slots = 0;
     for (std::size_t b = 0; b < role_.buffers.size(); ++b) {
       slot_[b] = slots;
@@ -571,7 +573,7 @@ class BufferCheck {
   }
   const std::string& name_of(std::uint32_t buffer) const { return role_.buffers[buffer].name; }
   std::int64_t begin(std::uint32_t view) const { return own_.offset[view]; }
-  std::int64_t end(std::uint32_t view) const { return own_.offset[view] + bytes_of(role_.buffers[view].dtype, role_.buffers[view].elements); }
+  std::int64_t end(std::uint32_t view) const { return end_[view]; }
 
   // Once for each instruction and buffer: a fault in a template shows in every micro-batch.
   void say(Rule rule, std::uint32_t issue, std::uint32_t buffer, std::string words) {
@@ -638,7 +640,8 @@ class BufferCheck {
     Use* mine = nullptr;
     for (Use& u : of.uses) {
       if (u.view == view && u.stream == stream) mine = &u;
-      if ((u.stream == stream && !host) || begin(u.view) >= end(view) || begin(view) >= end(u.view)) continue;
+      const bool ordered = (u.stream == stream && !host) || (u.write <= clock[u.stream] && (!writes || u.read <= clock[u.stream]));
+      if (ordered || begin(u.view) >= end(view) || begin(view) >= end(u.view)) continue;
       if (u.write > clock[u.stream])
         say(Rule::written_before_read, issue, view,
             fmt::format("{} {} {}, which {} writes on stream {}: nothing orders the two", list_.in_words(issue), reads ? "reads" : "writes",
@@ -695,6 +698,7 @@ class BufferCheck {
   const Role& role_;
   Violations& out_;
   Ownership own_;
+  std::vector<std::int64_t> end_;  // by buffer: where it ends in its owner
   std::size_t streams_;
   std::vector<std::uint32_t> clocks_;  // by issue, by stream: what is complete when the issue is
   std::vector<std::size_t> slot_;

@@ -16,9 +16,9 @@ namespace orrery::program {
 namespace {
 
 Program any_program() {
-  const Model model = *rc::gen::arbitrary<bool>() ? small_llama() : small_gpt2();
+  const Model model = *rc::gen::arbitrary<bool>() ? small_llama(3) : small_gpt2(3);
   const auto dp = *rc::gen::element<std::int64_t>(1, 2);
-  Plan plan = small_plan(*rc::gen::element<std::int64_t>(1, 2), *rc::gen::element<std::int64_t>(2, 3, 4), dp, *rc::gen::inRange<std::int64_t>(1, 6));
+  Plan plan = small_plan(*rc::gen::element<std::int64_t>(1, 2), *rc::gen::element<std::int64_t>(2, 3), dp, *rc::gen::inRange<std::int64_t>(1, 4));
   plan.parallel.sp = plan.parallel.tp > 1 && *rc::gen::arbitrary<bool>();
   plan.sharding.zero = *rc::gen::element<std::int64_t>(0, 1);
   plan.schedule = *rc::gen::element<std::string>("gpipe", "1f1b");
