@@ -224,6 +224,11 @@ Document::Document(std::string_view text, std::string_view file_name, Origin ori
   if (text.size() > kLargestText) throw Error(file_, fmt::format("is larger than {} bytes", kLargestText), "is this the right file?");
   if (text.substr(0, 2) == "\xff\xfe" || text.substr(0, 2) == "\xfe\xff") throw Error(file_ + ":1", "is UTF-16, not UTF-8", "save it as UTF-8");
   if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
+  // The lexer takes a zero byte for the end of the text, and would not look at what follows it.
+  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    const auto lines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(zero), '\n');
+    throw Error(fmt::format("{}:{}", file_, origin.line + lines), "is not JSON: it holds a zero byte");
+  }
   Position position;
   position.line = origin.line;
   TreeBuilder builder(text, file_, position, root_);
@@ -413,7 +418,8 @@ std::string quote(const std::string& text, const std::string& where) {
 // The value as JSON, without line breaks (which JSON has only between tokens), so that the document's lines keep their numbers.
 std::string value_text(std::string value, const std::string& where) {
   try {
-    const json::Document is_json(value, "");
+    const json::Document document(value, "");
+    value = value.substr((value.substr(0, 3) == "\xef\xbb\xbf" ? 3 : 0) + document.node().begin, document.node().end - document.node().begin);
   } catch (const Error&) {
     return quote(value, where);
   }

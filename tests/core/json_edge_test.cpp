@@ -55,6 +55,7 @@ TEST(Document, RefusesWhatIsNotOneJsonValueAndSaysOnWhichLine) {
   EXPECT_EQ(parse_complaint("{\"a\": NaN}"), "f.json:1: is not JSON near 'NaN}': invalid literal");
   EXPECT_EQ(parse_complaint("{\"a\": 1e400}"), "f.json:1: is not JSON near '1e400}': number overflow parsing '1e400'");
   EXPECT_EQ(parse_complaint("[1,]"), "f.json:1: is not JSON near ']': unexpected ']'; expected '[', '{', or a literal");
+  EXPECT_EQ(parse_complaint(std::string("{}\n\0{", 5)), "f.json:2: is not JSON: it holds a zero byte");
   EXPECT_NE(parse_complaint("\"\xc3\x28\""), "");
   EXPECT_EQ(parse_complaint("\xff\xfe{"), "f.json:1: is UTF-16, not UTF-8\n  hint: save it as UTF-8");
   EXPECT_EQ(parse_complaint("\xef\xbb\xbf{}"), "");
@@ -172,6 +173,7 @@ TEST(Settings, ReplaceAddAndReachIntoListsWithoutMovingLines) {
       {"empty.a.b=true", with("/empty/a/b", true)},
       {"none.a=\"2\"", with("/none/a", "2")},
       {"x==", with("/x", "=")},
+      {"batch.micro= 2 ", with("/batch/micro", 2)},
       {"batch=null", with("/batch", nullptr)},
       {"empty.k=", with("/empty/k", "")},
   };
