@@ -1,0 +1,7 @@
+// Any bytes as a plan.
+#include "core/plan_json.h"
+#include "fuzz/round_trip.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return round_trip(data, size, orrery::read_plan, orrery::write_plan);
+}
