@@ -21,6 +21,16 @@ CollectiveItem item(Operator op, std::int64_t ranks, std::int64_t bytes) {
 
 }  // namespace
 
+executor::KernelSettings settings_of(const Model& model) {
+  executor::KernelSettings s;
+  s.layer_norm = model.norm == Normalization::layernorm;
+  s.norm_epsilon = model.norm_epsilon;
+  s.rope_theta = model.rope_theta;
+  s.rope_fraction = model.rope_fraction;
+  s.activation = model.activation;
+  return s;
+}
+
 ProfileGrid grid_for(std::span<const program::Program> programs, const executor::KernelSettings& settings) {
   ProfileGrid grid;
   grid.settings = settings;

@@ -28,9 +28,12 @@ struct CollectiveItem {
 struct ProfileGrid {
   std::vector<OperatorItem> operators;
   std::vector<CollectiveItem> collectives;
-  executor::KernelSettings settings;  // kind of norm and of activation, optimizer; offsets and vocabulary follow from each shape
+  executor::KernelSettings settings;  // kind of norm and of activation; the rest follows from each item
   bool operator==(const ProfileGrid&) const = default;
 };
+
+// What a model says to its kernels, as far as it changes their time.
+executor::KernelSettings settings_of(const Model& model);
 
 // Every distinct shape of the programs that the CPU kernels or the communicator between threads can run, so that a plan's simulation needs no
 // interpolation. all_reduce_max counts as all_reduce, and recv as its send; where a shape is used with and without a bias, the bias is measured.

@@ -56,7 +56,21 @@ void fill(const Operand& operand, std::byte* to, std::uint64_t& state) {
 
 }  // namespace
 
-std::vector<Operand> operands_of(const OperatorItem& item, const executor::KernelSettings& settings) {
+executor::KernelSettings settings_for(const OperatorItem& item, const executor::KernelSettings& settings) {
+  executor::KernelSettings s = settings;
+  s.vocab_offset = 0;
+  s.vocab = std::max(item.shape.dims[1], item.shape.dims[2]);
+  s.global_tokens = std::max<std::int64_t>(1, item.shape.dims[0]);
+  // The count of operands knows better than general settings what the instruction is.
+  using Kind = executor::OptimizerSettings::Kind;
+  if (item.shape.op == Operator::optimizer_step) s.optimizer.kind = item.operands >= 5 ? Kind::adamw : Kind::sgd;
+  if (item.shape.op == Operator::norm_forward && item.operands == 5) s.layer_norm = true;
+  if (item.shape.op == Operator::norm_backward && item.operands == 7) s.layer_norm = true;
+  return s;
+}
+
+std::vector<Operand> operands_of(const OperatorItem& item, const executor::KernelSettings& general) {
+  const executor::KernelSettings settings = settings_for(item, general);
   const auto& d = item.shape.dims;
   const std::size_t count = item.operands;
   const std::int64_t rows = d[0], packed = d[1] * d[0] * ((d[2] + d[3]) * d[4] + d[3] * d[5]), attended = d[1] * d[0] * d[2] * d[5];
@@ -161,14 +175,6 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
   }
   assert(o.size() == count);
   return o;
-}
-
-executor::KernelSettings settings_for(const OperatorItem& item, const executor::KernelSettings& settings) {
-  executor::KernelSettings s = settings;
-  s.vocab_offset = 0;
-  s.vocab = std::max(item.shape.dims[1], item.shape.dims[2]);
-  s.global_tokens = std::max<std::int64_t>(1, item.shape.dims[0]);
-  return s;
 }
 
 std::int64_t set_bytes(const std::vector<Operand>& operands) {

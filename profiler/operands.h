@@ -22,7 +22,8 @@ struct Operand {
 // Operands in access order. Requires an operator that the CPU kernels have and a count of operands that it may be called with (asserted).
 std::vector<Operand> operands_of(const OperatorItem& item, const executor::KernelSettings& settings);
 
-// `settings` with what depends on the shape: the whole vocabulary is this rank's, and the loss is the mean over this call's tokens.
+// `settings` with what follows from the item: the whole vocabulary is this rank's, the loss is the mean over this call's tokens, and the count of
+// operands says which optimizer and, with a beta, which norm.
 executor::KernelSettings settings_for(const OperatorItem& item, const executor::KernelSettings& settings);
 
 // Several sets of the same operands in one allocation. A training step touches much more than a core's own cache between two calls of an operator, so

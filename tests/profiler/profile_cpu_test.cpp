@@ -81,7 +81,7 @@ TEST(ProfileCpu, HasEveryEntryOfTheGridAloneAndBusy) {
 
 TEST(ProfileCpu, EndsWhereItIsCancelledWithWhatIsThere) {
   const ProfileGrid grid = tiny();
-  for (const std::int64_t when : {0, 3, 4, 10, static_cast<int>(2 * grid.operators.size()) + 7}) {
+  for (const std::int64_t when : {0, 10, static_cast<int>(2 * grid.operators.size()) + 7}) {
     std::atomic<bool> cancel = false;
     std::int64_t last = 0;
     const Profile p = profile_cpu(
