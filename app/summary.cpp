@@ -1,0 +1,52 @@
+#include "app/summary.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+namespace orrery::app {
+
+void add_up(const Timeline& timeline, const std::vector<std::int64_t>& weights, Summary& into) {
+  std::map<std::uint32_t, std::int64_t> weight_of;
+  for (const Span& span : timeline.spans) weight_of.emplace(span.rank, 1);
+  if (!weights.empty()) {
+    std::size_t i = 0;
+    for (auto& [rank, weight] : weight_of) weight = i < weights.size() ? weights[i++] : 1;
+  }
+  double ranks = 0;
+  for (const auto& [rank, weight] : weight_of) ranks += static_cast<double>(weight);
+  if (ranks == 0) return;
+
+  struct Sum {
+    double time = 0, count = 0;
+  };
+  std::array<Sum, kWorkClasses> classes{};
+  std::vector<Sum> kinds(timeline.kinds.size());
+  for (const Span& span : timeline.spans) {
+    const auto weight = static_cast<double>(weight_of[span.rank]);
+    const double time = static_cast<double>((span.end - span.start).v) * weight;
+    const SpanKind& kind = timeline.kinds[span.kind];
+    for (Sum* sum : {&classes[static_cast<std::size_t>(kind.work)], &kinds[span.kind]}) {
+      sum->time += time;
+      sum->count += weight;
+    }
+  }
+  const auto mean = [&](std::string name, const Sum& sum) {
+    return WorkTime{std::move(name), Picoseconds{static_cast<std::int64_t>(sum.time / ranks)}, sum.count / ranks};
+  };
+  for (std::size_t c = 0; c < kWorkClasses; ++c)
+    if (classes[c].count > 0 && static_cast<WorkClass>(c) != WorkClass::control)
+      into.classes.push_back(mean(std::string(name(static_cast<WorkClass>(c))), classes[c]));
+  std::map<std::string, Sum> operators;
+  for (std::size_t k = 0; k < kinds.size(); ++k) {
+    if (timeline.kinds[k].work == WorkClass::control) continue;
+    Sum& sum = operators[timeline.kinds[k].name];
+    sum.time += kinds[k].time;
+    sum.count += kinds[k].count;
+  }
+  for (const auto& [op, sum] : operators)
+    if (sum.count > 0) into.operators.push_back(mean(op, sum));
+  std::stable_sort(into.operators.begin(), into.operators.end(), [](const WorkTime& a, const WorkTime& b) { return a.time > b.time; });
+}
+
+}  // namespace orrery::app

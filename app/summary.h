@@ -1,0 +1,39 @@
+// What a step's time and memory went to, in one form for a prediction and for a run, so that any two can be laid side by side.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/timeline.h"
+#include "core/units.h"
+
+namespace orrery::app {
+
+// Time of one kind of work in a step, as the mean over ranks.
+struct WorkTime {
+  std::string name;  // a WorkClass ("gemm") or an operator ("linear_forward")
+  Picoseconds time;
+  double count = 0;  // executions per rank
+  bool operator==(const WorkTime&) const = default;
+};
+
+struct Summary {
+  std::string label;   // "tp=2 pp=2 …" or a file name
+  std::string origin;  // "simulated" or "measured"
+  Picoseconds step;
+  Waterfall waterfall;
+  std::vector<WorkTime> classes;    // every WorkClass that occurs; for communication: busy time of its streams, hidden or not
+  std::vector<WorkTime> operators;  // largest first
+  std::vector<std::int64_t> peak_memory_by_stage;
+  bool operator==(const Summary&) const = default;
+};
+
+// Adds up the spans of a timeline; `weights[i]`: how many ranks the i-th rank that occurs (ascending) stands for; empty: one each.
+void add_up(const Timeline& timeline, const std::vector<std::int64_t>& weights, Summary& into);
+
+// A document {"orrery": "summary/1", …}; read(write(x)) == x. Throws Error.
+std::string write_summary(const Summary& summary);
+Summary read_summary(std::string_view text, const std::string& file);
+
+}  // namespace orrery::app

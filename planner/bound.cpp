@@ -1,0 +1,65 @@
+#include "planner/bound.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "program/compile.h"
+
+namespace orrery::planner {
+
+Bytes memory_bound(const Model& model, const Cluster& cluster, const Plan& plan) {
+  const std::int64_t dp = program::data_parallel(cluster, plan);
+  const std::int64_t parameters = count_parameters(model).total / (plan.parallel.tp * plan.parallel.pp);
+  const PrecisionSpec& p = plan.precision;
+  std::int64_t states = plan.optimizer.kind == "adamw" ? 2 * bytes_of(p.optimizer, parameters) : 0;
+  if (bits(p.params) < 32) states += bytes_of(DType::fp32, parameters);
+  if (plan.sharding.zero >= 1) states /= dp;
+  return Bytes{bytes_of(p.params, parameters) + bytes_of(p.grads, parameters) + states};
+}
+
+Picoseconds time_bound(const program::Program& program, const cost::Table& cost, const Cluster& cluster) {
+  using program::PassKind;
+  struct Stage {
+    std::int64_t forward = 0, backward = 0, optimizer = 0, all = 0;  // one pass each; everything in the step
+  };
+  std::vector<Stage> stages;
+  __int128 core_time = 0;
+  const std::int64_t ranks_per_stage = program.mesh.ranks() / static_cast<std::int64_t>(program.roles.size());
+  for (const program::Role& role : program.roles) {
+    std::vector<std::int64_t> compute(role.passes.size(), 0), cores(role.passes.size(), 0);
+    for (std::size_t t = 0; t < role.passes.size(); ++t) {
+      const program::PassTemplate& pass = role.passes[t];
+      for (std::uint32_t i = pass.first; i < pass.first + pass.count; ++i) {
+        const program::Instruction& instruction = role.instructions[i];
+        if (instruction.opcode == program::Opcode::wait || instruction.opcode == program::Opcode::host_wait) continue;
+        const cost::Entry& entry = cost.entries[instruction.shape];
+        if (instruction.opcode == program::Opcode::compute && instruction.stream == program::kComputeStream) compute[t] += entry.duration.v;
+        if (instruction.opcode == program::Opcode::compute && entry.core_share > 0) cores[t] += entry.duration.v;
+      }
+    }
+    Stage stage;
+    stage.forward = stage.backward = INT64_MAX;
+    for (std::size_t t = 0; t < role.passes.size(); ++t) {
+      if (role.passes[t].kind == PassKind::forward) stage.forward = std::min(stage.forward, compute[t]);
+      if (role.passes[t].kind == PassKind::backward) stage.backward = std::min(stage.backward, compute[t]);
+    }
+    if (stage.forward == INT64_MAX) stage.forward = 0;
+    if (stage.backward == INT64_MAX) stage.backward = 0;
+    for (const program::PassInstance& pass : role.body) {
+      stage.all += compute[pass.pass];
+      if (role.passes[pass.pass].kind == PassKind::optimizer) stage.optimizer += compute[pass.pass];
+      core_time += static_cast<__int128>(cores[pass.pass]) * ranks_per_stage;
+    }
+    stages.push_back(stage);
+  }
+  std::int64_t bound = 0, in_front = 0;
+  for (const Stage& stage : stages) {
+    // From one gradient norm to the next: stage 0 updates, the first micro-batch comes down, this stage does its passes, the last one goes back up.
+    bound = std::max({bound, stage.all, stages.front().optimizer + in_front + stage.all - stage.optimizer});
+    in_front += stage.forward + stage.backward;
+  }
+  if (cluster.shared_cores > 0) bound = std::max(bound, static_cast<std::int64_t>(core_time / cluster.shared_cores));
+  return Picoseconds{bound};
+}
+
+}  // namespace orrery::planner

@@ -1,0 +1,63 @@
+// The search for the best plan, and why the others were not chosen.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/cluster.h"
+#include "core/model.h"
+#include "core/plan.h"
+#include "core/profile.h"
+#include "core/timeline.h"
+#include "planner/space.h"
+
+namespace orrery::planner {
+
+// A plan that was simulated.
+struct Candidate {
+  Plan plan;
+  Picoseconds step;
+  Bytes peak_memory;  // of the fullest stage
+  Bytes capacity;
+  double bubble_fraction = 0;
+  Waterfall waterfall;
+};
+
+// A plan that was not: the constraint that killed it, and its numbers in words.
+struct Rejected {
+  Plan plan;
+  std::string constraint;  // "memory", "bound", or the name of a structural constraint
+  std::string reason;      // "needs 93.1 GiB per device, has 80.0 GiB (activations 41.7 GiB)"
+  double excess = 0;       // memory, bound: needed / available; structural: 0
+};
+
+struct Outcome {
+  std::vector<Candidate> ranked;   // fastest first, at most Options::top
+  std::vector<Rejected> rejected;  // in the order of the enumeration
+  std::int64_t enumerated = 0, simulated = 0;
+  bool cancelled = false;
+};
+
+struct Options {
+  std::size_t top = 10;
+  unsigned threads = 0;                                              // 0: one per core
+  std::function<void(std::int64_t done, std::int64_t of)> progress;  // called from one thread at a time
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+// Ranks the legal plans that fit by simulated step time; ties by their order in the enumeration. The result does not depend on the number of threads.
+Outcome search(const Model& model, const Cluster& cluster, const Plan& base, const Space& space, const Profile* profile, const Options& options = {});
+
+// "chose tp=8 pp=4 dp=16 …: 1.84 s/step" and a line for each of the next plans and of the nearest refused ones, with the numbers that decided.
+std::string explain(const Cluster& cluster, const Outcome& outcome);
+
+// "tp=8 pp=4 dp=16 micro=1 1f1b recompute=none zero=1"
+std::string label(const Cluster& cluster, const Plan& plan);
+
+// Counts by constraint, largest first: "refused 412: memory 300 (the nearest needs 81.2 of 80.0 GiB), tp divides kv_heads 112"
+std::string refusal_line(const Outcome& outcome);
+
+}  // namespace orrery::planner

@@ -1,0 +1,27 @@
+// Which plans there are to choose from.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/cluster.h"
+#include "core/model.h"
+#include "core/plan.h"
+
+namespace orrery::planner {
+
+// Values to try on each axis; an empty list means every legal one. Everything else is taken from the base plan as it is.
+struct Space {
+  std::vector<std::int64_t> tp, pp, micro;
+  std::vector<std::string> schedule{"1f1b", "gpipe"};
+  std::vector<std::string> recompute{"none", "full"};
+  std::vector<std::int64_t> zero{0, 1};
+};
+
+// All combinations in a fixed order. By default tp runs over the divisors of the devices up to one node, pp over those up to the number of layers,
+// micro over the divisors of the sequences per replica up to 16. Sequence parallelism is on wherever tp > 1 and the sequence divides; a schedule is
+// not varied where pp = 1, nor ZeRO where dp = 1.
+std::vector<Plan> enumerate(const Model& model, const Cluster& cluster, const Plan& base, const Space& space);
+
+}  // namespace orrery::planner
