@@ -1,0 +1,101 @@
+#include "app/compare.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "app/simulate.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/timeline_json.h"
+
+namespace orrery::app {
+namespace {
+
+double seconds(Picoseconds t) { return to_seconds(t).v; }
+
+std::vector<Row> match(const std::vector<WorkTime>& a, const std::vector<WorkTime>& b) {
+  std::vector<Row> rows;
+  for (const WorkTime& t : a) rows.push_back({t.name, seconds(t.time), 0});
+  for (const WorkTime& t : b) {
+    const auto it = std::find_if(rows.begin(), rows.end(), [&](const Row& row) { return row.name == t.name; });
+    if (it == rows.end())
+      rows.push_back({t.name, 0, seconds(t.time)});
+    else
+      it->b = seconds(t.time);
+  }
+  return rows;
+}
+
+void by_difference(std::vector<Row>& rows) {
+  std::stable_sort(rows.begin(), rows.end(), [](const Row& x, const Row& y) { return std::abs(x.difference()) > std::abs(y.difference()); });
+}
+
+}  // namespace
+
+CompareReport compare(Summary a, Summary b) {
+  CompareReport report;
+  const auto left = a.waterfall.parts(), right = b.waterfall.parts();
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    if (left[i].v == 0 && right[i].v == 0) continue;
+    report.waterfall.push_back({std::string(Waterfall::names()[i]), seconds(left[i]), seconds(right[i])});
+    if (left[i] != right[i]) report.largest.push_back(report.waterfall.back());
+  }
+  by_difference(report.largest);
+  report.classes = match(a.classes, b.classes);
+  report.operators = match(a.operators, b.operators);
+  by_difference(report.operators);
+  for (std::size_t s = 0; s < std::max(a.peak_memory_by_stage.size(), b.peak_memory_by_stage.size()); ++s) {
+    const auto of = [s](const Summary& x) { return s < x.peak_memory_by_stage.size() ? static_cast<double>(x.peak_memory_by_stage[s]) : 0.0; };
+    report.memory.push_back({"stage " + std::to_string(s), of(a), of(b)});
+  }
+  report.a = std::move(a);
+  report.b = std::move(b);
+  return report;
+}
+
+Summary summarise(const Timeline& timeline, const std::string& label) {
+  Summary summary;
+  summary.label = label;
+  summary.origin = timeline.origin;
+  summary.step = timeline.step;
+  add_up(timeline, {}, summary);
+  std::map<std::uint32_t, std::uint32_t> dense;  // ranks that occur -> 0, 1, 2, …
+  bool pipelined = false;
+  for (const Span& span : timeline.spans) {
+    dense.emplace(span.rank, static_cast<std::uint32_t>(dense.size()));
+    pipelined = pipelined || timeline.kinds[span.kind].work == WorkClass::pp_comm;
+  }
+  WaterfallBuilder builder(dense.size());
+  for (const Span& span : timeline.spans) {
+    if (span.stream != 0) continue;
+    const SpanKind& kind = timeline.kinds[span.kind];
+    builder.add(dense[span.rank], kind.work, span.recompute, kind.ideal, span.end - span.start, span.cause, span.waited, span.transfer);
+  }
+  summary.waterfall = builder.finish(timeline.step, std::vector<std::int64_t>(dense.size(), 1), pipelined);
+  return summary;
+}
+
+Summary load_operand(const std::string& file, const PlanFlags& flags) {
+  const std::string text = read_text_file(file);
+  const auto says = [&](const char* word) { return text.find(word) != std::string::npos; };
+  if (says("\"traceEvents\"")) return summarise(read_timeline(text, file), file);
+  if (says("\"summary/1\"")) {
+    Summary summary = read_summary(text, file);
+    summary.label = file + " (" + summary.label + ")";
+    return summary;
+  }
+  if (says("\"plan/1\"")) {
+    PlanFlags mine = flags;
+    mine.plan = file;
+    SimulateOptions options;
+    options.operators = true;
+    Summary summary = simulate(load_inputs(mine), options).summary;
+    summary.label = file + " (" + summary.label + ")";
+    return summary;
+  }
+  throw Error(file, "is neither a plan, a trace, nor the JSON of a simulation or a run",
+              "compare takes plan.json, a --trace file, or what 'orrery simulate --json' and 'orrery run --json' print");
+}
+
+}  // namespace orrery::app

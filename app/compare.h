@@ -1,0 +1,37 @@
+// Two steps side by side: two plans, two runs, or a prediction and its run; and where the difference comes from, largest first.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "app/inputs.h"
+#include "app/summary.h"
+
+namespace orrery::app {
+
+struct Row {
+  std::string name;
+  double a = 0, b = 0;  // seconds, or bytes
+  double difference() const { return b - a; }
+};
+
+struct CompareReport {
+  Summary a, b;
+  std::vector<Row> waterfall;  // seconds, in the waterfall's order; parts that are 0 in both are left out
+  std::vector<Row> classes;    // seconds by class of work
+  std::vector<Row> operators;  // seconds by operator, largest difference first
+  std::vector<Row> memory;     // bytes by pipeline stage; a stage that one side lacks counts 0
+  std::vector<Row> largest;    // the waterfall's rows that differ, largest difference first: they add up to the difference of the steps
+};
+
+CompareReport compare(Summary a, Summary b);
+
+// A summary from whatever FILE holds: a plan (which is simulated, with the flags' profile and settings), a trace, or the JSON of a simulation or a run.
+Summary load_operand(const std::string& file, const PlanFlags& flags);
+
+// Waterfall and times by class of a timeline (compute stream 0); ranks weigh the same.
+Summary summarise(const Timeline& timeline, const std::string& label);
+
+std::string to_json(const CompareReport& report);
+
+}  // namespace orrery::app

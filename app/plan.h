@@ -1,0 +1,26 @@
+// The search for a plan, as a verb.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <string>
+
+#include "app/inputs.h"
+#include "planner/search.h"
+
+namespace orrery::app {
+
+struct PlanReport {
+  Inputs inputs;              // inputs.plan: the chosen plan, or the base where none fits
+  planner::Outcome outcome;
+  std::string explanation;    // as `--explain` prints it
+  std::string refused;        // one line: what was refused, by constraint and number
+};
+
+// `inputs.plan` is the base: everything that the search does not vary is taken from it.
+PlanReport plan(const Inputs& inputs, const planner::Space& space, const planner::Options& options);
+
+// {"orrery": "search/1", "plans": […], "refused": {…}, …}
+std::string to_json(const PlanReport& report);
+
+}  // namespace orrery::app

@@ -1,0 +1,55 @@
+// A grid of what-ifs, each point simulated, as rows of a table.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "app/inputs.h"
+
+namespace orrery::app {
+
+// One axis of the grid: a PATH as in --set, and its values as text.
+struct SweepAxis {
+  std::string path;
+  std::vector<std::string> values;
+  bool operator==(const SweepAxis&) const = default;
+};
+
+// "parallel.tp=1,2,4" -> axis. Throws Error.
+SweepAxis parse_axis(const std::string& text);
+
+// A document {"orrery": "sweep/1", "plan": FILE or null, "model": …, "cluster": …, "set": ["PATH=VALUE"…], "grid": {PATH: [values…]…}}.
+struct Sweep {
+  PlanFlags base;
+  std::vector<SweepAxis> axes;
+};
+Sweep read_sweep(std::string_view text, const std::string& file);
+
+struct SweepRow {
+  std::vector<std::string> values;  // one per axis
+  std::string status;               // "ok", "does not fit", or why it was refused
+  double step_time_s = 0, tokens_per_s_per_gpu = 0, mfu = 0, bubble_fraction = 0, exposed_communication_s = 0;
+  std::int64_t peak_memory_bytes = 0;
+};
+
+struct SweepReport {
+  std::vector<SweepAxis> axes;
+  std::vector<SweepRow> rows;  // the last axis varies fastest; those not reached when cancelled are left out
+  bool cancelled = false;
+};
+
+struct SweepOptions {
+  unsigned threads = 0;
+  std::function<void(std::int64_t done, std::int64_t of)> progress;
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+// A point with an illegal plan is a row that says so; a document that cannot be read is an Error.
+SweepReport sweep(const Sweep& sweep, const SweepOptions& options = {});
+
+// RFC 4180, with a header line. Empty numbers where a point was refused.
+std::string to_csv(const SweepReport& report);
+
+}  // namespace orrery::app

@@ -1,0 +1,36 @@
+// What depends on there being a person in front of the program.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace orrery::cli {
+
+// True once Ctrl-C was pressed; the second Ctrl-C ends the program at once.
+const std::atomic<bool>& interrupted();
+void watch_interrupts();
+
+// ANSI colours, empty unless stdout is a terminal and NO_COLOR is unset.
+struct Style {
+  std::string_view bold, dim, good, bad, reset;
+};
+const Style& style();
+
+// A bar on stderr, drawn only on a terminal and at most ten times a second; gone when the object is.
+class ProgressBar {
+ public:
+  explicit ProgressBar(std::string label);
+  ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+  void update(std::int64_t done, std::int64_t of, std::string_view note = {});
+
+ private:
+  std::string label_;
+  std::int64_t last_ns_ = 0;
+  bool drawn_ = false;
+};
+
+}  // namespace orrery::cli
