@@ -26,7 +26,8 @@ struct CompareReport {
 
 CompareReport compare(Summary a, Summary b);
 
-// A summary from whatever FILE holds: a plan (which is simulated, with the flags' profile and settings), a trace, or the JSON of a simulation or a run.
+// A summary from whatever FILE holds: a plan (which is simulated, with the flags' profile and settings), a trace, or the JSON of a simulation or a
+// run.
 Summary load_operand(const std::string& file, const PlanFlags& flags);
 
 // Waterfall and times by class of a timeline (compute stream 0); ranks weigh the same.

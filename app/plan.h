@@ -11,10 +11,10 @@
 namespace orrery::app {
 
 struct PlanReport {
-  Inputs inputs;              // inputs.plan: the chosen plan, or the base where none fits
+  Inputs inputs;  // inputs.plan: the chosen plan, or the base where none fits
   planner::Outcome outcome;
-  std::string explanation;    // as `--explain` prints it
-  std::string refused;        // one line: what was refused, by constraint and number
+  std::string explanation;  // as `--explain` prints it
+  std::string refused;      // one line: what was refused, by constraint and number
 };
 
 // `inputs.plan` is the base: everything that the search does not vary is taken from it.

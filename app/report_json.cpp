@@ -5,7 +5,7 @@
 
 #include "app/simulate.h"
 #include "app/version.h"
-#include "core/error.h"
+#include "core/json_edge.h"
 #include "core/plan_json.h"
 
 namespace orrery::app {
@@ -20,15 +20,17 @@ Json work_times(const std::vector<WorkTime>& times) {
   return out;
 }
 
-// The summary is our own output: whoever edits it gets a plain message rather than a line number.
-[[noreturn]] void refuse(const std::string& file, const std::string& what) {
-  throw Error(file, what, "summaries are written by 'orrery simulate --json' and 'orrery run --json'");
-}
-
-std::vector<WorkTime> read_work_times(const Json& json) {
+std::vector<WorkTime> read_work_times(const json::Value& value) {
   std::vector<WorkTime> out;
-  for (const Json& t : json)
-    out.push_back({t.at("name").get<std::string>(), Picoseconds{t.at("time_ps").get<std::int64_t>()}, t.at("count").get<double>()});
+  for (const json::Value& item : value.list()) {
+    json::Object o = item.object();
+    WorkTime t;
+    o.read("name", t.name);
+    t.time = Picoseconds{o.required("time_ps").integer(INT64_MIN, INT64_MAX)};
+    o.read("count", t.count, 0);
+    o.done();
+    out.push_back(std::move(t));
+  }
   return out;
 }
 
@@ -73,30 +75,28 @@ Json provenance_json(const std::string& hash) { return {{"orrery", version()}, {
 std::string write_summary(const Summary& summary) { return summary_json(summary).dump(1) + "\n"; }
 
 Summary read_summary(std::string_view text, const std::string& file) {
-  const Json document = Json::parse(text, nullptr, false);
-  if (document.is_discarded()) refuse(file, "is not JSON");
-  const Json* json = &document;
-  if (document.is_object() && document.contains("summary")) json = &document["summary"];
-  if (!json->is_object() || json->value("orrery", "") != "summary/1") refuse(file, "holds no summary of a simulation or a run");
-  try {
-    Summary s;
-    s.label = json->at("label").get<std::string>();
-    s.origin = json->at("origin").get<std::string>();
-    s.step = Picoseconds{json->at("step_ps").get<std::int64_t>()};
-    const Json& w = json->at("waterfall");
-    s.waterfall.step = Picoseconds{w.at("step_ps").get<std::int64_t>()};
-    std::size_t i = 0;
-    for (Picoseconds* part : {&s.waterfall.ideal, &s.waterfall.kernel_efficiency, &s.waterfall.other_kernels, &s.waterfall.recompute,
-                              &s.waterfall.exposed_tp, &s.waterfall.exposed_cp, &s.waterfall.exposed_ep, &s.waterfall.exposed_pp,
-                              &s.waterfall.exposed_dp, &s.waterfall.imbalance, &s.waterfall.bubble, &s.waterfall.host, &s.waterfall.optimizer})
-      part->v = w.at(std::string(Waterfall::names()[i++]) + "_ps").get<std::int64_t>();
-    s.classes = read_work_times(json->at("classes"));
-    s.operators = read_work_times(json->at("operators"));
-    s.peak_memory_by_stage = json->at("peak_memory_bytes_by_stage").get<std::vector<std::int64_t>>();
-    return s;
-  } catch (const Json::exception&) {
-    refuse(file, "holds a summary that is not whole");
-  }
+  const json::Document document(text, file);
+  json::Object outer = document.object();
+  json::Object o = outer.has("summary") ? outer.required("summary").object() : std::move(outer);
+  if (o.required("orrery").text() != "summary/1")
+    o.fail("is not a summary", "summaries are written by 'orrery simulate --json' and 'orrery run --json'");
+  Summary s;
+  s.label = o.required("label").text();
+  s.origin = o.required("origin").text();
+  s.step = Picoseconds{o.required("step_ps").integer(0, INT64_MAX)};
+  json::Object w = o.required("waterfall").object();
+  s.waterfall.step = Picoseconds{w.required("step_ps").integer(0, INT64_MAX)};
+  std::size_t i = 0;
+  for (Picoseconds* part : {&s.waterfall.ideal, &s.waterfall.kernel_efficiency, &s.waterfall.other_kernels, &s.waterfall.recompute,
+                            &s.waterfall.exposed_tp, &s.waterfall.exposed_cp, &s.waterfall.exposed_ep, &s.waterfall.exposed_pp,
+                            &s.waterfall.exposed_dp, &s.waterfall.imbalance, &s.waterfall.bubble, &s.waterfall.host, &s.waterfall.optimizer})
+    part->v = w.required(std::string(Waterfall::names()[i++]) + "_ps").integer(INT64_MIN, INT64_MAX);
+  w.done();
+  s.classes = read_work_times(o.required("classes"));
+  s.operators = read_work_times(o.required("operators"));
+  for (const json::Value& bytes : o.required("peak_memory_bytes_by_stage").list()) s.peak_memory_by_stage.push_back(bytes.integer(0, INT64_MAX));
+  o.done();
+  return s;
 }
 
 std::string to_json(const SimulateReport& r) {

@@ -44,8 +44,8 @@ std::string text(const Waterfall& w) {
   for (std::size_t i = 0; i < parts.size(); ++i) {
     if (parts[i].v == 0) continue;
     const double share = parts[i] / w.step;
-    out += fmt::format("  {:<18}{:>11} {:>6.1f} %  {:<40} {}{}{}\n", Waterfall::names()[i], format_seconds(to_seconds(parts[i])), 100 * share, bar(share),
-                       style().dim, part_meaning(Waterfall::names()[i]), style().reset);
+    out += fmt::format("  {:<18}{:>11} {:>6.1f} %  {:<40} {}{}{}\n", Waterfall::names()[i], format_seconds(to_seconds(parts[i])), 100 * share,
+                       bar(share), style().dim, part_meaning(Waterfall::names()[i]), style().reset);
   }
   return out;
 }
@@ -56,17 +56,20 @@ std::string text(const app::SimulateReport& r, bool explain) {
   std::string out = fmt::format("{}{} on {}: {}{}\n", s.bold, r.model, r.plan.cluster, r.label, s.reset);
   out += fmt::format("step time        {}{}{}{}\n", s.bold, format_seconds(r.step_time), s.reset, r.steady ? "" : "  (no steady period was reached)");
   out += fmt::format("throughput       {:.0f} tokens/s, {:.1f} tokens/s per device\n", r.tokens_per_s, r.tokens_per_s_per_gpu);
-  out += fmt::format("model rate       {:.4g} TFLOP/s per device, MFU {:.1f} %, HFU {:.1f} % ({} FLOPs)\n", r.tflops_per_gpu, 100 * r.mfu, 100 * r.hfu, convention);
+  out += fmt::format("model rate       {:.4g} TFLOP/s per device, MFU {:.1f} %, HFU {:.1f} % ({} FLOPs)\n", r.tflops_per_gpu, 100 * r.mfu,
+                     100 * r.hfu, convention);
   out += fmt::format("bubble           {:.1f} % of the schedule with equal stages\n", 100 * r.bubble_fraction);
-  out += fmt::format("memory           {} of {} on stage {}: {}{}{}\n", format_bytes(r.capacity - r.headroom), format_bytes(r.capacity), r.fullest_stage,
-                     r.fits ? s.good : s.bad,
-                     r.fits ? fmt::format("fits, {} to spare", format_bytes(r.headroom)) : fmt::format("does not fit, {} too much", format_bytes(Bytes{-r.headroom.v})),
+  out += fmt::format("memory           {} of {} on stage {}: {}{}{}\n", format_bytes(r.capacity - r.headroom), format_bytes(r.capacity),
+                     r.fullest_stage, r.fits ? s.good : s.bad,
+                     r.fits ? fmt::format("fits, {} to spare", format_bytes(r.headroom))
+                            : fmt::format("does not fit, {} too much", format_bytes(Bytes{-r.headroom.v})),
                      s.reset);
   for (const app::MemoryAtPeak& b : r.memory[static_cast<std::size_t>(r.fullest_stage)].largest)
     out += fmt::format("                   {:>11}  {}\n", format_bytes(Bytes{b.bytes}), b.name);
   out += fmt::format("energy           {:.4g} kJ per step (assumed: idle power and utilisation of the rated power)\n", r.energy.v * 1e-3);
   if (r.run) {
-    out += fmt::format("whole run        {:.4g} tokens: {:.4g} days, {:.4g} device-hours, {:.4g} MWh", r.run->tokens, r.run->days, r.run->device_hours, r.run->megawatt_hours);
+    out += fmt::format("whole run        {:.4g} tokens: {:.4g} days, {:.4g} device-hours, {:.4g} MWh", r.run->tokens, r.run->days,
+                       r.run->device_hours, r.run->megawatt_hours);
     out += r.run->dollars ? fmt::format(", ${:.4g}\n", *r.run->dollars) : ", no price known (--price)\n";
   }
   out += "where the step goes (mean over ranks)\n" + text(r.summary.waterfall);
@@ -79,7 +82,8 @@ std::string text(const app::SimulateReport& r, bool explain) {
     for (const app::SourceShare& source : r.sources) out += fmt::format("  {:>5.1f} %  {}\n", 100 * source.share, source.name);
     out += "memory by stage\n";
     for (std::size_t i = 0; i < r.memory.size(); ++i)
-      out += fmt::format("  stage {:<3} {:>3} layers {:>11} (states {})\n", i, r.stages[i], format_bytes(Bytes{r.memory[i].peak}), format_bytes(Bytes{r.memory[i].persistent}));
+      out += fmt::format("  stage {:<3} {:>3} layers {:>11} (states {})\n", i, r.stages[i], format_bytes(Bytes{r.memory[i].peak}),
+                         format_bytes(Bytes{r.memory[i].persistent}));
     out += fmt::format("simulated {} ranks for {} devices, {} instructions, {} periods\n", r.simulated_ranks, r.devices, r.instructions, r.periods);
   }
   return out;
@@ -92,13 +96,14 @@ std::string text(const app::PlanReport& r, bool explain) {
   if (r.outcome.ranked.empty()) {
     out = fmt::format("{}no plan fits{}\n", s.bad, s.reset);
   } else {
-    out += fmt::format("{}{:>4} {:>3} {:>3} {:>5} {:>6} {:<9} {:<9} {:>4} {:>11} {:>8} {:>11}{}\n", s.bold, "rank", "tp", "pp", "dp", "micro", "schedule", "recompute",
-                       "zero", "step", "bubble", "memory", s.reset);
+    out += fmt::format("{}{:>4} {:>3} {:>3} {:>5} {:>6} {:<9} {:<9} {:>4} {:>11} {:>8} {:>11}{}\n", s.bold, "rank", "tp", "pp", "dp", "micro",
+                       "schedule", "recompute", "zero", "step", "bubble", "memory", s.reset);
     for (std::size_t i = 0; i < r.outcome.ranked.size(); ++i) {
       const planner::Candidate& c = r.outcome.ranked[i];
       out += fmt::format("{:>4} {:>3} {:>3} {:>5} {:>6} {:<9} {:<9} {:>4} {:>11} {:>6.1f} % {:>11}\n", i + 1, c.plan.parallel.tp, c.plan.parallel.pp,
-                         r.inputs.cluster.devices / std::max<std::int64_t>(1, c.plan.model_ranks()), c.plan.batch.micro, c.plan.schedule, c.plan.recompute.kind,
-                         c.plan.sharding.zero, format_seconds(to_seconds(c.step)), 100 * c.bubble_fraction, format_bytes(c.peak_memory));
+                         r.inputs.cluster.devices / std::max<std::int64_t>(1, c.plan.model_ranks()), c.plan.batch.micro, c.plan.schedule,
+                         c.plan.recompute.kind, c.plan.sharding.zero, format_seconds(to_seconds(c.step)), 100 * c.bubble_fraction,
+                         format_bytes(c.peak_memory));
     }
   }
   return out + r.refused + "\n";
@@ -106,8 +111,8 @@ std::string text(const app::PlanReport& r, bool explain) {
 
 std::string text(const app::CompareReport& r) {
   const Style& s = style();
-  std::string out = fmt::format("A  {} ({}), {}\nB  {} ({}), {}\n", r.a.label, r.a.origin, format_seconds(to_seconds(r.a.step)), r.b.label, r.b.origin,
-                                format_seconds(to_seconds(r.b.step)));
+  std::string out = fmt::format("A  {} ({}), {}\nB  {} ({}), {}\n", r.a.label, r.a.origin, format_seconds(to_seconds(r.a.step)), r.b.label,
+                                r.b.origin, format_seconds(to_seconds(r.b.step)));
   const double a = to_seconds(r.a.step).v, b = to_seconds(r.b.step).v;
   out += fmt::format("{}B takes {} ({:+.1f} %){}\n", s.bold, signed_seconds(b - a), 100 * (b - a) / a, s.reset);
   const auto table = [&](const char* title, const std::vector<app::Row>& rows, bool bytes, std::size_t most) {
@@ -119,7 +124,8 @@ std::string text(const app::CompareReport& r) {
       if (bytes) {
         const auto difference = static_cast<std::int64_t>(row.difference());
         out += fmt::format("  {:<22}{:>12}{:>12}{:>13}{:>9}\n", row.name, format_bytes(Bytes{static_cast<std::int64_t>(row.a)}),
-                           format_bytes(Bytes{static_cast<std::int64_t>(row.b)}), (difference < 0 ? "-" : "+") + format_bytes(Bytes{std::abs(difference)}), percent);
+                           format_bytes(Bytes{static_cast<std::int64_t>(row.b)}),
+                           (difference < 0 ? "-" : "+") + format_bytes(Bytes{std::abs(difference)}), percent);
       } else {
         out += fmt::format("  {:<22}{:>12}{:>12}{:>13}{:>9}\n", row.name, format_seconds(Seconds{row.a}), format_seconds(Seconds{row.b}),
                            signed_seconds(row.difference()), percent);

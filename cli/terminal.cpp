@@ -49,7 +49,8 @@ void ProgressBar::update(std::int64_t done, std::int64_t of, std::string_view no
   drawn_ = true;
   constexpr std::int64_t kWidth = 30;
   const auto filled = static_cast<std::size_t>(kWidth * done / of);
-  fmt::print(stderr, "\r\033[K{} [{}{}] {}/{} {}", label_, std::string(filled, '#'), std::string(static_cast<std::size_t>(kWidth) - filled, '.'), done, of, note);
+  fmt::print(stderr, "\r\033[K{} [{}{}] {}/{} {}", label_, std::string(filled, '#'), std::string(static_cast<std::size_t>(kWidth) - filled, '.'),
+             done, of, note);
   std::fflush(stderr);
 }
 

@@ -1,0 +1,98 @@
+// Reading sweeps, and writing the reports of plan and compare.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "app/compare.h"
+#include "app/plan.h"
+#include "app/report_json.h"
+#include "app/sweep.h"
+#include "core/json_edge.h"
+#include "core/plan_json.h"
+
+namespace orrery::app {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+Json rows_json(const std::vector<Row>& rows) {
+  Json out = Json::array();
+  for (const Row& row : rows) out.push_back({{"name", row.name}, {"a", row.a}, {"b", row.b}, {"difference", row.difference()}});
+  return out;
+}
+
+}  // namespace
+
+Sweep read_sweep(std::string_view text, const std::string& file) {
+  const json::Document document(text, file);
+  json::Object o = document.object();
+  if (o.required("orrery").text() != "sweep/1") o.fail("is not a sweep", R"(begin with "orrery": "sweep/1")");
+  Sweep sweep;
+  std::optional<std::string> plan, model, cluster, profile;
+  o.read("plan", plan);
+  o.read("model", model);
+  o.read("cluster", cluster);
+  o.read("profile", profile);
+  sweep.base.plan = plan.value_or("");
+  sweep.base.model = model.value_or("");
+  sweep.base.cluster = cluster.value_or("");
+  sweep.base.profile = profile.value_or("");
+  if (const auto settings = o.optional("set"))
+    for (const json::Value& setting : settings->list()) sweep.base.settings.push_back(setting.text());
+  for (const auto& [path, values] : o.required("grid").object().members()) {
+    SweepAxis axis{path, {}};
+    for (const json::Value& value : values.list()) {
+      if (value.is_text())
+        axis.values.push_back(value.text());
+      else if (value.is_number())
+        axis.values.push_back(fmt::format("{}", value.number()));
+      else
+        axis.values.emplace_back(value.boolean() ? "true" : "false");
+    }
+    if (axis.values.empty()) values.fail("has no values", "give at least one");
+    sweep.axes.push_back(std::move(axis));
+  }
+  o.done();
+  return sweep;
+}
+
+std::string to_json(const PlanReport& report) {
+  Json plans = Json::array();
+  for (const planner::Candidate& c : report.outcome.ranked) {
+    plans.push_back({{"label", planner::label(report.inputs.cluster, c.plan)},
+                     {"step_time_s", to_seconds(c.step).v},
+                     {"bubble_fraction", c.bubble_fraction},
+                     {"peak_memory_bytes", c.peak_memory.v},
+                     {"device_memory_bytes", c.capacity.v},
+                     {"waterfall", waterfall_json(c.waterfall)},
+                     {"plan", Json::parse(write_plan(c.plan))}});
+  }
+  Json refused = Json::array();
+  for (const planner::Rejected& r : report.outcome.rejected)
+    refused.push_back(
+        {{"label", planner::label(report.inputs.cluster, r.plan)}, {"constraint", r.constraint}, {"reason", r.reason}, {"excess", r.excess}});
+  const Json out{{"orrery", "search/1"},
+                 {"enumerated", report.outcome.enumerated},
+                 {"simulated", report.outcome.simulated},
+                 {"plans", std::move(plans)},
+                 {"refused", std::move(refused)},
+                 {"explanation", report.explanation},
+                 {"provenance", provenance_json(inputs_hash(report.inputs))}};
+  return out.dump(1) + "\n";
+}
+
+std::string to_json(const CompareReport& r) {
+  const Json out{{"orrery", "comparison/1"},
+                 {"a", summary_json(r.a)},
+                 {"b", summary_json(r.b)},
+                 {"step_time_s", {{"a", to_seconds(r.a.step).v}, {"b", to_seconds(r.b.step).v}}},
+                 {"waterfall_s", rows_json(r.waterfall)},
+                 {"classes_s", rows_json(r.classes)},
+                 {"operators_s", rows_json(r.operators)},
+                 {"memory_bytes", rows_json(r.memory)},
+                 {"largest_s", rows_json(r.largest)}};
+  return out.dump(1) + "\n";
+}
+
+}  // namespace orrery::app

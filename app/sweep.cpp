@@ -1,0 +1,124 @@
+#include "app/sweep.h"
+
+#include <fmt/format.h>
+
+#include <mutex>
+#include <thread>
+
+#include "app/simulate.h"
+#include "core/error.h"
+
+namespace orrery::app {
+namespace {
+
+SweepRow measure(const Sweep& sweep, const std::vector<std::string>& values) {
+  SweepRow row;
+  row.values = values;
+  PlanFlags flags = sweep.base;
+  for (std::size_t a = 0; a < sweep.axes.size(); ++a) flags.settings.push_back(sweep.axes[a].path + "=" + values[a]);
+  try {
+    const SimulateReport r = simulate(load_inputs(flags));
+    row.status = r.fits ? "ok" : "does not fit";
+    row.step_time_s = r.step_time.v;
+    row.tokens_per_s_per_gpu = r.tokens_per_s_per_gpu;
+    row.mfu = r.mfu;
+    row.bubble_fraction = r.bubble_fraction;
+    const Waterfall& w = r.summary.waterfall;
+    row.exposed_communication_s = to_seconds(w.exposed_tp + w.exposed_cp + w.exposed_ep + w.exposed_pp + w.exposed_dp).v;
+    for (const std::int64_t bytes : r.summary.peak_memory_by_stage) row.peak_memory_bytes = std::max(row.peak_memory_bytes, bytes);
+  } catch (const Error& e) {
+    row.status = e.where().empty() ? e.message() : e.where() + ": " + e.message();
+  }
+  return row;
+}
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  return out + "\"";
+}
+
+}  // namespace
+
+SweepAxis parse_axis(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
+    throw Error("--grid", fmt::format("'{}' is not PATH=VALUE,VALUE…", text), "e.g. --grid parallel.tp=1,2,4");
+  SweepAxis axis{text.substr(0, equals), {}};
+  std::string_view rest = std::string_view(text).substr(equals + 1);
+  while (true) {
+    const auto comma = rest.find(',');
+    if (comma == 0 || rest.empty()) throw Error("--grid", fmt::format("'{}' has an empty value", text), "e.g. --grid parallel.tp=1,2,4");
+    axis.values.emplace_back(rest.substr(0, comma));
+    if (comma == std::string_view::npos) break;
+    rest.remove_prefix(comma + 1);
+  }
+  return axis;
+}
+
+SweepReport sweep(const Sweep& sweep, const SweepOptions& options) {
+  SweepReport report;
+  report.axes = sweep.axes;
+  std::vector<std::vector<std::string>> points{{}};
+  for (const SweepAxis& axis : sweep.axes) {
+    std::vector<std::vector<std::string>> longer;
+    for (const auto& point : points) {
+      for (const std::string& value : axis.values) {
+        longer.push_back(point);
+        longer.back().push_back(value);
+      }
+    }
+    points = std::move(longer);
+    if (points.size() > 1'000'000) throw Error("grid", "has more than a million points", "make the grid coarser");
+  }
+  // The first point is tried alone, so that a base that cannot be read is one error and not a table of them.
+  if (!points.empty()) {
+    PlanFlags first = sweep.base;
+    for (std::size_t a = 0; a < sweep.axes.size(); ++a) first.settings.push_back(sweep.axes[a].path + "=" + points.front()[a]);
+    load_inputs(first);
+  }
+  std::vector<SweepRow> rows(points.size());
+  std::vector<char> reached(points.size(), 0);
+  std::atomic<std::size_t> next{0};
+  std::mutex mutex;
+  std::int64_t done = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < points.size(); i = next++) {
+      if (options.cancel && options.cancel->load()) return;
+      rows[i] = measure(sweep, points[i]);
+      reached[i] = 1;
+      const std::lock_guard lock(mutex);
+      ++done;
+      if (options.progress) options.progress(done, static_cast<std::int64_t>(points.size()));
+    }
+  };
+  const unsigned threads = options.threads ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+  std::vector<std::thread> pool;
+  for (unsigned t = 1; t < threads; ++t) pool.emplace_back(work);
+  work();
+  for (std::thread& thread : pool) thread.join();
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (reached[i]) report.rows.push_back(std::move(rows[i]));
+  report.cancelled = report.rows.size() < points.size();
+  return report;
+}
+
+std::string to_csv(const SweepReport& report) {
+  std::string out;
+  for (const SweepAxis& axis : report.axes) out += csv_field(axis.path) + ",";
+  out += "status,step_time_s,tokens_per_s_per_gpu,mfu,bubble_fraction,exposed_communication_s,peak_memory_bytes\r\n";
+  for (const SweepRow& row : report.rows) {
+    for (const std::string& value : row.values) out += csv_field(value) + ",";
+    out += csv_field(row.status);
+    out += row.step_time_s > 0 ? fmt::format(",{:.9g},{:.9g},{:.9g},{:.9g},{:.9g},{}\r\n", row.step_time_s, row.tokens_per_s_per_gpu, row.mfu,
+                                             row.bubble_fraction, row.exposed_communication_s, row.peak_memory_bytes)
+                               : std::string(",,,,,,\r\n");
+  }
+  return out;
+}
+
+}  // namespace orrery::app
