@@ -82,6 +82,25 @@ std::string to_json(const PlanReport& report) {
   return out.dump(1) + "\n";
 }
 
+std::string to_json(const SweepReport& report) {
+  Json rows = Json::array();
+  for (const SweepRow& row : report.rows) {
+    Json out;
+    for (std::size_t a = 0; a < report.axes.size(); ++a) out[report.axes[a].path] = row.values[a];
+    out["status"] = row.status;
+    if (row.step_time_s > 0) {
+      out["step_time_s"] = row.step_time_s;
+      out["tokens_per_s_per_gpu"] = row.tokens_per_s_per_gpu;
+      out["mfu"] = row.mfu;
+      out["bubble_fraction"] = row.bubble_fraction;
+      out["exposed_communication_s"] = row.exposed_communication_s;
+      out["peak_memory_bytes"] = row.peak_memory_bytes;
+    }
+    rows.push_back(std::move(out));
+  }
+  return Json{{"orrery", "table/1"}, {"cancelled", report.cancelled}, {"rows", std::move(rows)}}.dump(1) + "\n";
+}
+
 std::string to_json(const CompareReport& r) {
   const Json out{{"orrery", "comparison/1"},
                  {"a", summary_json(r.a)},

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <cmath>
 
 #include "core/cluster_json.h"
 #include "core/error.h"
@@ -11,22 +10,24 @@
 #include "core/model_json.h"
 #include "core/plan_json.h"
 #include "core/profile_json.h"
+#include "core/settings.h"
 
 namespace orrery::app {
 namespace {
 
-// The settings that are meant for the document `prefix`, without it.
-std::vector<std::string> settings_for(const std::vector<std::string>& settings, std::string_view prefix) {
-  std::vector<std::string> out;
-  for (const std::string& s : settings)
-    if (s.starts_with(prefix)) out.push_back(s.substr(prefix.size()));
+// The settings whose path begins with `prefix`, without it.
+std::vector<Setting> settings_for(const std::vector<Setting>& settings, std::string_view prefix) {
+  std::vector<Setting> out;
+  for (const Setting& s : settings)
+    if (s.path.starts_with(prefix)) out.push_back({s.path.substr(prefix.size()), s.value});
   return out;
 }
 
-std::vector<std::string> settings_for_plan(const std::vector<std::string>& settings) {
-  std::vector<std::string> out;
-  for (const std::string& s : settings)
-    if (!s.starts_with("model.") && !s.starts_with("cluster.")) out.push_back(s.starts_with("plan.") ? s.substr(5) : s);
+std::vector<Setting> settings_for_plan(const std::vector<Setting>& settings) {
+  std::vector<Setting> out;
+  for (const Setting& s : settings)
+    if (!s.path.starts_with("model.") && !s.path.starts_with("cluster."))
+      out.push_back({s.path.starts_with("plan.") ? s.path.substr(5) : s.path, s.value});
   return out;
 }
 
@@ -56,41 +57,32 @@ std::vector<std::int64_t> parse_stages(const std::string& text) {
   return stages;
 }
 
-double parse_tokens(const std::string& text) {
-  double value = 0;
-  const char* const last = text.data() + text.size();
-  const auto [end, failure] = std::from_chars(text.data(), last, value);
-  const std::string_view unit(end, static_cast<std::size_t>(last - end));
-  const double scale = unit.empty() ? 1 : unit == "K" ? 1e3 : unit == "M" ? 1e6 : unit == "B" || unit == "G" ? 1e9 : unit == "T" ? 1e12 : 0;
-  if (failure != std::errc{} || scale == 0 || !(value > 0) || !std::isfinite(value * scale))
-    throw Error("--tokens", fmt::format("'{}' is not a number of tokens", text), "write a number and K, M, B or T, e.g. 15T");
-  return value * scale;
-}
-
 Inputs load_inputs(const PlanFlags& flags) {
   Inputs in;
-  const std::vector<std::string> for_plan = settings_for_plan(flags.settings);
+  std::vector<Setting> settings;
+  for (const std::string& text : flags.settings) settings.push_back(parse_setting(text));
+  const std::vector<Setting> for_plan = settings_for_plan(settings);
   const bool from_file = !flags.plan.empty();
   if (from_file) in.plan = read_plan(read_text_file(flags.plan), flags.plan);
   if (!flags.model.empty()) in.plan.model = flags.model;
   if (!flags.cluster.empty()) in.plan.cluster = flags.cluster;
   // The plan's own model and cluster may be set as well, before they are loaded.
-  for (const std::string& s : for_plan) {
-    if (s.starts_with("model=")) in.plan.model = s.substr(6);
-    if (s.starts_with("cluster=")) in.plan.cluster = s.substr(8);
+  for (const Setting& s : for_plan) {
+    if (s.path == "model") in.plan.model = s.value;
+    if (s.path == "cluster") in.plan.cluster = s.value;
   }
   if (in.plan.model.empty()) throw Error("--model", "no model was named", "e.g. --model llama-3.1-8b; 'orrery show models' lists the names");
   if (in.plan.cluster.empty()) throw Error("--cluster", "no cluster was named", "e.g. --cluster dgx-h100:64; 'orrery show clusters' lists the names");
 
   in.model = load_model(in.plan.model);
-  if (const auto s = settings_for(flags.settings, "model."); !s.empty()) {
+  if (const auto s = settings_for(settings, "model."); !s.empty()) {
     const std::string name = in.model.name;
-    in.model = read_model(apply_settings(write_model(in.model), s), "--set model");
+    in.model = read_model(apply_settings(write_model(in.model), "--set model", s), "--set model");
     in.model.name = name;
   }
   in.cluster = load_cluster(in.plan.cluster);
-  if (const auto s = settings_for(flags.settings, "cluster."); !s.empty())
-    in.cluster = read_cluster(apply_settings(write_cluster(in.cluster), s), "--set cluster");
+  if (const auto s = settings_for(settings, "cluster."); !s.empty())
+    in.cluster = read_cluster(apply_settings(write_cluster(in.cluster), "--set cluster", s), "--set cluster");
 
   if (!from_file && in.cluster.device.kind == DeviceKind::cpu_core) in.plan.precision = {.compute = DType::fp32, .params = DType::fp32};
   if (flags.tp) in.plan.parallel.tp = *flags.tp;
@@ -118,7 +110,8 @@ Inputs load_inputs(const PlanFlags& flags) {
   if (!from_file && !flags.sequence && in.plan.batch.sequence == 1)
     in.plan.batch.sequence = in.model.max_positions > 0 ? std::min<std::int64_t>(in.model.max_positions, 8192) : 2048;
   // One more trip through text, so that what flags and settings made is checked as strictly as a file.
-  in.plan = read_plan(apply_settings(write_plan(in.plan), for_plan), from_file ? flags.plan : "--set");
+  const std::string origin = from_file ? flags.plan : "--set";
+  in.plan = read_plan(apply_settings(write_plan(in.plan), origin, for_plan), origin);
   if (!flags.profile.empty()) in.profile = read_profile(read_text_file(flags.profile), flags.profile);
   return in;
 }

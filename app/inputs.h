@@ -40,9 +40,6 @@ Inputs load_inputs(const PlanFlags& flags);
 // "7,8x14,7" -> {7, 8, …, 8, 7}.
 std::vector<std::int64_t> parse_stages(const std::string& text);
 
-// "15T", "1.4e12", "300B", "500M" -> tokens.
-double parse_tokens(const std::string& text);
-
 // A stable 64-bit hash of the three documents' JSON, for provenance.
 std::string inputs_hash(const Inputs& inputs);
 

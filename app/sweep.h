@@ -51,5 +51,7 @@ SweepReport sweep(const Sweep& sweep, const SweepOptions& options = {});
 
 // RFC 4180, with a header line. Empty numbers where a point was refused.
 std::string to_csv(const SweepReport& report);
+// {"orrery": "table/1", "rows": [{PATH: value…, "status": …, …}…]}
+std::string to_json(const SweepReport& report);
 
 }  // namespace orrery::app

@@ -1,0 +1,13 @@
+// What there is: models, clusters, devices by name, documents, and their schemas.
+#pragma once
+
+#include <string>
+
+namespace orrery::app {
+
+// `what`: models, clusters, devices (lists); model, cluster, device, plan, profile (one by name or file); schema (of the document `name`).
+// Text for people, or one JSON document. Throws Error for words that name nothing.
+std::string show(const std::string& what, const std::string& name);
+std::string show_json(const std::string& what, const std::string& name);
+
+}  // namespace orrery::app

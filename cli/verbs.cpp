@@ -1,0 +1,131 @@
+#include "cli/verbs.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "app/compare.h"
+#include "app/plan.h"
+#include "app/show.h"
+#include "app/simulate.h"
+#include "app/sweep.h"
+#include "cli/print.h"
+#include "cli/terminal.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/plan_json.h"
+#include "core/quantity_text.h"
+#include "core/timeline_json.h"
+#include "program/flops.h"
+
+namespace orrery::cli {
+namespace {
+
+constexpr int kOk = 0, kFailed = 1, kInterrupted = 130;
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+template <class... Args>
+void say(fmt::format_string<Args...> format, Args&&... args) {
+  fmt::print(stderr, format, std::forward<Args>(args)...);
+}
+
+program::FlopsConvention convention_named(const std::string& word) {
+  using program::FlopsConvention;
+  std::vector<std::string> known;
+  for (const FlopsConvention c : {FlopsConvention::causal_half, FlopsConvention::full, FlopsConvention::six_n}) {
+    known.emplace_back(program::name(c));
+    if (known.back() == word) return c;
+  }
+  throw Error("--flops-convention", fmt::format("'{}' is not a convention", word), did_you_mean(word, known));
+}
+
+}  // namespace
+
+int simulate(const SimulateCommand& command, const Common& common) {
+  if (command.network != "analytic") throw Error("--network", fmt::format("'{}' is not built yet", command.network), "known: analytic");
+  app::SimulateOptions options;
+  options.convention = convention_named(command.convention);
+  options.unfold = command.unfold;
+  options.timeline = !command.trace.empty();
+  options.ranks = command.ranks;
+  if (!command.tokens.empty()) options.tokens = parse_count(command.tokens, "--tokens");
+  options.price_per_device_hour = command.price;
+  const app::SimulateReport report = app::simulate(app::load_inputs(command.plan), options);
+  if (report.timeline) {
+    write_file_atomically(command.trace, write_chrome_trace(*report.timeline));
+    say("trace: {} ({} spans); open it in ui.perfetto.dev\n", command.trace, report.timeline->spans.size());
+  }
+  if (!command.write_plan.empty()) {
+    write_file_atomically(command.write_plan, write_plan(report.plan));
+    say("plan: {}\n", command.write_plan);
+  }
+  print(common.json ? app::to_json(report) : text(report, command.explain));
+  return kOk;
+}
+
+int plan(const PlanCommand& command, const Common& common) {
+  if (command.objective != "time") throw Error("--objective", fmt::format("'{}' is not built yet", command.objective), "known: time");
+  const app::Inputs inputs = app::load_inputs(command.plan);
+  planner::Options options;
+  options.top = static_cast<std::size_t>(command.top);
+  options.threads = static_cast<unsigned>(command.threads);
+  options.cancel = &interrupted();
+  app::PlanReport report;
+  {
+    ProgressBar bar("searching");
+    options.progress = [&](std::int64_t done, std::int64_t of) { bar.update(done, of); };
+    report = app::plan(inputs, command.space, options);
+  }
+  print(common.json ? app::to_json(report) : text(report, command.explain));
+  if (report.outcome.cancelled) {
+    say("interrupted: the table holds what was simulated until then\n");
+    return kInterrupted;
+  }
+  if (report.outcome.ranked.empty()) return kFailed;
+  if (!command.output.empty()) {
+    write_file_atomically(command.output, write_plan(report.inputs.plan));
+    say("plan: {}\n", command.output);
+  }
+  return kOk;
+}
+
+int sweep(const SweepCommand& command, const Common& common) {
+  app::Sweep sweep;
+  if (!command.file.empty()) sweep = app::read_sweep(read_text_file(command.file), command.file);
+  if (command.file.empty())
+    sweep.base = command.base;
+  else
+    sweep.base.settings.insert(sweep.base.settings.end(), command.base.settings.begin(), command.base.settings.end());
+  for (const std::string& axis : command.grid) sweep.axes.push_back(app::parse_axis(axis));
+  if (sweep.axes.empty()) throw Error("orrery sweep", "there is no grid to sweep", "name a sweep file, or axes: --grid parallel.tp=1,2,4");
+  app::SweepReport report;
+  {
+    ProgressBar bar("sweeping");
+    app::SweepOptions options;
+    options.threads = static_cast<unsigned>(command.threads);
+    options.cancel = &interrupted();
+    options.progress = [&](std::int64_t done, std::int64_t of) { bar.update(done, of); };
+    report = app::sweep(sweep, options);
+  }
+  const std::string table = common.json ? app::to_json(report) : app::to_csv(report);
+  if (command.output.empty()) {
+    print(table);
+  } else {
+    write_file_atomically(command.output, table);
+    say("{} points: {}\n", report.rows.size(), command.output);
+  }
+  return report.cancelled ? kInterrupted : kOk;
+}
+
+int compare(const CompareCommand& command, const Common& common) {
+  const app::CompareReport report = app::compare(app::load_operand(command.a, command.plan), app::load_operand(command.b, command.plan));
+  print(common.json ? app::to_json(report) : text(report));
+  return kOk;
+}
+
+int show(const ShowCommand& command, const Common& common) {
+  print(common.json ? app::show_json(command.what, command.name) : app::show(command.what, command.name));
+  return kOk;
+}
+
+}  // namespace orrery::cli

@@ -1,0 +1,77 @@
+// What each verb does once its command line is parsed. Every function returns the exit code and throws Error.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/inputs.h"
+#include "planner/space.h"
+
+namespace orrery::cli {
+
+// Flags that every verb has.
+struct Common {
+  bool json = false;
+};
+
+struct SimulateCommand {
+  app::PlanFlags plan;
+  std::string convention = "causal-half", trace, tokens, write_plan, network = "analytic";
+  std::vector<std::int64_t> ranks;
+  std::optional<double> price;
+  bool unfold = false, explain = false;
+};
+
+struct PlanCommand {
+  app::PlanFlags plan;
+  planner::Space space;
+  std::int64_t top = 10, threads = 0;
+  bool explain = false;
+  std::string output, objective = "time";
+};
+
+struct SweepCommand {
+  std::string file, output;
+  app::PlanFlags base;
+  std::vector<std::string> grid;
+  std::int64_t threads = 0;
+};
+
+struct CompareCommand {
+  std::string a, b;
+  app::PlanFlags plan;  // profile and settings for operands that are plans
+};
+
+struct ShowCommand {
+  std::string what, name;
+};
+
+struct ProfileCommand {
+  std::string output = "profile.json", device = "cpu";
+  app::PlanFlags plan;  // with a plan: the shapes that it needs; otherwise the standard grid
+  double seconds = 60;
+};
+
+struct RunCommand {
+  app::PlanFlags plan;
+  std::string data, trace, report, device = "cpu";
+  std::int64_t steps = 20;
+};
+
+struct DemoCommand {
+  std::string folder = "orrery-demo", model = "cpu-llama-small";
+  std::int64_t steps = 20;
+};
+
+int simulate(const SimulateCommand& command, const Common& common);
+int plan(const PlanCommand& command, const Common& common);
+int sweep(const SweepCommand& command, const Common& common);
+int compare(const CompareCommand& command, const Common& common);
+int show(const ShowCommand& command, const Common& common);
+int profile(const ProfileCommand& command, const Common& common);
+int run(const RunCommand& command, const Common& common);
+int demo(const DemoCommand& command, const Common& common);
+
+}  // namespace orrery::cli
