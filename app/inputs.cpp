@@ -80,9 +80,8 @@ Inputs load_inputs(const PlanFlags& flags) {
     in.model = read_model(apply_settings(write_model(in.model), "--set model", s), "--set model");
     in.model.name = name;
   }
-  in.cluster = load_cluster(in.plan.cluster);
-  if (const auto s = settings_for(settings, "cluster."); !s.empty())
-    in.cluster = read_cluster(apply_settings(write_cluster(in.cluster), "--set cluster", s), "--set cluster");
+  const ClusterText cluster = cluster_text(in.plan.cluster);
+  in.cluster = read_cluster(apply_settings(cluster.text, cluster.file, settings_for(settings, "cluster.")), cluster.file);
 
   if (!from_file && in.cluster.device.kind == DeviceKind::cpu_core) in.plan.precision = {.compute = DType::fp32, .params = DType::fp32};
   if (flags.tp) in.plan.parallel.tp = *flags.tp;
