@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "app/inputs.h"
-#include "cost/cost.h"
 #include "core/cluster_json.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -14,6 +13,7 @@
 #include "core/profile_json.h"
 #include "core/quantity_text.h"
 #include "core/schema.h"
+#include "cost/cost.h"
 #include "program/compile.h"
 
 namespace orrery::app {
@@ -21,28 +21,46 @@ namespace {
 
 const std::vector<std::string> kWhat{"models", "clusters", "devices", "model", "cluster", "device", "plan", "profile", "schema"};
 
-[[noreturn]] void unknown(const std::string& what) { throw Error("orrery show", fmt::format("'{}' is nothing to show", what), did_you_mean(what, kWhat)); }
+[[noreturn]] void unknown(const std::string& what) {
+  throw Error("orrery show", fmt::format("'{}' is nothing to show", what), did_you_mean(what, kWhat));
+}
 
 void need_name(const std::string& what, const std::string& name) {
-  if (name.empty()) throw Error("orrery show " + what, "which one?", fmt::format("e.g. orrery show {} {}", what, what == "model" ? "llama-3.1-8b" : what == "schema" ? "plan" : what == "cluster" ? "dgx-h100:64" : "NAME"));
+  if (name.empty())
+    throw Error("orrery show " + what, "which one?",
+                fmt::format("e.g. orrery show {} {}", what,
+                            what == "model"     ? "llama-3.1-8b"
+                            : what == "schema"  ? "plan"
+                            : what == "cluster" ? "dgx-h100:64"
+                                                : "NAME"));
 }
 
 std::string model_line(const Model& m) {
   const ParameterCount n = count_parameters(m);
-  return fmt::format("{:<24}{:>10} parameters{:<22} {:>4} layers, hidden {:>6}, heads {:>3}/{:<3} vocabulary {}{}\n", m.name, format_count(static_cast<double>(n.total)),
-                     n.active != n.total ? fmt::format(" ({} active)", format_count(static_cast<double>(n.active))) : "", m.layers, m.hidden, m.heads, m.kv_heads, m.vocab,
-                     !m.unsupported.empty() ? "  [not simulated: " + m.unsupported + "]" : m.simulate_only.empty() ? "" : "  [simulated only: " + m.simulate_only + "]");
+  return fmt::format("{:<24}{:>10} parameters{:<22} {:>4} layers, hidden {:>6}, heads {:>3}/{:<3} vocabulary {}{}\n", m.name,
+                     format_count(static_cast<double>(n.total)),
+                     n.active != n.total ? fmt::format(" ({} active)", format_count(static_cast<double>(n.active))) : "", m.layers, m.hidden, m.heads,
+                     m.kv_heads, m.vocab,
+                     !m.unsupported.empty()    ? "  [not simulated: " + m.unsupported + "]"
+                     : m.simulate_only.empty() ? ""
+                                               : "  [simulated only: " + m.simulate_only + "]");
 }
 
 std::string model_text(const Model& m) {
   const ParameterCount n = count_parameters(m);
   std::string out = fmt::format("{} ({})\n  parameters      {} in all, {} active for one token\n", m.name, m.family, n.total, n.active);
-  out += fmt::format("                  embedding {}, head {}, routed experts {}, multi-token prediction {} (not in the total)\n", n.embedding, n.head, n.experts, n.mtp);
+  out += fmt::format("                  embedding {}, head {}, routed experts {}, multi-token prediction {} (not in the total)\n", n.embedding,
+                     n.head, n.experts, n.mtp);
   out += fmt::format("  layers          {} x hidden {}, feed-forward {}{}\n", m.layers, m.hidden, m.intermediate, m.gated_mlp ? ", gated" : "");
-  out += fmt::format("  attention       {} heads, {} key/value heads, {} wide{}\n", m.heads, m.kv_heads, m.head_dim, m.causal ? ", causal" : ", bidirectional");
-  if (m.moe) out += fmt::format("  experts         {} of {} per token, {} wide, shared {}\n", m.moe->experts_per_token, m.moe->experts, m.moe->intermediate, m.moe->shared_intermediate);
+  out += fmt::format("  attention       {} heads, {} key/value heads, {} wide{}\n", m.heads, m.kv_heads, m.head_dim,
+                     m.causal ? ", causal" : ", bidirectional");
+  if (m.moe)
+    out += fmt::format("  experts         {} of {} per token, {} wide, shared {}\n", m.moe->experts_per_token, m.moe->experts, m.moe->intermediate,
+                       m.moe->shared_intermediate);
   out += fmt::format("  vocabulary      {}, embeddings {}\n", m.vocab, m.tie_embeddings ? "tied" : "untied");
-  out += fmt::format("  execution       {}\n", !m.unsupported.empty() ? "neither simulated nor executed: " + m.unsupported : m.simulate_only.empty() ? "simulated, and executed on CPU threads" : "simulated only: " + m.simulate_only);
+  out += fmt::format("  execution       {}\n", !m.unsupported.empty()    ? "neither simulated nor executed: " + m.unsupported
+                                               : m.simulate_only.empty() ? "simulated, and executed on CPU threads"
+                                                                         : "simulated only: " + m.simulate_only);
   return out;
 }
 
@@ -54,7 +72,8 @@ std::string source_of(const std::map<std::string, std::string>& sources, const s
 std::string device_text(const Device& d) {
   std::string out = fmt::format("{}\n", d.name);
   for (const auto& [type, rate] : d.peak) out += fmt::format("  peak {:<11}{}\n", dtype_name(type), format_rate(rate));
-  out += fmt::format("  memory          {} at {}{}\n", format_bytes(d.memory), format_rate(d.memory_bandwidth), source_of(d.sources, "memory_bandwidth"));
+  out += fmt::format("  memory          {} at {}{}\n", format_bytes(d.memory), format_rate(d.memory_bandwidth),
+                     source_of(d.sources, "memory_bandwidth"));
   out += fmt::format("  power           {} idle, {} rated\n", format_power(d.idle_power), format_power(d.tdp));
   for (const auto& [name, e] : d.efficiency) out += fmt::format("  efficiency      {:<19}{:.3f}  [{}]\n", name, e.value, e.source);
   for (const auto& [field, source] : d.sources) out += fmt::format("  source          {}: {}\n", field, source);
@@ -65,14 +84,16 @@ std::string cluster_text_for_people(const Cluster& c) {
   std::string out = fmt::format("{}: {} devices of {} in nodes of {}\n", c.name, c.devices, c.device.name, c.node_size);
   if (c.shared_cores > 0) out += fmt::format("  cores           {} shared by the ranks of a node\n", c.shared_cores);
   for (const NetworkLevel& l : c.levels)
-    out += fmt::format("  {:<16}{} per device and direction within {} devices, {:.0f} % reached, {} a step  [{}]\n", l.name, format_rate(l.bandwidth), l.size, 100 * l.efficiency,
-                       format_seconds(l.latency), l.source);
+    out += fmt::format("  {:<16}{} per device and direction within {} devices, {:.0f} % reached, {} a step  [{}]\n", l.name, format_rate(l.bandwidth),
+                       l.size, 100 * l.efficiency, format_seconds(l.latency), l.source);
   return out + device_text(c.device);
 }
 
 std::string profile_text(const Profile& p) {
-  return fmt::format("{}, measured {} (commit {}, driver {}, clock {})\n  {} cores, best matrix product {}, copy {}\n  {} operator and {} collective measurements\n", p.device, p.date, p.commit,
-                     p.driver, p.clock, p.cores, format_rate(p.peak), format_rate(p.memory_bandwidth), p.operators.size(), p.collectives.size());
+  return fmt::format(
+      "{}, measured {} (commit {}, driver {}, clock {})\n  {} cores, best matrix product {}, copy {}\n  {} operator and {} collective measurements\n",
+      p.device, p.date, p.commit, p.driver, p.clock, p.cores, format_rate(p.peak), format_rate(p.memory_bandwidth), p.operators.size(),
+      p.collectives.size());
 }
 
 }  // namespace
@@ -84,7 +105,8 @@ std::string show(const std::string& what, const std::string& name) {
   } else if (what == "clusters") {
     for (const std::string& cluster : cluster_names()) {
       const Cluster c = load_cluster(cluster);
-      out += fmt::format("{:<20}{:>6} x {:<20} {} per node, {}\n", cluster, c.devices, c.device.name, c.node_size, c.levels.empty() ? "" : c.levels.back().name);
+      out += fmt::format("{:<20}{:>6} x {:<20} {} per node, {}\n", cluster, c.devices, c.device.name, c.node_size,
+                         c.levels.empty() ? "" : c.levels.back().name);
     }
   } else if (what == "devices") {
     for (const std::string& device : device_names()) {

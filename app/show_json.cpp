@@ -20,7 +20,8 @@ std::string show_json(const std::string& what, const std::string& name) {
     const Model model = load_model(name);
     const ParameterCount n = count_parameters(model);
     Json out = Json::parse(write_model(model));
-    out["parameters"] = {{"total", n.total}, {"active", n.active}, {"embedding", n.embedding}, {"head", n.head}, {"experts", n.experts}, {"mtp", n.mtp}};
+    out["parameters"] = {{"total", n.total}, {"active", n.active},   {"embedding", n.embedding},
+                         {"head", n.head},   {"experts", n.experts}, {"mtp", n.mtp}};
     return out.dump(1) + "\n";
   }
   if (what == "cluster" && !name.empty()) return write_cluster(load_cluster(name));

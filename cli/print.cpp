@@ -145,4 +145,62 @@ std::string text(const app::CompareReport& r) {
   return out;
 }
 
+std::string text(const app::RunReport& r) {
+  const Style& s = style();
+  std::string out = fmt::format("{}{} on {}: {}{}\n", s.bold, r.inputs.model.name, r.inputs.plan.cluster, r.measured.label, s.reset);
+  out += fmt::format("data             {}\n", r.data);
+  if (r.result.steps.empty()) return out + "interrupted before the first step was done\n";
+  const executor::StepReport &first = r.result.steps.front(), &last = r.result.steps.back();
+  out += fmt::format("steps            {}{}\n", r.result.steps.size(), r.result.cancelled ? " (interrupted)" : "");
+  out += fmt::format("loss             {:.4f} -> {:.4f}{}\n", first.loss, last.loss,
+                     r.entropy_rate ? fmt::format(" (no model can stay below {:.4f})", *r.entropy_rate) : "");
+  out += fmt::format("gradient norm    {:.4f} -> {:.4f}\n", first.gradient_norm, last.gradient_norm);
+  out += fmt::format("step time        {} measured (noise {:.1f} %), {} predicted ({:+.1f} %)\n", format_seconds(r.result.step_time), 100 * r.noise,
+                     format_seconds(r.predicted.step_time), 100 * (r.predicted.step_time.v / r.result.step_time.v - 1));
+  out += "peak memory      ";
+  for (std::size_t i = 0; i < r.measured.peak_memory_by_stage.size(); ++i) {
+    const std::int64_t measured = r.measured.peak_memory_by_stage[i], predicted = r.predicted.summary.peak_memory_by_stage[i];
+    out += fmt::format("{}stage {} {}{}", i ? ", " : "", i, format_bytes(Bytes{measured}),
+                       measured == predicted ? " (as predicted, to the byte)" : fmt::format(" (predicted {})", format_bytes(Bytes{predicted})));
+  }
+  return out + "\nwhere the step went (mean over ranks)\n" + text(r.measured.waterfall);
+}
+
+std::string text(const app::DemoReport& r) {
+  const Style& s = style();
+  std::string out;
+  if (r.cancelled) out += "interrupted: what was done until then is in the files below\n";
+  if (r.inputs.profile)
+    out += fmt::format("{}{}{}: best matrix product {}, copy {}\n", s.bold, r.inputs.profile->device, s.reset, format_rate(r.inputs.profile->peak),
+                       format_rate(r.inputs.profile->memory_bandwidth));
+  for (const app::DemoPlan& p : r.plans) {
+    if (p.step_times.empty()) continue;
+    out += fmt::format("\n{}{} plan: {}{}\n", s.bold, p.role, p.predicted.label, s.reset);
+    if (p.step_time.v > 0) {
+      out += fmt::format("  step time   predicted {:>10}   measured {:>10}   error {}{:+.1f} %{}   noise of this machine {:.1f} %\n",
+                         format_seconds(p.predicted.step_time), format_seconds(p.step_time),
+                         std::abs(p.error) <= std::max(0.1, 2 * p.noise) ? s.good : s.bad, 100 * p.error, s.reset, 100 * p.noise);
+      for (const app::Row& row : p.compared.classes)
+        out += fmt::format("  {:<12}predicted {:>10}   measured {:>10}   {}\n", row.name, format_seconds(Seconds{row.a}),
+                           format_seconds(Seconds{row.b}), row.b > 0 ? fmt::format("{:+.1f} %", 100 * (row.a - row.b) / row.b) : "");
+      if (!p.compared.largest.empty())
+        out += fmt::format("  the error is mostly {} ({} predicted, {} measured)\n", p.compared.largest.front().name,
+                           format_seconds(Seconds{p.compared.largest.front().a}), format_seconds(Seconds{p.compared.largest.front().b}));
+      out += fmt::format("  memory      {}\n", p.memory_agrees ? "as predicted on every stage, to the byte" : "differs from the prediction");
+      out += fmt::format("  loss        {:.3f} -> {:.3f}\n", p.first_loss, p.last_loss);
+    }
+  }
+  if (!r.cancelled && r.plans.size() == 2)
+    out += fmt::format("\nof the two plans the faster one was {}{}{}\n", r.ranked_rightly ? s.good : s.bad,
+                       r.ranked_rightly ? "predicted rightly" : "predicted wrongly", s.reset);
+  out += fmt::format("\nprofiling {:.0f} s, planning {:.1f} s over {} plans, running {:.0f} s\nwritten:", r.seconds_profiling, r.seconds_planning,
+                     r.considered, r.seconds_running);
+  for (const std::string& file : r.files) out += "\n  " + file;
+  out += "\nopen the traces in ui.perfetto.dev, or compare: orrery compare ";
+  if (!r.plans.empty())
+    out += r.files.front().substr(0, r.files.front().rfind('/')) + "/best.predicted.trace.json " +
+           r.files.front().substr(0, r.files.front().rfind('/')) + "/best.measured.trace.json";
+  return out + "\n";
+}
+
 }  // namespace orrery::cli

@@ -4,7 +4,9 @@
 #include <string>
 
 #include "app/compare.h"
+#include "app/demo.h"
 #include "app/plan.h"
+#include "app/run.h"
 #include "app/simulate.h"
 
 namespace orrery::cli {
@@ -12,6 +14,8 @@ namespace orrery::cli {
 std::string text(const app::SimulateReport& report, bool explain);
 std::string text(const app::PlanReport& report, bool explain);
 std::string text(const app::CompareReport& report);
+std::string text(const app::RunReport& report);
+std::string text(const app::DemoReport& report);
 // The waterfall as bars: part, seconds, share.
 std::string text(const Waterfall& waterfall);
 

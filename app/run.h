@@ -1,0 +1,42 @@
+// A plan run for real on this machine's CPU, beside its prediction.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "app/compare.h"
+#include "app/inputs.h"
+#include "app/simulate.h"
+#include "executor/run.h"
+
+namespace orrery::app {
+
+struct RunSettings {
+  std::string data;  // a file, an llm.c .bin, or "markov"
+  std::int64_t steps = 20;
+  std::function<void(const executor::StepReport&)> progress;
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+struct RunReport {
+  Inputs inputs;
+  std::string data;                    // what the tokens were
+  std::optional<double> entropy_rate;  // nats per token, where the source knows it
+  executor::RunResult result;
+  Summary measured;
+  SimulateReport predicted;  // of the same plan, with the inputs' profile
+  double noise = 0;          // half the interquartile range of the periods after warm-up, relative to their median
+};
+
+// Throws Error when the plan's cluster is not this machine's CPU, and whatever executor::run and simulate throw. Cancelled runs report what they did.
+RunReport run(const Inputs& inputs, const RunSettings& settings);
+
+// Half the interquartile range of the periods from step `warm_up` on, relative to their median; 0 with fewer than four of them.
+double relative_noise(const std::vector<executor::StepReport>& steps, std::size_t warm_up);
+
+// {"orrery": "run/1", "losses": […], "gradient_norms": […], "step_time_s": …, "summary": …, "predicted": …}
+std::string to_json(const RunReport& report);
+
+}  // namespace orrery::app

@@ -1,0 +1,73 @@
+// The reports of run and demo as documents.
+#include <nlohmann/json.hpp>
+
+#include "app/demo.h"
+#include "app/report_json.h"
+#include "app/run.h"
+#include "core/plan_json.h"
+
+namespace orrery::app {
+
+using Json = nlohmann::ordered_json;
+
+std::string to_json(const RunReport& r) {
+  Json losses = Json::array(), norms = Json::array(), periods = Json::array(), memory = Json::array();
+  for (const executor::StepReport& s : r.result.steps) {
+    losses.push_back(s.loss);
+    norms.push_back(s.gradient_norm);
+    periods.push_back(s.period.v);
+  }
+  for (const executor::RankMemory& m : r.result.memory)
+    memory.push_back({{"persistent_bytes", m.persistent}, {"peak_bytes", m.peak_live}, {"arena_bytes", m.arena}});
+  const Json out{{"orrery", "run/1"},
+                 {"label", r.measured.label},
+                 {"data", r.data},
+                 {"entropy_rate", r.entropy_rate ? Json(*r.entropy_rate) : Json(nullptr)},
+                 {"interrupted", r.result.cancelled},
+                 {"steps", r.result.steps.size()},
+                 {"step_time_s", r.result.step_time.v},
+                 {"noise", r.noise},
+                 {"predicted_step_time_s", r.predicted.step_time.v},
+                 {"losses", std::move(losses)},
+                 {"gradient_norms", std::move(norms)},
+                 {"periods_s", std::move(periods)},
+                 {"memory_by_rank", std::move(memory)},
+                 {"predicted_peak_memory_bytes_by_stage", r.predicted.summary.peak_memory_by_stage},
+                 {"summary", summary_json(r.measured)},
+                 {"predicted_summary", summary_json(r.predicted.summary)},
+                 {"plan", Json::parse(write_plan(r.inputs.plan))},
+                 {"provenance", provenance_json(inputs_hash(r.inputs))}};
+  return out.dump(1) + "\n";
+}
+
+std::string to_json(const DemoReport& r) {
+  Json plans = Json::array();
+  for (const DemoPlan& p : r.plans) {
+    Json times = Json::array();
+    for (const Seconds t : p.step_times) times.push_back(t.v);
+    plans.push_back({{"role", p.role},
+                     {"label", p.predicted.label},
+                     {"predicted_step_time_s", p.predicted.step_time.v},
+                     {"measured_step_time_s", p.step_time.v},
+                     {"error", p.error},
+                     {"noise", p.noise},
+                     {"repeats_s", std::move(times)},
+                     {"memory_agrees", p.memory_agrees},
+                     {"first_loss", p.first_loss},
+                     {"last_loss", p.last_loss},
+                     {"predicted", summary_json(p.predicted.summary)},
+                     {"measured", summary_json(p.measured)},
+                     {"plan", Json::parse(write_plan(p.plan))}});
+  }
+  const Json out{{"orrery", "demo/1"},
+                 {"considered", r.considered},
+                 {"plans", std::move(plans)},
+                 {"ranked_rightly", r.ranked_rightly},
+                 {"interrupted", r.cancelled},
+                 {"seconds", {{"profiling", r.seconds_profiling}, {"planning", r.seconds_planning}, {"running", r.seconds_running}}},
+                 {"files", r.files},
+                 {"provenance", provenance_json(inputs_hash(r.inputs))}};
+  return out.dump(1) + "\n";
+}
+
+}  // namespace orrery::app

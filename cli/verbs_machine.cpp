@@ -1,0 +1,106 @@
+// The verbs that use this machine: profile, run, demo.
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "app/demo.h"
+#include "app/profile.h"
+#include "app/run.h"
+#include "app/show.h"
+#include "cli/print.h"
+#include "cli/terminal.h"
+#include "cli/verbs.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/profile_json.h"
+#include "core/quantity_text.h"
+#include "core/timeline_json.h"
+
+namespace orrery::cli {
+namespace {
+
+constexpr int kOk = 0, kInterrupted = 130;
+
+void need_cpu(const std::string& device) {
+  if (device != "cpu")
+    throw Error("--device", fmt::format("'{}' cannot be used by this build", device), "known: cpu; this build was made without CUDA");
+}
+
+}  // namespace
+
+int profile(const ProfileCommand& command, const Common& common) {
+  need_cpu(command.device);
+  app::ProfileSettings settings;
+  settings.plan = command.plan;
+  settings.of_plan = !command.plan.plan.empty() || !command.plan.model.empty();
+  if (settings.of_plan && settings.plan.cluster.empty() && settings.plan.plan.empty()) settings.plan.cluster = "this-machine";
+  if (!(command.seconds > 0)) throw Error("--seconds", fmt::format("{} is not a time to measure for", command.seconds), "at least 1");
+  settings.budget = Seconds{command.seconds};
+  settings.cancel = &interrupted();
+  Profile measured;
+  {
+    ProgressBar bar("measuring");
+    settings.progress = [&](std::int64_t done, std::int64_t of, const std::string& note) { bar.update(done, of, note); };
+    measured = app::profile(settings);
+  }
+  write_file_atomically(command.output, write_profile(measured));
+  const std::string text = common.json ? app::show_json("profile", command.output) : app::show("profile", command.output);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  fmt::print(stderr, "profile: {}\n", command.output);
+  return interrupted() ? kInterrupted : kOk;
+}
+
+int run(const RunCommand& command, const Common& common) {
+  need_cpu(command.device);
+  app::PlanFlags flags = command.plan;
+  if (flags.plan.empty() && flags.cluster.empty()) flags.cluster = "this-machine";
+  app::RunSettings settings;
+  settings.data = command.data;
+  settings.steps = command.steps;
+  settings.cancel = &interrupted();
+  app::RunReport report;
+  {
+    ProgressBar bar("running");
+    settings.progress = [&](const executor::StepReport& s) {
+      bar.update(s.step + 1, command.steps,
+                 fmt::format("loss {:.4f}  norm {:.3f}  {:.0f} tokens/s  {}", s.loss, s.gradient_norm, s.tokens_per_second,
+                             format_bytes(Bytes{s.peak_live})));
+    };
+    report = app::run(app::load_inputs(flags), settings);
+  }
+  if (!command.trace.empty()) {
+    write_file_atomically(command.trace, write_chrome_trace(report.result.timeline));
+    fmt::print(stderr, "trace: {}\n", command.trace);
+  }
+  if (!command.report.empty()) {
+    write_file_atomically(command.report, app::to_json(report));
+    fmt::print(stderr, "report: {}\n", command.report);
+  }
+  const std::string out = common.json ? app::to_json(report) : text(report);
+  std::fwrite(out.data(), 1, out.size(), stdout);
+  return report.result.cancelled ? kInterrupted : kOk;
+}
+
+int demo(const DemoCommand& command, const Common& common) {
+  app::DemoSettings settings;
+  settings.folder = command.folder;
+  settings.model = command.model;
+  settings.steps = command.steps;
+  settings.cancel = &interrupted();
+  std::unique_ptr<ProgressBar> bar;
+  settings.stage = [&](const std::string& what) {
+    bar.reset();
+    fmt::print(stderr, "{} …\n", what);
+    bar = std::make_unique<ProgressBar>(" ");
+  };
+  settings.progress = [&](std::int64_t done, std::int64_t of, const std::string& note) {
+    if (bar) bar->update(done, of, note);
+  };
+  const app::DemoReport report = app::demo(settings);
+  bar.reset();
+  const std::string out = common.json ? app::to_json(report) : text(report);
+  std::fwrite(out.data(), 1, out.size(), stdout);
+  return report.cancelled ? kInterrupted : kOk;
+}
+
+}  // namespace orrery::cli
