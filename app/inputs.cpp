@@ -83,7 +83,7 @@ Inputs load_inputs(const PlanFlags& flags) {
   const ClusterText cluster = cluster_text(in.plan.cluster);
   in.cluster = read_cluster(apply_settings(cluster.text, cluster.file, settings_for(settings, "cluster.")), cluster.file);
 
-  if (!from_file && in.cluster.device.kind == DeviceKind::cpu_core) in.plan.precision = {.compute = DType::fp32, .params = DType::fp32};
+  if (!from_file && in.cluster.device.kind == DeviceKind::cpu_core) in.plan.precision.compute = in.plan.precision.params = DType::fp32;
   if (flags.tp) in.plan.parallel.tp = *flags.tp;
   if (flags.pp) in.plan.parallel.pp = *flags.pp;
   if (flags.sp)

@@ -71,7 +71,7 @@ std::string source_of(const std::map<std::string, std::string>& sources, const s
 
 std::string device_text(const Device& d) {
   std::string out = fmt::format("{}\n", d.name);
-  for (const auto& [type, rate] : d.peak) out += fmt::format("  peak {:<11}{}\n", dtype_name(type), format_rate(rate));
+  for (const auto& [type, rate] : d.peak) out += fmt::format("  peak {:<11}{}\n", name(type), format_rate(rate));
   out += fmt::format("  memory          {} at {}{}\n", format_bytes(d.memory), format_rate(d.memory_bandwidth),
                      source_of(d.sources, "memory_bandwidth"));
   out += fmt::format("  power           {} idle, {} rated\n", format_power(d.idle_power), format_power(d.tdp));

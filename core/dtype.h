@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace orrery {
 
@@ -27,6 +28,11 @@ constexpr int bits(DType t) {
       return 4;
   }
   return 0;
+}
+
+constexpr std::string_view name(DType t) {
+  constexpr std::string_view kNames[]{"fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int32", "uint8", "fp64"};
+  return kNames[static_cast<int>(t)];
 }
 
 constexpr std::int64_t bytes_of(DType t, std::int64_t elements) { return (elements * bits(t) + 7) / 8; }

@@ -26,14 +26,19 @@ Picoseconds time_bound(const program::Program& program, const cost::Table& cost,
   __int128 core_time = 0;
   const std::int64_t ranks_per_stage = program.mesh.ranks() / static_cast<std::int64_t>(program.roles.size());
   for (const program::Role& role : program.roles) {
-    std::vector<std::int64_t> compute(role.passes.size(), 0), cores(role.passes.size(), 0);
+    std::vector<std::int64_t> compute(role.passes.size(), 0), cores(role.passes.size(), 0), early(role.passes.size(), 0);
     for (std::size_t t = 0; t < role.passes.size(); ++t) {
       const program::PassTemplate& pass = role.passes[t];
+      bool waiting = pass.kind == PassKind::backward;  // recomputation in front of a backward pass need not wait for its gradient
       for (std::uint32_t i = pass.first; i < pass.first + pass.count; ++i) {
         const program::Instruction& instruction = role.instructions[i];
         if (instruction.opcode == program::Opcode::wait || instruction.opcode == program::Opcode::host_wait) continue;
         const cost::Entry& entry = cost.entries[instruction.shape];
-        if (instruction.opcode == program::Opcode::compute && instruction.stream == program::kComputeStream) compute[t] += entry.duration.v;
+        if (instruction.opcode == program::Opcode::compute && instruction.stream == program::kComputeStream) {
+          waiting = waiting && (instruction.flags & program::kRecompute) != 0;
+          compute[t] += entry.duration.v;
+          if (waiting) early[t] += entry.duration.v;
+        }
         if (instruction.opcode == program::Opcode::compute && entry.core_share > 0) cores[t] += entry.duration.v;
       }
     }
@@ -41,7 +46,7 @@ Picoseconds time_bound(const program::Program& program, const cost::Table& cost,
     stage.forward = stage.backward = INT64_MAX;
     for (std::size_t t = 0; t < role.passes.size(); ++t) {
       if (role.passes[t].kind == PassKind::forward) stage.forward = std::min(stage.forward, compute[t]);
-      if (role.passes[t].kind == PassKind::backward) stage.backward = std::min(stage.backward, compute[t]);
+      if (role.passes[t].kind == PassKind::backward) stage.backward = std::min(stage.backward, compute[t] - early[t]);
     }
     if (stage.forward == INT64_MAX) stage.forward = 0;
     if (stage.backward == INT64_MAX) stage.backward = 0;
