@@ -36,30 +36,6 @@ bool runtime_does(Operator op) {
   return program::is_communication(op) || op == Operator::load_tokens || op == Operator::load_targets || op == Operator::wait;
 }
 
-std::string_view name(DType t) {
-  switch (t) {
-    case DType::fp32:
-      return "fp32";
-    case DType::tf32:
-      return "tf32";
-    case DType::bf16:
-      return "bf16";
-    case DType::fp16:
-      return "fp16";
-    case DType::fp8:
-      return "fp8";
-    case DType::fp4:
-      return "fp4";
-    case DType::int32:
-      return "int32";
-    case DType::uint8:
-      return "uint8";
-    case DType::fp64:
-      return "fp64";
-  }
-  return "?";
-}
-
 void refuse_what_nothing_executes(const Program& program, const Model& model, const KernelSet& kernels) {
   if (!model.simulate_only.empty())
     throw Error("model", fmt::format("'{}' can be simulated but not run: {}", model.name, model.simulate_only), "take a dense model");
