@@ -34,7 +34,7 @@ std::string_view part_meaning(std::string_view part) {
   return "";
 }
 
-std::string signed_seconds(double s) { return (s < 0 ? "-" : "+") + format_seconds(Seconds{std::abs(s)}); }
+std::string signed_seconds(double s) { return fmt::format("{}{}", s < 0 ? '-' : '+', format_seconds(Seconds{std::abs(s)})); }
 
 }  // namespace
 
@@ -125,7 +125,7 @@ std::string text(const app::CompareReport& r) {
         const auto difference = static_cast<std::int64_t>(row.difference());
         out += fmt::format("  {:<22}{:>12}{:>12}{:>13}{:>9}\n", row.name, format_bytes(Bytes{static_cast<std::int64_t>(row.a)}),
                            format_bytes(Bytes{static_cast<std::int64_t>(row.b)}),
-                           (difference < 0 ? "-" : "+") + format_bytes(Bytes{std::abs(difference)}), percent);
+                           fmt::format("{}{}", difference < 0 ? '-' : '+', format_bytes(Bytes{std::abs(difference)})), percent);
       } else {
         out += fmt::format("  {:<22}{:>12}{:>12}{:>13}{:>9}\n", row.name, format_seconds(Seconds{row.a}), format_seconds(Seconds{row.b}),
                            signed_seconds(row.difference()), percent);
