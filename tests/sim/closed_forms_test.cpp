@@ -334,6 +334,43 @@ TEST(Events, CrossTheEndOfTheStep) {
   EXPECT_EQ(total(r.waterfall), 140);
 }
 
+TEST(Lists, AMessageMaySetOutInOneStepAndArriveInTheNext) {
+  // Stage 0 computes 10 and sends (1), once before the first step and then in each; stage 1 receives in each step what was sent in the one before.
+  // The prologue's message arrives at 11, the first step's at 21, while stage 1 computes from 11 to 21.
+  Timed t{{1, 1, 1, 2}};
+  t.pass(0);
+  t.compute(0, 10);
+  t.transfer(0, true, 1, 0, test::kSendForward, 1, {after(0)});
+  t.pass(1);
+  t.transfer(1, false, -1, 0, test::kRecvForward, 1);
+  t.compute(1, 10, {after(0)});
+  t.program.roles[0].prologue = {{0, 0}};
+  t.body(0, {{0, 0}});
+  t.body(1, {{0, 0}});
+  t.program.roles[1].epilogue = {{0, 0}};
+  const Result r = run(t);
+  EXPECT_EQ(r.makespan.v, 10);  // 21 - 11
+  EXPECT_EQ(r.step.v, 10);
+  EXPECT_TRUE(r.steady);
+  EXPECT_EQ(total(r.waterfall), 10);
+  EXPECT_EQ(run(t, {.max_periods = 1}).makespan.v, 10);  // the epilogue takes the last message
+}
+
+TEST(Lists, WhatTheirPrologueSignalsHoldsInEveryStep) {
+  Timed t;
+  const auto ready = t.event(0, false);
+  const auto once = t.pass(0);
+  t.compute(0, 1000, {}, ready, kSide);
+  const auto always = t.pass(0);
+  t.compute(0, 30, {on_event(ready)});
+  t.program.roles[0].prologue = {{once, 0}};
+  t.body(0, {{always, 0}});
+  const Result r = run(t);
+  EXPECT_EQ(r.makespan.v, 30);  // counted from the prologue's end
+  EXPECT_EQ(r.step.v, 30);
+  EXPECT_EQ(r.instructions, 3U);  // the prologue once, the step in two periods
+}
+
 TEST(Deadlock, IsToldRankByRank) {
   Timed t{{1, 1, 1, 2}};
   for (const std::size_t s : {0U, 1U}) {

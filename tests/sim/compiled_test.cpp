@@ -1,0 +1,118 @@
+// Programs from the compiler, priced from the datasheet: what must hold whatever the figures are.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "core/cluster_json.h"
+#include "core/model_json.h"
+#include "program/compile.h"
+#include "program/memory.h"
+#include "sim/simulate.h"
+
+namespace orrery::sim {
+namespace {
+
+struct Compiled {
+  Cluster cluster;
+  program::Program program;
+  cost::Table cost;
+
+  explicit Compiled(const Plan& plan) : cluster(load_cluster(plan.cluster)) {
+    program = program::compile(load_model(plan.model), cluster, plan);
+    cost = cost::price(program, cluster, nullptr);
+  }
+  Result run(const Options& options = {}) const { return simulate(program, cost, cluster, options); }
+};
+
+Plan plan(const std::string& cluster, std::int64_t tp, std::int64_t pp, std::int64_t global, const std::string& schedule = "1f1b") {
+  Plan p;
+  p.model = "cpu-llama-tiny";
+  p.cluster = cluster;
+  p.parallel.tp = tp;
+  p.parallel.sp = tp > 1;
+  p.parallel.pp = pp;
+  p.batch = {.global = global, .micro = 1, .sequence = 128};
+  p.precision.compute = p.precision.params = DType::fp32;
+  p.schedule = schedule;
+  return p;
+}
+
+std::vector<Plan> plans() {
+  std::vector<Plan> out;
+  for (const char* cluster : {"dgx-h100:8", "this-machine:8"})
+    for (const char* schedule : {"gpipe", "1f1b"})
+      for (const auto& [tp, pp] : {std::pair{1, 1}, {2, 1}, {1, 2}, {2, 2}, {1, 4}}) out.push_back(plan(cluster, tp, pp, 16, schedule));
+  for (const char* cluster : {"dgx-h100:8", "this-machine:8"}) {
+    out.push_back(plan(cluster, 2, 2, 8));
+    out.back().recompute.kind = "full";
+    out.push_back(plan(cluster, 1, 2, 8));
+    out.back().sharding.zero = 1;
+  }
+  return out;
+}
+
+TEST(CompiledPrograms, AreTheSameFoldedAndUnfolded) {
+  for (const Plan& p : plans()) {
+    const Compiled c{p};
+    const Result folded = c.run(), unfolded = c.run({.unfold = true, .shuffle = 7});
+    EXPECT_TRUE(folded.steady);
+    EXPECT_EQ(folded.step, unfolded.step);
+    EXPECT_EQ(folded.makespan, unfolded.makespan);
+    EXPECT_EQ(folded.trace_hash, unfolded.trace_hash);
+    EXPECT_EQ(folded.waterfall, unfolded.waterfall);
+    EXPECT_EQ(folded.critical_path, unfolded.critical_path);
+    EXPECT_EQ(folded.simulated_ranks.size(), static_cast<std::size_t>(p.parallel.pp));
+    EXPECT_EQ(unfolded.simulated_ranks.size(), 8U);
+    const auto parts = folded.waterfall.parts();
+    EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), Picoseconds{}), folded.step);
+  }
+}
+
+TEST(CompiledPrograms, HaveInTheTimelineThePeakThatTheProgramHas) {
+  for (const Plan& p : plans()) {
+    const Compiled c{p};
+    const Timeline timeline = *c.run({.record = true}).timeline;
+    std::map<std::uint32_t, std::int64_t> peak;
+    for (const MemorySample& s : timeline.memory) peak[s.rank] = std::max(peak[s.rank], s.bytes);
+    for (const auto& [rank, bytes] : peak) EXPECT_EQ(bytes, program::memory(c.program, c.program.role_of(rank)).peak_live);
+    EXPECT_EQ(peak.size(), static_cast<std::size_t>(p.parallel.pp));
+  }
+}
+
+TEST(CompiledPrograms, HaveASpanPerInstructionAndAnArrowPerMessage) {
+  const Compiled c{plan("dgx-h100:8", 2, 4, 8)};
+  const Timeline timeline = *c.run({.record = true}).timeline;
+  std::size_t instructions = 0, messages = 0;
+  for (const program::Role& role : c.program.roles)
+    for (const program::PassInstance& p : role.body)
+      for (std::uint32_t i = 0; i < role.passes[p.pass].count; ++i) {
+        ++instructions;
+        messages += role.instructions[role.passes[p.pass].first + i].opcode == program::Opcode::send ? 1 : 0;
+      }
+  EXPECT_EQ(timeline.spans.size(), instructions);
+  EXPECT_EQ(timeline.flows.size(), messages);
+  EXPECT_GT(messages, 0U);
+  for (const Flow& f : timeline.flows) {
+    EXPECT_EQ(timeline.kinds[timeline.spans[f.from].kind].name, "send");
+    EXPECT_EQ(timeline.kinds[timeline.spans[f.to].kind].name, "recv");
+    EXPECT_EQ(timeline.spans[f.from].end, timeline.spans[f.to].end);
+    EXPECT_EQ(timeline.spans[f.from].microbatch, timeline.spans[f.to].microbatch);
+  }
+}
+
+TEST(CompiledPrograms, RunNoStreamTwiceAtOnce) {
+  for (const Plan& p : plans()) {
+    const Timeline timeline = *Compiled{p}.run({.record = true}).timeline;
+    for (std::size_t i = 1; i < timeline.spans.size(); ++i) {
+      const Span &before = timeline.spans[i - 1], &now = timeline.spans[i];
+      if (before.rank == now.rank && before.stream == now.stream) {
+        EXPECT_LE(before.end, now.start);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace orrery::sim
