@@ -22,9 +22,10 @@ namespace {
 constexpr std::int64_t kHeaderBytes = 1024;
 constexpr std::int32_t kMagic = 20240520, kVersion = 1;
 
-constexpr std::int64_t kMarkovSymbols = 16;
-// Spread of the random transitions' logarithms: at 2, a source of 16 symbols keeps about half of ln 16.
-constexpr double kMarkovSpread = 2;
+// So few that a small model sees each of the 64 contexts often enough to learn it in some hundred steps.
+constexpr std::int64_t kMarkovSymbols = 8;
+// Scale of the random transitions' logarithms: at 1, a source of 8 symbols keeps about six tenths of ln 8.
+constexpr double kMarkovSpread = 1;
 
 // A permutation of 0 … n-1 by number: a four-round Feistel network on the next even power of two, walked until it lands inside (Black & Rogaway
 // 2002).
