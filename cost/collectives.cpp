@@ -18,7 +18,7 @@ using program::Operator;
 
 // Fitted together to all-reduces of nccl-tests and all_reduce_bench on 3, 5 and 7 A100 (VIA-Research/vTrain), 8 H200 and 2 x 8 H100, judged on
 // thirteen other tables: docs/models/collectives.md.
-constexpr Seconds kBase{24.6e-6};      // what any collective costs before its first step
+constexpr Seconds kNcclBase{24.6e-6};  // what any collective of NCCL costs before its first step
 constexpr double kPipelineFill = 0.2;  // see combine()
 constexpr double kSigma = 0.12;        // mean relative error on the tables that were not fitted
 // NCCL 2.27 src/graph/tuning.cc: a tree moves 0.92 of what a ring's links carry.
@@ -131,7 +131,7 @@ Source source_of(const Placement& p, const Cluster& cluster) {
     }
   }
   const NetworkLevel& level = cluster.levels[worst];
-  const bool assumed = level.source.starts_with("assumed");
+  const bool assumed = level.source.starts_with("assumed") || cluster.device.kind != DeviceKind::gpu;
   return {"collectives over " + level.name + ": " + level.source, assumed ? Grade::assumed : Grade::fitted, assumed ? 0.25 : kSigma};
 }
 
@@ -211,6 +211,7 @@ CollectiveEstimate collective_time(Operator op, Bytes bytes, const Placement& p,
   const auto n = static_cast<double>(p.ranks);
   const auto payload = static_cast<double>(bytes.v);
   out.source = source_of(p, cluster);
+  const Seconds base = cluster.device.kind == DeviceKind::gpu ? kNcclBase : Seconds{0};
   const Seconds step = ring_latency(p, cluster);  // of n - 1 steps
   const double speed = ring_rate(p, cluster);
   switch (op) {
@@ -220,29 +221,29 @@ CollectiveEstimate collective_time(Operator op, Bytes bytes, const Placement& p,
         if (out.algorithm == Algorithm::none || duration < out.duration) out = {duration, algorithm, std::move(out.source)};
       };
       const Seconds depth = tree_latency(p, cluster) * 2.0;
-      consider(Algorithm::ring, combine(kBase + step * 2.0, 2 * (n - 1) / n * payload / speed));
-      consider(Algorithm::tree, combine(kBase + depth, tree_transfer(payload, p, cluster, 0) / kTreeShare));
+      consider(Algorithm::ring, combine(base + step * 2.0, 2 * (n - 1) / n * payload / speed));
+      consider(Algorithm::tree, combine(base + depth, tree_transfer(payload, p, cluster, 0) / kTreeShare));
       if (const double share = switch_share(p, cluster); share > 0) {
         const double inside = payload / (share * cluster.levels[0].bandwidth.v);
-        consider(Algorithm::in_switch, combine(kBase + depth, std::max(inside, tree_transfer(payload, p, cluster, 1))));
+        consider(Algorithm::in_switch, combine(base + depth, std::max(inside, tree_transfer(payload, p, cluster, 1))));
       }
       break;
     }
     case Operator::reduce_scatter:
     case Operator::all_gather:
       out.algorithm = Algorithm::ring;
-      out.duration = combine(kBase + step, (n - 1) / n * payload / speed);
+      out.duration = combine(base + step, (n - 1) / n * payload / speed);
       break;
     case Operator::broadcast:
       out.algorithm = Algorithm::ring;
-      out.duration = combine(kBase + std::min(step, tree_latency(p, cluster)), payload / speed);
+      out.duration = combine(base + std::min(step, tree_latency(p, cluster)), payload / speed);
       break;
     case Operator::all_to_all: {
       Seconds farthest{0};
       for (std::size_t l = 0; l < levels_of(p); ++l)
         if (used(p, l)) farthest = std::max(farthest, cluster.levels[l].latency);
       out.algorithm = Algorithm::direct;
-      out.duration = combine(kBase + farthest, all_to_all_transfer(payload, p, cluster, false));
+      out.duration = combine(base + farthest, all_to_all_transfer(payload, p, cluster, false));
       break;
     }
     case Operator::send:
@@ -254,7 +255,7 @@ CollectiveEstimate collective_time(Operator op, Bytes bytes, const Placement& p,
       break;
     }
     default:
-      assert(!"not a communication");
+      assert(false && "not a communication");
   }
   return out;
 }
