@@ -62,6 +62,18 @@ constexpr double kMostDevices = 1 << 24;
 
 const schema::Words kEfficiencies{"gemm", "grouped_gemm", "attention_forward", "attention_backward", "memory"};
 
+// Throws Error at `where` when the count neither fits one node nor fills whole nodes.
+void check_devices(std::int64_t devices, std::int64_t node, std::string_view where) {
+  if (devices < 1) throw Error(std::string(where), fmt::format("{} is not a positive number of devices", devices));
+  if (devices > static_cast<std::int64_t>(kMostDevices)) {
+    throw Error(std::string(where), fmt::format("{} is more than {} devices", devices, static_cast<std::int64_t>(kMostDevices)));
+  }
+  if (devices > node && devices % node != 0) {
+    throw Error(std::string(where), fmt::format("{} devices do not fill whole nodes of {}", devices, node),
+                fmt::format("the nearest sizes are {} and {}", devices / node * node, (devices / node + 1) * node));
+  }
+}
+
 }  // namespace
 
 template <class F>
@@ -131,32 +143,12 @@ void fields(F& f, In<F, Cluster>& c) {
             .fail(fmt::format("{} is less than the cluster's {} devices", c.levels.back().size, c.devices),
                   "write null: the last level spans the cluster");
       }
-      c = with_devices(std::move(c), c.devices, at("devices").where());
+      check_devices(c.devices, c.node_size, at("devices").where());
+      // Levels beyond the first that holds all devices carry nothing.
+      const auto spans = std::find_if(c.levels.begin(), c.levels.end(), [&](const NetworkLevel& l) { return l.size >= c.devices; });
+      c.levels.erase(std::next(spans), c.levels.end());
     });
   }
-}
-
-Cluster with_devices(Cluster cluster, std::int64_t devices, std::string_view where) {
-  const std::int64_t node = cluster.node_size;
-  if (devices < 1) throw Error(std::string(where), fmt::format("{} is not a positive number of devices", devices));
-  if (devices > static_cast<std::int64_t>(kMostDevices)) {
-    throw Error(std::string(where), fmt::format("{} is more than {} devices", devices, static_cast<std::int64_t>(kMostDevices)));
-  }
-  if (devices > node && devices % node != 0) {
-    throw Error(std::string(where), fmt::format("{} devices do not fill whole nodes of {}", devices, node),
-                fmt::format("the nearest sizes are {} and {}", devices / node * node, (devices / node + 1) * node));
-  }
-  const bool spans = !cluster.levels.empty();
-  cluster.devices = devices;
-  if (spans) cluster.levels.back().size = devices;
-  // Levels beyond the first that spans the cluster carry nothing.
-  for (std::size_t l = 0; l < cluster.levels.size(); ++l) {
-    if (cluster.levels[l].size < devices) continue;
-    cluster.levels[l].size = devices;
-    cluster.levels.resize(l + 1);
-    break;
-  }
-  return cluster;
 }
 
 namespace {
@@ -246,7 +238,8 @@ Cluster read_cluster(std::string_view text, std::string_view file) { return sche
 std::string write_device(const Device& device) { return schema::write_document(device, kDeviceVersion); }
 std::string write_cluster(const Cluster& cluster) {
   Cluster out = cluster;
-  if (!out.levels.empty()) out.levels.back().size = 0;  // null: it spans the cluster, also after `--set devices=…`
+  if (!out.levels.empty() && out.levels.back().size == out.devices)
+    out.levels.back().size = 0;  // null: it spans the cluster, also after `--set devices=…`
   return schema::write_document(out, kClusterVersion);
 }
 
@@ -284,12 +277,13 @@ Cluster this_machine(std::int64_t devices) {
   out.device.sources["peak"] = fmt::format("assumed: {:.2f} GHz ({}) x {} FLOP per clock ({}, two fused multiply-adds)", core.hertz * 1e-9,
                                            core.clock_source, core.flops_per_clock, core.width_source);
   out.device.sources["memory"] = fmt::format("physical memory of {}, shared by {} ranks", format_bytes(Bytes{physical}), ranks);
-  out.node_size = ranks;
+  out.devices = out.node_size = ranks;
   out.shared_cores = cores;
   out.levels = {{"shared-memory", ranks, BytesPerSecond{5.5e9}, 1.0, Seconds{2.3e-6},
                  "assumed: all-reduce of 1 MB and of 1 KB between two Open MPI 4.1.4 ranks in shared memory on a 2-core server"}};
   out.sources = {{"shared_cores", "std::thread::hardware_concurrency"}, {"devices", "one rank per core unless a number is given"}};
-  return with_devices(std::move(out), ranks, fmt::format("cluster {}:{}", kThisMachine, ranks));
+  check_devices(ranks, ranks, fmt::format("cluster {}:{}", kThisMachine, ranks));
+  return out;
 }
 
 ClusterText cluster_text(const std::string& specification) {
@@ -309,7 +303,7 @@ ClusterText cluster_text(const std::string& specification) {
   }
   const std::string file = path.string(), text = read_text_file(path);
   if (parts.devices == 0) return {text, file};
-  with_devices(read_cluster(text, file), parts.devices, where);  // so that a wrong count is answered at the specification, not at the file
+  check_devices(parts.devices, read_cluster(text, file).node_size, where);  // so that a wrong count is answered at the specification, not at the file
   const Setting count{"devices", fmt::format("{}", parts.devices)};
   return {apply_settings(text, file, std::span(&count, 1)), file};
 }

@@ -36,10 +36,6 @@ ClusterText cluster_text(const std::string& specification);
 // read_cluster of cluster_text with `settings` applied.
 Cluster load_cluster(const std::string& specification, std::span<const Setting> settings = {});
 
-// `cluster` with that many devices: nodes and the last level follow. Throws Error at `where` when the count is not positive, or neither fits one node
-// nor fills whole nodes; the hint names the nearest sizes that do.
-Cluster with_devices(Cluster cluster, std::int64_t devices, std::string_view where);
-
 // The machine that runs this program: `devices` ranks (0: as many as cores) share its cores and memory. Clock and vector width are read from the
 // processor, the rest is topologies/devices/cpu-core.json; a measured profile replaces all of it.
 Cluster this_machine(std::int64_t devices = 0);

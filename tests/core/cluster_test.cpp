@@ -44,7 +44,16 @@ TEST(LoadCluster, WithinOneNodeThereIsNoOuterNetwork) {
   EXPECT_EQ(c.devices, 4);
   ASSERT_EQ(c.levels.size(), 1U);
   EXPECT_EQ(c.levels[0].name, "nvlink");
-  EXPECT_EQ(c.levels[0].size, 4);
+  EXPECT_EQ(c.levels[0].size, 8);  // the domain that the four lie in
+}
+
+TEST(LoadCluster, ASizeGivenAsASettingBringsTheOuterNetworkBack) {
+  const std::vector<Setting> settings{parse_setting("devices=64")};
+  const Cluster c = load_cluster("dgx-h100:4", settings);
+  ASSERT_EQ(c.levels.size(), 2U);
+  EXPECT_EQ(c.levels[0].size, 8);
+  EXPECT_EQ(c.levels[1].size, 64);
+  EXPECT_EQ(c, load_cluster("dgx-h100:64"));
 }
 
 TEST(LoadCluster, SaysWhichSizesFillWholeNodes) {

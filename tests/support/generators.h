@@ -152,7 +152,7 @@ inline Cluster cluster() {
     c.levels.push_back(level(c.node_size));
     if (c.devices > 8 * c.node_size && coin()) c.levels.push_back(level(8 * c.node_size));
   }
-  c.levels.push_back(level(c.devices));
+  c.levels.push_back(level(coin() ? c.devices : c.devices + whole(1, 100)));
   c.shared_cores = coin() ? 0 : whole(1, 256);
   c.price_per_device_hour = coin() ? 0 : real(-1, 2);
   c.sources = sources();
