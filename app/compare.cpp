@@ -77,7 +77,7 @@ Summary summarise(const Timeline& timeline, const std::string& label) {
 }
 
 Summary load_operand(const std::string& file, const PlanFlags& flags) {
-  const std::string text = read_text_file(file);
+  const std::string text = read_text_file(file, kLargestTrace);
   const auto says = [&](const char* word) { return text.find(word) != std::string::npos; };
   if (says("\"traceEvents\"")) return summarise(read_timeline(text, file), file);
   if (says("\"summary/1\"")) {

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "app/inputs.h"
+#include "app/timeline_svg.h"
 #include "core/cluster_json.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -13,13 +15,14 @@
 #include "core/profile_json.h"
 #include "core/quantity_text.h"
 #include "core/schema.h"
+#include "core/timeline_json.h"
 #include "cost/cost.h"
 #include "program/compile.h"
 
 namespace orrery::app {
 namespace {
 
-const std::vector<std::string> kWhat{"models", "clusters", "devices", "model", "cluster", "device", "plan", "profile", "schema"};
+const std::vector<std::string> kWhat{"models", "clusters", "devices", "model", "cluster", "device", "plan", "profile", "schema", "timeline"};
 
 [[noreturn]] void unknown(const std::string& what) {
   throw Error("orrery show", fmt::format("'{}' is nothing to show", what), did_you_mean(what, kWhat));
@@ -96,6 +99,13 @@ std::string profile_text(const Profile& p) {
       p.collectives.size());
 }
 
+std::string timeline_text(const Timeline& t) {
+  std::set<std::uint32_t> ranks;
+  for (const Span& span : t.spans) ranks.insert(span.rank);
+  return fmt::format("{} timeline: step {}, {} spans of {} ranks on {} streams, {} arrows\n", t.origin, format_seconds(t.step), t.spans.size(),
+                     ranks.size(), t.streams.size(), t.flows.size());
+}
+
 }  // namespace
 
 std::string show(const std::string& what, const std::string& name) {
@@ -123,8 +133,17 @@ std::string show(const std::string& what, const std::string& name) {
     if (what == "plan") out = write_plan(read_plan(read_text_file(name), name));
     if (what == "profile") out = profile_text(read_profile(read_text_file(name), name));
     if (what == "schema") out = json_schema(name);
+    if (what == "timeline") out = timeline_text(load_timeline(name));
   }
   return out;
+}
+
+std::string show_svg(const std::string& what, const std::string& name) {
+  if (what != "timeline")
+    throw Error("orrery show " + what, "there is no picture of it", "--svg draws a timeline: orrery show timeline trace.json --svg");
+  need_name(what, name);
+  const Timeline timeline = load_timeline(name);
+  return timeline_svg(timeline, fmt::format("{} step of {}", timeline.origin, format_seconds(timeline.step)));
 }
 
 }  // namespace orrery::app

@@ -179,8 +179,9 @@ int main_with_errors(int argc, char** argv) {
 
   ShowCommand show_command;
   sub = add_verb("show", "models, clusters, devices, one of them by name, a document's schema", show_command, show);
-  sub->add_option("what", show_command.what, "models, clusters, devices, model, cluster, device, plan, profile, schema")->required();
+  sub->add_option("what", show_command.what, "models, clusters, devices, model, cluster, device, plan, profile, timeline, schema")->required();
   sub->add_option("name", show_command.name, "a name or a file");
+  sub->add_flag("--svg", show_command.svg, "a picture, of a timeline");
 
   try {
     app.parse(argc, argv);

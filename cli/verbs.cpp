@@ -124,7 +124,9 @@ int compare(const CompareCommand& command, const Common& common) {
 }
 
 int show(const ShowCommand& command, const Common& common) {
-  print(common.json ? app::show_json(command.what, command.name) : app::show(command.what, command.name));
+  print(command.svg   ? app::show_svg(command.what, command.name)
+        : common.json ? app::show_json(command.what, command.name)
+                      : app::show(command.what, command.name));
   return kOk;
 }
 

@@ -46,6 +46,7 @@ struct CompareCommand {
 
 struct ShowCommand {
   std::string what, name;
+  bool svg = false;
 };
 
 struct ProfileCommand {
