@@ -44,6 +44,10 @@ Machine this_machine() {
 #ifdef _SC_LEVEL2_CACHE_SIZE
   if (const long size = sysconf(_SC_LEVEL2_CACHE_SIZE); size > 0) m.core_cache = size;
 #endif
+  m.shared_cache = m.core_cache * m.cores;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+  if (const long size = sysconf(_SC_LEVEL3_CACHE_SIZE); size > 0) m.shared_cache = size;
+#endif
   return m;
 }
 

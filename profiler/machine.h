@@ -15,7 +15,7 @@ struct Machine {
   std::string date;    // now, UTC, ISO 8601
   std::int64_t cores = 1;
   Bytes memory;
-  std::int64_t core_cache = 0;  // bytes of the second-level cache of a core
+  std::int64_t core_cache = 0, shared_cache = 0;  // bytes of a core's second-level and of the last-level cache
 };
 Machine this_machine();
 

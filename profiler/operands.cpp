@@ -10,7 +10,7 @@ namespace {
 using program::Operator;
 
 constexpr std::int64_t kAlignment = 64;  // a cache line and the widest vector register, as the executor's arena aligns
-constexpr std::int64_t kMostSets = 64;
+constexpr std::int64_t kMostSets = 512;
 
 std::int64_t padded(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -191,10 +191,12 @@ OperandSets::OperandSets(const std::vector<Operand>& operands, std::int64_t foot
   const auto misaligned = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(memory_.get()) % kAlignment);
   std::byte* at = memory_.get() + (kAlignment - misaligned) % kAlignment;
   std::uint64_t state = seed * 0x9e3779b97f4a7c15ULL | 1U;
+  const std::byte* first = at;
   for (std::int64_t i = 0; i < count; ++i) {
     auto& set = sets_.emplace_back();
+    if (i > 0) std::memcpy(at, first, static_cast<std::size_t>(one));
     for (const Operand& o : operands) {
-      fill(o, at, state);
+      if (i == 0) fill(o, at, state);
       set.push_back(at);
       at += padded(o.bytes);
     }

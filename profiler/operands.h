@@ -26,8 +26,8 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
 // operands says which optimizer and, with a beta, which norm.
 executor::KernelSettings settings_for(const OperatorItem& item, const executor::KernelSettings& settings);
 
-// Several sets of the same operands in one allocation. A training step touches much more than a core's own cache between two calls of an operator, so
-// calls must not find all of their operands there: the sets together take at least `footprint` bytes and are used in turn.
+// Several sets of the same operands in one allocation, used in turn; together they take at least `footprint` bytes (or 512 sets). A training step
+// touches much more than a core's own cache between two calls of an operator, so calls must not find all of their operands there.
 class OperandSets {
  public:
   OperandSets(const std::vector<Operand>& operands, std::int64_t footprint, std::uint64_t seed);

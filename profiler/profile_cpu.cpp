@@ -157,7 +157,7 @@ Profile profile_cpu(const ProfileGrid& grid, const ProfileOptions& options, cons
                     const std::atomic<bool>* cancel) {
   const Machine machine = this_machine();
   const std::int64_t cores = options.cores > 0 ? options.cores : machine.cores;
-  const std::int64_t footprint = options.footprint >= 0 ? options.footprint : 4 * machine.core_cache;
+  const std::int64_t footprint = options.footprint >= 0 ? options.footprint : std::max(4 * machine.core_cache, machine.shared_cache / cores);
   const auto kernels = executor::make_cpu_kernels();
 
   Profile profile;
