@@ -160,7 +160,7 @@ void do_part(const Meeting& m, std::size_t index) {
       copy_bytes(mine.output, m.ops[static_cast<std::size_t>(mine.root)]->what.input, bytes_of(mine.dtype, mine.elements));
       return;
     default:
-      assert(!"not a collective");
+      assert(false && "not a collective");
   }
 }
 
@@ -187,6 +187,15 @@ struct ThreadsWorld::State {
   std::size_t waiting = 0;        // ranks that block in wait or have left
   bool failed = false;
   std::string reason;
+  std::vector<std::condition_variable*> wakes;  // to be notified once the lock is free, so that nobody wakes up only to wait for it
+
+  // Lets go of the lock and wakes whom it is time to wake.
+  void release(std::unique_lock<std::mutex>& lock) {
+    std::vector<std::condition_variable*> now;
+    now.swap(wakes);
+    lock.unlock();
+    for (std::condition_variable* c : now) c->notify_one();
+  }
 
   Rank& rank(std::int64_t r) { return ranks[static_cast<std::size_t>(r)]; }
 
@@ -219,7 +228,7 @@ struct ThreadsWorld::State {
     for (Op* next : op.dependents)
       if (--next->blockers == 0) ready.push_back(next);
     op.dependents.clear();
-    if (r.waits == op.ticket) r.wake.notify_one();
+    if (r.waits == op.ticket) wakes.push_back(&r.wake);
   }
 
   void complete_all(Meeting& m, std::vector<Op*>& ready) {
@@ -234,7 +243,7 @@ struct ThreadsWorld::State {
 
   void wake_worker(Rank& r, Stream& stream) {
     if (stream.worker.joinable())
-      stream.work.notify_one();
+      wakes.push_back(&stream.work);
     else
       stream.worker = std::thread([this, &r, &stream] { work(r, stream); });
   }
@@ -246,7 +255,7 @@ struct ThreadsWorld::State {
     stream.part = &op;
     // The thread that waits for this very stream does the work itself, or passes it on when it leaves; else it is the worker's.
     if (r.waits != 0 && r.find(Ticket{r.waits})->what.stream == op.what.stream)
-      r.wake.notify_one();
+      wakes.push_back(&r.wake);
     else
       wake_worker(r, stream);
   }
@@ -335,6 +344,9 @@ struct ThreadsWorld::State {
     }
     advance(ready);
     if (waiting == ranks.size()) explain_deadlock();
+    if (wakes.empty()) return;
+    release(lock);
+    lock.lock();
   }
 
   void work(Rank& r, Stream& stream) {
@@ -438,7 +450,9 @@ class ThreadsCommunicator final : public Communicator {
       std::vector<Op*> ready{&op};
       world_->advance(ready);
     }
-    return Ticket{op.ticket};
+    const Ticket ticket{op.ticket};
+    world_->release(lock);
+    return ticket;
   }
 
   CommTimes wait(Ticket ticket) override {
@@ -450,8 +464,10 @@ class ThreadsCommunicator final : public Communicator {
     Stream& stream = me.streams.at(op.what.stream);
     for (;;) {
       if (op.complete) {
+        const CommTimes times = op.times;
         if (stream.part) world_->wake_worker(me, stream);
-        return op.times;
+        world_->release(lock);
+        return times;
       }
       if (world_->failed) world_->throw_failure(lock);
       if (stream.part) {
