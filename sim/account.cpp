@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "core/error.h"
@@ -359,7 +360,7 @@ void Account::write(const Options& options, Result& result) {
     }
     if (options.ranks.empty())
       for (std::uint32_t r = 0; r < ranks_.size(); ++r) recorded[r].push_back(machine_.ranks[r].rank);
-    for (const std::int64_t rank : options.ranks) {
+    for (const std::int64_t rank : std::set<std::int64_t>(options.ranks.begin(), options.ranks.end())) {
       if (rank < 0 || rank >= program.mesh.ranks())
         throw Error{"ranks", fmt::format("there is no rank {}: this plan has ranks 0 to {}", rank, program.mesh.ranks() - 1)};
       const auto found = simulated.find(rank);

@@ -605,8 +605,9 @@ void Engine::set_rates() {
       a.since = now_;
       a.rate = a.demand.rate;
       ++a.version;
-      const auto needed = static_cast<std::int64_t>((a.left + a.rate - 1) / a.rate);
-      push({.time = now_ + needed, .id = id, .version = a.version, .arrival = false});
+      // At this rate; where that is beyond all time, the rate will rise before.
+      const auto needed = std::min<unsigned __int128>((a.left + a.rate - 1) / a.rate, static_cast<std::uint64_t>(kUnknown - 1 - now_));
+      push({.time = now_ + static_cast<std::int64_t>(needed), .id = id, .version = a.version, .arrival = false});
     }
   }
 }

@@ -220,9 +220,10 @@ void place_ranks(Machine& m, const Cluster& cluster, bool& unfold) {
   m.nodes = static_cast<std::uint32_t>((mesh.ranks() + per_node - 1) / per_node);
 }
 
-// No instruction can end later than all of them one after the other, each as slow as the node can make it.
+// No instruction ends later than if all ran one after the other. Where cores are shared, that counts every rank of a node: whenever something runs
+// there, at least one core or the whole bus is busy with it.
 void refuse_overflow(const Machine& m, std::int64_t periods) {
-  __int128 total = 0;
+  std::vector<__int128> by_role;
   for (const LoweredRole& role : m.roles) {
     std::vector<__int128> pass;
     for (const program::PassTemplate& t : role.role->passes) {
@@ -230,14 +231,21 @@ void refuse_overflow(const Machine& m, std::int64_t periods) {
       for (std::uint32_t i = t.first; i < t.first + t.count; ++i) sum += __int128{role.steps[i].duration} + role.steps[i].issue;
       pass.push_back(sum);
     }
+    __int128 total = 0;
     for (const PassInstance& p : role.role->body) total += pass[p.pass] * periods;
     for (const PassInstance& p : role.role->prologue) total += pass[p.pass];
     for (const PassInstance& p : role.role->epilogue) total += pass[p.pass];
+    by_role.push_back(total);
   }
-  if (m.shared) total *= m.program->mesh.ranks() * m.streams;
-  constexpr std::int64_t kHorizon = INT64_MAX / 2;  // 53 days: leaves room for one addition
+  __int128 total = 0;
+  if (m.shared) {
+    for (const SimulatedRank& r : m.ranks) total += by_role[r.role] * r.weight_on_node;
+  } else {
+    for (const __int128 t : by_role) total += t;
+  }
+  constexpr std::int64_t kHorizon = INT64_MAX / 16 * 15;  // 100 days
   if (total > kHorizon)
-    throw Error{"plan", "a step could take longer than simulated time can count (53 days for all simulated periods)",
+    throw Error{"plan", "a step could take longer than simulated time can count (100 days for all simulated periods)",
                 "use more or faster devices, or a smaller batch or model"};
 }
 

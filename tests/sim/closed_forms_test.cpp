@@ -391,11 +391,28 @@ TEST(Deadlock, IsToldRankByRank) {
 }
 
 TEST(Overflow, IsRefused) {
+  // A step of 11 days: up to 8 periods and one run in isolation are 99 days, which fit; one of 12 days does not.
+  constexpr std::int64_t kDay = 86'400'000'000'000'000;
   Timed t;
   t.pass(0);
-  t.compute(0, INT64_MAX / 10);
+  t.compute(0, 11 * kDay);
   t.body(0, {{0, 0}});
+  EXPECT_EQ(run(t).step.v, 11 * kDay);
+  t.cost.entries[0].duration = Picoseconds{12 * kDay};
   EXPECT_THROW(run(t), Error);
+}
+
+TEST(Overflow, DoesNotHappenBecauseAnActivityIsSlowedDownForAWhile) {
+  // Four ranks on one core: three short ones, one of 40 days, which at a quarter of the core would end in 160 days; the short ones leave it to it.
+  constexpr std::int64_t kDay = 86'400'000'000'000'000;
+  Timed t{{1, 1, 1, 4}};
+  t.cluster.shared_cores = 1;
+  for (std::size_t s = 0; s < 4; ++s) {
+    t.pass(s);
+    t.add(s, program::Opcode::compute, kCompute, {}, {.duration = s == 0 ? 40 * kDay : 1000, .core = 1});
+    t.body(s, {{0, 0}});
+  }
+  EXPECT_EQ(run(t, {.max_periods = 1}).makespan.v, 40 * kDay + 3000);
 }
 
 TEST(Timeline, NamesRanksThatWereFoldedAway) {
