@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <cstdlib>
 
 #include "core/error.h"
@@ -59,7 +60,7 @@ void Reader::missing(const char* key, const char* about) {
   } catch (const Error& e) {
     throw Error(e.where(), e.message(), about);
   }
-  std::abort();  // not reached: the field is missing
+  throw std::logic_error("the field is there");  // not reached: only called for a field that is missing
 }
 
 std::string Reader::fmt_count(std::size_t has, std::size_t wants) { return fmt::format("has {} element{}, not {}", has, has == 1 ? "" : "s", wants); }
