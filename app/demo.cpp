@@ -18,7 +18,6 @@
 #include "core/plan_json.h"
 #include "core/profile_json.h"
 #include "core/timeline_json.h"
-#include "executor/run.h"
 #include "profiler/grid.h"
 #include "profiler/profile_cpu.h"
 #include "program/compile.h"
@@ -90,7 +89,7 @@ DemoReport demo(const DemoSettings& settings) {
     throw Error("--model", fmt::format("'{}' has no plan on {} ranks that the executor runs", settings.model, ranks), "try cpu-llama-small");
 
   double begin = seconds_now();
-  const profiler::ProfileGrid grid = profiler::grid_for(programs, executor::kernel_settings(programs.front(), in.model, in.plan, {}));
+  const profiler::ProfileGrid grid = profiler::grid_for(programs, profiler::settings_of(in.model));
   stage(fmt::format("profiling {} operators and {} collectives that {} plans need", grid.operators.size(), grid.collectives.size(), programs.size()));
   profiler::ProfileOptions profiling;
   profiling.commit = commit();

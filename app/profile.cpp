@@ -4,7 +4,6 @@
 
 #include "app/version.h"
 #include "core/error.h"
-#include "executor/run.h"
 #include "profiler/grid.h"
 #include "profiler/profile_cpu.h"
 #include "program/compile.h"
@@ -18,7 +17,7 @@ Profile profile(const ProfileSettings& settings) {
     if (in.cluster.device.kind != DeviceKind::cpu_core)
       throw Error("--cluster", "'" + in.plan.cluster + "' is not this machine", "profile its CPU with --cluster this-machine");
     const std::array<program::Program, 1> programs{program::compile(in.model, in.cluster, in.plan)};
-    grid = profiler::grid_for(programs, executor::kernel_settings(programs[0], in.model, in.plan, {}));
+    grid = profiler::grid_for(programs, profiler::settings_of(in.model));
   }
   profiler::ProfileOptions options;
   options.limit = settings.budget;

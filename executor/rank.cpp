@@ -44,8 +44,6 @@ WaitCause cause_of(WorkClass work) {
 
 Picoseconds ps(std::int64_t ns) { return Picoseconds{ns * 1000}; }
 
-}  // namespace
-
 KernelSettings kernel_settings(const program::Program& program, const Model& model, const Plan& plan, const program::Coordinates& c) {
   KernelSettings s;
   s.layer_norm = model.norm == Normalization::layernorm;
@@ -65,6 +63,8 @@ KernelSettings kernel_settings(const program::Program& program, const Model& mod
   s.optimizer.clip = plan.optimizer.clip;
   return s;
 }
+
+}  // namespace
 
 RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& communicator)
     : setting_(setting),

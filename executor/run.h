@@ -63,9 +63,6 @@ struct RunResult {
   double replica_difference = 0;
 };
 
-// What the kernels of the rank with these coordinates are told beside shapes; also what a profiler must measure them with.
-KernelSettings kernel_settings(const program::Program& program, const Model& model, const Plan& plan, const program::Coordinates& coordinates);
-
 // `program` is what compile(model, cluster, plan) made for any cluster. Throws Error when the program breaks a rule of check(), has an operator, a
 // type, a stream or a model that nothing here executes (naming the first), needs more ranks or memory than there are, when the source's tokens do
 // not fit the model, and when a rank fails (naming it).
