@@ -40,13 +40,20 @@ Sweep read_sweep(std::string_view text, const std::string& file) {
   sweep.base.profile = profile.value_or("");
   if (const auto settings = o.optional("set"))
     for (const json::Value& setting : settings->list()) sweep.base.settings.push_back(setting.text());
-  for (const auto& [path, values] : o.required("grid").object().members()) {
+  const auto grid = o.optional("grid");
+  if (!grid) {
+    o.done();  // perhaps it is only misspelt
+    o.fail("has no grid to sweep", R"(e.g. "grid": {"parallel.tp": [1, 2, 4]})");
+  }
+  for (const auto& [path, values] : grid->object().members()) {
     SweepAxis axis{path, {}};
     for (const json::Value& value : values.list()) {
       if (value.is_text())
         axis.values.push_back(value.text());
       else if (value.is_number())
         axis.values.push_back(fmt::format("{}", value.number()));
+      else if (value.is_null() || value.is_list() || value.is_object())
+        value.fail(value.quoted() + " is not a value to try", "a number, a text, true or false");
       else
         axis.values.emplace_back(value.boolean() ? "true" : "false");
     }

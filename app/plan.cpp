@@ -1,8 +1,43 @@
 #include "app/plan.h"
 
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/plan_json.h"
+
 namespace orrery::app {
+namespace {
+
+// Every value of an axis must be one that a plan may hold: a word that no plan knows is a slip, not a plan that does not fit.
+template <class T, class Set>
+void check_values(const std::string& flag, const std::vector<T>& values, const Plan& base, Set set) {
+  for (const T& value : values) {
+    Plan plan = base;
+    plan.batch.micro = 1;  // divides every global batch
+    set(plan, value);
+    try {
+      read_plan(write_plan(plan), "plan");
+    } catch (const Error& e) {
+      throw Error(flag, e.message(), e.hint());
+    }
+  }
+}
+
+void check_space(const planner::Space& space, const Plan& base) {
+  check_values("--tp", space.tp, base, [](Plan& p, std::int64_t v) { p.parallel.tp = v; });
+  check_values("--pp", space.pp, base, [](Plan& p, std::int64_t v) { p.parallel.pp = v; });
+  check_values("--zero", space.zero, base, [](Plan& p, std::int64_t v) { p.sharding.zero = v; });
+  check_values("--schedule", space.schedule, base, [](Plan& p, const std::string& v) { p.schedule = v; });
+  check_values("--recompute", space.recompute, base, [](Plan& p, const std::string& v) { p.recompute.kind = v; });
+  for (const std::int64_t micro : space.micro)
+    if (micro < 1 || micro > base.batch.global)
+      throw Error("--micro-batch", fmt::format("{} is not between 1 and the global batch, {}", micro, base.batch.global));
+}
+
+}  // namespace
 
 PlanReport plan(const Inputs& inputs, const planner::Space& space, const planner::Options& options) {
+  check_space(space, inputs.plan);
   PlanReport report{inputs, {}, {}, {}};
   report.outcome = planner::search(inputs.model, inputs.cluster, inputs.plan, space, inputs.profile ? &*inputs.profile : nullptr, options);
   report.explanation = planner::explain(inputs.cluster, report.outcome);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "app/simulate.h"
@@ -11,13 +12,17 @@
 namespace orrery::app {
 namespace {
 
-SweepRow measure(const Sweep& sweep, const std::vector<std::string>& values) {
+// `refusal`: set where the point's documents could not even be read.
+SweepRow measure(const Sweep& sweep, const std::vector<std::string>& values, std::optional<Error>& refusal) {
   SweepRow row;
   row.values = values;
   PlanFlags flags = sweep.base;
   for (std::size_t a = 0; a < sweep.axes.size(); ++a) flags.settings.push_back(sweep.axes[a].path + "=" + values[a]);
+  bool read = false;
   try {
-    const SimulateReport r = simulate(load_inputs(flags));
+    const Inputs inputs = load_inputs(flags);
+    read = true;
+    const SimulateReport r = simulate(inputs);
     row.status = r.fits ? "ok" : "does not fit";
     row.step_time_s = r.step_time.v;
     row.tokens_per_s_per_gpu = r.tokens_per_s_per_gpu;
@@ -28,6 +33,7 @@ SweepRow measure(const Sweep& sweep, const std::vector<std::string>& values) {
     for (const std::int64_t bytes : r.summary.peak_memory_by_stage) row.peak_memory_bytes = std::max(row.peak_memory_bytes, bytes);
   } catch (const Error& e) {
     row.status = e.where().empty() ? e.message() : e.where() + ": " + e.message();
+    if (!read) refusal = e;
   }
   return row;
 }
@@ -75,23 +81,27 @@ SweepReport sweep(const Sweep& sweep, const SweepOptions& options) {
     points = std::move(longer);
     if (points.size() > 1'000'000) throw Error("grid", "has more than a million points", "make the grid coarser");
   }
-  // The first point is tried alone, so that a base that cannot be read is one error and not a table of them.
-  if (!points.empty()) {
-    PlanFlags first = sweep.base;
-    for (std::size_t a = 0; a < sweep.axes.size(); ++a) first.settings.push_back(sweep.axes[a].path + "=" + points.front()[a]);
-    load_inputs(first);
-  }
   std::vector<SweepRow> rows(points.size());
   std::vector<char> reached(points.size(), 0);
+  std::optional<Error> refusal;  // of the first point that could not be read
+  std::size_t refused_at = points.size(), refused = 0;
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::int64_t done = 0;
   const auto work = [&] {
     for (std::size_t i = next++; i < points.size(); i = next++) {
       if (options.cancel && options.cancel->load()) return;
-      rows[i] = measure(sweep, points[i]);
+      std::optional<Error> mine;
+      rows[i] = measure(sweep, points[i], mine);
       reached[i] = 1;
       const std::lock_guard lock(mutex);
+      if (mine) {
+        ++refused;
+        if (i < refused_at) {
+          refused_at = i;
+          refusal = std::move(mine);
+        }
+      }
       ++done;
       if (options.progress) options.progress(done, static_cast<std::int64_t>(points.size()));
     }
@@ -101,6 +111,8 @@ SweepReport sweep(const Sweep& sweep, const SweepOptions& options) {
   for (unsigned t = 1; t < threads; ++t) pool.emplace_back(work);
   work();
   for (std::thread& thread : pool) thread.join();
+  // Where not one point could be read, the fault is in what they share: one error, and not a table of them.
+  if (refusal && refused == points.size()) throw Error(*refusal);
   for (std::size_t i = 0; i < rows.size(); ++i)
     if (reached[i]) report.rows.push_back(std::move(rows[i]));
   report.cancelled = report.rows.size() < points.size();

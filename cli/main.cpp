@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 
@@ -14,6 +17,32 @@
 namespace orrery::cli {
 namespace {
 
+// Takes whole numbers only, and says so in our own words.
+CLI::Validator whole(std::int64_t least = INT64_MIN, std::int64_t most = INT64_MAX) {
+  return {[least, most](const std::string& text) -> std::string {
+            std::int64_t value = 0;
+            const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+            if (failure == std::errc::result_out_of_range) return fmt::format("'{}' is too large a number", text);
+            if (failure != std::errc{} || end != text.data() + text.size()) return fmt::format("'{}' is not a whole number", text);
+            if (value < least) return fmt::format("{} is less than {}", value, least);
+            if (value > most) return fmt::format("{} is more than {}", value, most);
+            return {};
+          },
+          ""};
+}
+
+// A number above `least` and finite.
+CLI::Validator above(double least) {
+  return {[least](const std::string& text) -> std::string {
+            char* end = nullptr;
+            const double value = std::strtod(text.c_str(), &end);
+            if (text.empty() || *end != '\0') return fmt::format("'{}' is not a number", text);
+            if (!std::isfinite(value)) return fmt::format("'{}' is not a finite number", text);
+            return value > least ? "" : fmt::format("{} is not above {}", text, least);
+          },
+          ""};
+}
+
 void add_plan_flags(CLI::App& verb, app::PlanFlags& f, bool with_batch) {
   verb.add_option("--plan", f.plan, "plan file; flags below override its fields")->type_name("FILE");
   verb.add_option("--model", f.model, "a name in models/ or a Hugging Face config.json")->type_name("MODEL");
@@ -24,18 +53,18 @@ void add_plan_flags(CLI::App& verb, app::PlanFlags& f, bool with_batch) {
       ->expected(1)
       ->take_all();
   if (!with_batch) return;
-  verb.add_option("--global-batch", f.global_batch, "sequences per step")->type_name("N");
-  verb.add_option("--sequence", f.sequence, "tokens per sequence")->type_name("N");
+  verb.add_option("--global-batch", f.global_batch, "sequences per step")->type_name("N")->check(whole());
+  verb.add_option("--sequence", f.sequence, "tokens per sequence")->type_name("N")->check(whole());
   verb.add_option("--precision", f.precision, "of compute and parameters: bf16 or fp32")->type_name("P");
 }
 
 void add_split_flags(CLI::App& verb, app::PlanFlags& f) {
-  verb.add_option("--tp", f.tp, "tensor-parallel ranks")->type_name("N");
-  verb.add_option("--pp", f.pp, "pipeline stages")->type_name("N");
-  verb.add_option("--micro-batch", f.micro_batch, "sequences per micro-batch")->type_name("N");
+  verb.add_option("--tp", f.tp, "tensor-parallel ranks")->type_name("N")->check(whole());
+  verb.add_option("--pp", f.pp, "pipeline stages")->type_name("N")->check(whole());
+  verb.add_option("--micro-batch", f.micro_batch, "sequences per micro-batch")->type_name("N")->check(whole());
   verb.add_option("--schedule", f.schedule, "gpipe or 1f1b")->type_name("NAME");
   verb.add_option("--recompute", f.recompute, "none or full")->type_name("KIND");
-  verb.add_option("--zero", f.zero, "ZeRO stage, 0 or 1")->type_name("N");
+  verb.add_option("--zero", f.zero, "ZeRO stage, 0 or 1")->type_name("N")->check(whole());
   verb.add_option("--stages", f.stages, "decoder layers per stage, e.g. 7,8x14,7; default: balanced")->type_name("LIST");
   verb.add_flag("--sp,!--no-sp", f.sp, "sequence parallelism; default: on with --tp above 1");
 }
@@ -84,6 +113,7 @@ int usage_error(const CLI::App& app, const CLI::ParseError& e, int argc, char** 
 
 int main_with_errors(int argc, char** argv) {
   CLI::App app{"Orrery: how should this model be trained on this cluster, how long will it take, and why."};
+  app.name("orrery");
   app.require_subcommand(0, 1);
   app.set_help_flag("-h,--help", "this text");
   bool version = false;
@@ -103,13 +133,13 @@ int main_with_errors(int argc, char** argv) {
   CLI::App* sub = add_verb("demo", "the whole loop on this machine: profile, plan, simulate, run, compare", demo_command, demo);
   sub->add_option("--folder", demo_command.folder, "where profile, plans and traces go")->type_name("DIR")->capture_default_str();
   sub->add_option("--model", demo_command.model, "a model that the CPU executor can run")->type_name("MODEL")->capture_default_str();
-  sub->add_option("--steps", demo_command.steps, "steps to run of each plan")->type_name("N")->capture_default_str();
+  sub->add_option("--steps", demo_command.steps, "steps to run of each plan")->type_name("N")->capture_default_str()->check(whole(1, 1'000'000));
 
   ProfileCommand profile_command;
   sub = add_verb("profile", "measure this machine's kernels and collectives", profile_command, profile);
   sub->add_option("-o,--output", profile_command.output, "where to write it")->type_name("FILE")->capture_default_str();
   sub->add_option("--device", profile_command.device, "what to measure")->type_name("DEVICE")->capture_default_str();
-  sub->add_option("--seconds", profile_command.seconds, "time to spend at most")->type_name("S")->capture_default_str();
+  sub->add_option("--seconds", profile_command.seconds, "time to spend at most")->type_name("S")->capture_default_str()->check(above(0));
   add_plan_flags(*sub, profile_command.plan, true);
   add_split_flags(*sub, profile_command.plan);
 
@@ -120,9 +150,9 @@ int main_with_errors(int argc, char** argv) {
   sub->add_option("--network", simulate_command.network, "analytic")->type_name("MODEL")->capture_default_str();
   sub->add_option("--flops-convention", simulate_command.convention, "causal-half, full or 6n")->type_name("C")->capture_default_str();
   sub->add_option("--trace", simulate_command.trace, "write a Chrome/Perfetto trace")->type_name("FILE");
-  sub->add_option("--ranks", simulate_command.ranks, "whose spans the trace holds")->type_name("R,R…")->delimiter(',');
+  sub->add_option("--ranks", simulate_command.ranks, "whose spans the trace holds")->type_name("R,R…")->delimiter(',')->check(whole());
   sub->add_option("--tokens", simulate_command.tokens, "length of the whole run, e.g. 15T: days, energy, money")->type_name("N");
-  sub->add_option("--price", simulate_command.price, "US dollars per device and hour")->type_name("P");
+  sub->add_option("--price", simulate_command.price, "US dollars per device and hour")->type_name("P")->check(above(0));
   sub->add_option("-o,--write-plan", simulate_command.write_plan, "write the plan that was simulated")->type_name("FILE");
   sub->add_flag("--unfold", simulate_command.unfold, "simulate every rank; the results are the same");
   sub->add_flag("--explain", simulate_command.explain, "critical path, sources, memory of each stage");
@@ -130,15 +160,18 @@ int main_with_errors(int argc, char** argv) {
   PlanCommand plan_command;
   sub = add_verb("plan", "search for the fastest plan that fits", plan_command, plan);
   add_plan_flags(*sub, plan_command.plan, true);
-  sub->add_option("--tp", plan_command.space.tp, "values to try; default: all")->type_name("N,N…")->delimiter(',');
-  sub->add_option("--pp", plan_command.space.pp, "values to try; default: all")->type_name("N,N…")->delimiter(',');
-  sub->add_option("--micro-batch", plan_command.space.micro, "values to try; default: all up to 16")->type_name("N,N…")->delimiter(',');
+  sub->add_option("--tp", plan_command.space.tp, "values to try; default: all")->type_name("N,N…")->delimiter(',')->check(whole());
+  sub->add_option("--pp", plan_command.space.pp, "values to try; default: all")->type_name("N,N…")->delimiter(',')->check(whole());
+  sub->add_option("--micro-batch", plan_command.space.micro, "values to try; default: all up to 16")
+      ->type_name("N,N…")
+      ->delimiter(',')
+      ->check(whole());
   sub->add_option("--schedule", plan_command.space.schedule, "schedules to try")->type_name("NAME,NAME…")->delimiter(',');
   sub->add_option("--recompute", plan_command.space.recompute, "kinds to try")->type_name("KIND,KIND…")->delimiter(',');
-  sub->add_option("--zero", plan_command.space.zero, "stages to try")->type_name("N,N…")->delimiter(',');
+  sub->add_option("--zero", plan_command.space.zero, "stages to try")->type_name("N,N…")->delimiter(',')->check(whole());
   sub->add_option("--objective", plan_command.objective, "time")->type_name("WHAT")->capture_default_str();
-  sub->add_option("--top", plan_command.top, "plans to show")->type_name("K")->capture_default_str()->check(CLI::Range(1, 1000));
-  sub->add_option("--threads", plan_command.threads, "default: one per core")->type_name("N")->check(CLI::Range(0, 1024));
+  sub->add_option("--top", plan_command.top, "plans to show")->type_name("K")->capture_default_str()->check(whole(1, 1000));
+  sub->add_option("--threads", plan_command.threads, "default: one per core")->type_name("N")->check(whole(0, 1024));
   sub->add_option("-o,--output", plan_command.output, "write the chosen plan")->type_name("FILE");
   sub->add_flag("--explain", plan_command.explain, "why this one and not the others");
 
@@ -148,14 +181,14 @@ int main_with_errors(int argc, char** argv) {
   add_plan_flags(*sub, sweep_command.base, true);
   add_split_flags(*sub, sweep_command.base);
   sub->add_option("--grid", sweep_command.grid, "an axis of the grid; may be repeated")->type_name("PATH=V,V…")->expected(1)->take_all();
-  sub->add_option("--threads", sweep_command.threads, "default: one per core")->type_name("N")->check(CLI::Range(0, 1024));
+  sub->add_option("--threads", sweep_command.threads, "default: one per core")->type_name("N")->check(whole(0, 1024));
   sub->add_option("-o,--output", sweep_command.output, "CSV file; default: stdout")->type_name("FILE");
 
   RunCommand run_command;
   sub = add_verb("run", "run a plan for real on this machine's CPU", run_command, run);
   sub->add_option("plan", run_command.plan.plan, "plan file")->type_name("FILE");
   sub->add_option("--data", run_command.data, "a file (its bytes are the tokens), an llm.c .bin, or markov")->type_name("FILE")->required();
-  sub->add_option("--steps", run_command.steps, "optimizer steps")->type_name("N")->capture_default_str()->check(CLI::Range(1, 100'000'000));
+  sub->add_option("--steps", run_command.steps, "optimizer steps")->type_name("N")->capture_default_str()->check(whole(1, 100'000'000));
   sub->add_option("--device", run_command.device, "where to run")->type_name("DEVICE")->capture_default_str();
   sub->add_option("--trace", run_command.trace, "write the measured timeline")->type_name("FILE");
   sub->add_option("-o,--report", run_command.report, "write the report that --json prints")->type_name("FILE");
@@ -165,38 +198,38 @@ int main_with_errors(int argc, char** argv) {
     sub->add_option("--cluster", f.cluster, "e.g. this-machine:4")->type_name("CLUSTER");
     sub->add_option("--profile", f.profile, "compare with the prediction that this profile gives")->type_name("FILE");
     sub->add_option("--set", f.settings, "set any field of the plan, of model.… or of cluster.…")->type_name("PATH=VALUE")->expected(1)->take_all();
-    sub->add_option("--global-batch", f.global_batch, "sequences per step")->type_name("N");
-    sub->add_option("--sequence", f.sequence, "tokens per sequence")->type_name("N");
+    sub->add_option("--global-batch", f.global_batch, "sequences per step")->type_name("N")->check(whole());
+    sub->add_option("--sequence", f.sequence, "tokens per sequence")->type_name("N")->check(whole());
     add_split_flags(*sub, f);
   }
 
   CompareCommand compare_command;
   sub = add_verb("compare", "two plans, two runs, or a prediction and its run: where does the time go", compare_command, compare);
-  sub->add_option("a", compare_command.a, "plan, trace, or JSON of a simulation or a run")->type_name("A")->required();
-  sub->add_option("b", compare_command.b, "the same")->type_name("B")->required();
+  sub->add_option("A", compare_command.a, "plan, trace, or JSON of a simulation or a run")->type_name("FILE")->required();
+  sub->add_option("B", compare_command.b, "the same")->type_name("FILE")->required();
   sub->add_option("--profile", compare_command.plan.profile, "prices for operands that are plans")->type_name("FILE");
   sub->add_option("--set", compare_command.plan.settings, "for operands that are plans")->type_name("PATH=VALUE")->expected(1)->take_all();
 
   ShowCommand show_command;
   sub = add_verb("show", "models, clusters, devices, one of them by name, a document's schema", show_command, show);
-  sub->add_option("what", show_command.what, "models, clusters, devices, model, cluster, device, plan, profile, timeline, schema")->required();
-  sub->add_option("name", show_command.name, "a name or a file");
+  sub->add_option("WHAT", show_command.what, "models, clusters, devices, model, cluster, device, plan, profile, timeline, schema")->required();
+  sub->add_option("NAME", show_command.name, "a name or a file");
   sub->add_flag("--svg", show_command.svg, "a picture, of a timeline");
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
+    print(app.help());
     return 0;
   } catch (const CLI::ParseError& e) {
     return usage_error(app, e, argc, argv);
   }
   if (version) {
-    fmt::print("orrery {} ({})\nleft out of this build: {}\n", app::version(), app::commit(), fmt::join(app::left_out(), ", "));
+    print(fmt::format("orrery {} ({})\nleft out of this build: {}\n", app::version(), app::commit(), fmt::join(app::left_out(), ", ")));
     return 0;
   }
   if (!verb) {
-    fmt::print("{}", app.help());
+    print(app.help());
     return argc > 1 ? 2 : 0;
   }
   return verb();
@@ -213,6 +246,9 @@ int main(int argc, char** argv) {
     return orrery::cli::report(e);
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "orrery: out of memory\n");
+    return 2;
+  } catch (const std::exception& e) {  // what the system refuses: threads, files that vanish
+    fmt::print(stderr, "orrery: {}\n", e.what());
     return 2;
   }
 }

@@ -12,6 +12,9 @@ namespace orrery::cli {
 const std::atomic<bool>& interrupted();
 void watch_interrupts();
 
+// A result, to stdout at once. Throws Error where it cannot be written, e.g. to a full disk.
+void print(std::string_view text);
+
 // ANSI colours, empty unless stdout is a terminal and NO_COLOR is unset.
 struct Style {
   std::string_view bold, dim, good, bad, reset;

@@ -23,7 +23,6 @@ namespace {
 
 constexpr int kOk = 0, kFailed = 1, kInterrupted = 130;
 
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 template <class... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {
   fmt::print(stderr, format, std::forward<Args>(args)...);
@@ -39,6 +38,12 @@ program::FlopsConvention convention_named(const std::string& word) {
   throw Error("--flops-convention", fmt::format("'{}' is not a convention", word), did_you_mean(word, known));
 }
 
+// Whatever is to be written is looked at before the work that fills it.
+void check_outputs(std::initializer_list<std::string> files) {
+  for (const std::string& file : files)
+    if (!file.empty()) check_writable(file);
+}
+
 }  // namespace
 
 int simulate(const SimulateCommand& command, const Common& common) {
@@ -48,7 +53,13 @@ int simulate(const SimulateCommand& command, const Common& common) {
   options.unfold = command.unfold;
   options.timeline = !command.trace.empty();
   options.ranks = command.ranks;
-  if (!command.tokens.empty()) options.tokens = parse_count(command.tokens, "--tokens");
+  if (!command.ranks.empty() && command.trace.empty())
+    throw Error("--ranks", "says whose spans a trace holds, but there is no --trace", "add --trace FILE");
+  check_outputs({command.trace, command.write_plan});
+  if (!command.tokens.empty()) {
+    options.tokens = parse_count(command.tokens, "--tokens");
+    if (*options.tokens <= 0) throw Error("--tokens", "a run has at least one token", "e.g. --tokens 15T");
+  }
   options.price_per_device_hour = command.price;
   const app::SimulateReport report = app::simulate(app::load_inputs(command.plan), options);
   if (report.timeline) {
@@ -65,6 +76,7 @@ int simulate(const SimulateCommand& command, const Common& common) {
 
 int plan(const PlanCommand& command, const Common& common) {
   if (command.objective != "time") throw Error("--objective", fmt::format("'{}' is not built yet", command.objective), "known: time");
+  check_outputs({command.output});
   const app::Inputs inputs = app::load_inputs(command.plan);
   planner::Options options;
   options.top = static_cast<std::size_t>(command.top);
@@ -90,12 +102,21 @@ int plan(const PlanCommand& command, const Common& common) {
 }
 
 int sweep(const SweepCommand& command, const Common& common) {
+  check_outputs({command.output});
   app::Sweep sweep;
-  if (!command.file.empty()) sweep = app::read_sweep(read_text_file(command.file), command.file);
-  if (command.file.empty())
-    sweep.base = command.base;
-  else
-    sweep.base.settings.insert(sweep.base.settings.end(), command.base.settings.begin(), command.base.settings.end());
+  sweep.base = command.base;
+  if (!command.file.empty()) {
+    const app::Sweep file = app::read_sweep(read_text_file(command.file), command.file);
+    sweep.axes = file.axes;
+    const auto otherwise = [](std::string& flag, const std::string& in_file) {
+      if (flag.empty()) flag = in_file;
+    };
+    otherwise(sweep.base.plan, file.base.plan);
+    otherwise(sweep.base.model, file.base.model);
+    otherwise(sweep.base.cluster, file.base.cluster);
+    otherwise(sweep.base.profile, file.base.profile);
+    sweep.base.settings.insert(sweep.base.settings.begin(), file.base.settings.begin(), file.base.settings.end());
+  }
   for (const std::string& axis : command.grid) sweep.axes.push_back(app::parse_axis(axis));
   if (sweep.axes.empty()) throw Error("orrery sweep", "there is no grid to sweep", "name a sweep file, or axes: --grid parallel.tp=1,2,4");
   app::SweepReport report;
@@ -118,12 +139,16 @@ int sweep(const SweepCommand& command, const Common& common) {
 }
 
 int compare(const CompareCommand& command, const Common& common) {
-  const app::CompareReport report = app::compare(app::load_operand(command.a, command.plan), app::load_operand(command.b, command.plan));
+  app::Summary a = app::load_operand(command.a, command.plan);  // in order, so that the first fault is told first
+  const app::CompareReport report = app::compare(std::move(a), app::load_operand(command.b, command.plan));
   print(common.json ? app::to_json(report) : text(report));
   return kOk;
 }
 
 int show(const ShowCommand& command, const Common& common) {
+  if (!command.name.empty() && (command.what == "models" || command.what == "clusters" || command.what == "devices"))
+    throw Error("orrery show " + command.what, fmt::format("'{}' is one word too many", command.name),
+                fmt::format("one of them: orrery show {} {}", command.what.substr(0, command.what.size() - 1), command.name));
   print(command.svg   ? app::show_svg(command.what, command.name)
         : common.json ? app::show_json(command.what, command.name)
                       : app::show(command.what, command.name));

@@ -34,7 +34,7 @@ int profile(const ProfileCommand& command, const Common& common) {
   settings.plan = command.plan;
   settings.of_plan = !command.plan.plan.empty() || !command.plan.model.empty();
   if (settings.of_plan && settings.plan.cluster.empty() && settings.plan.plan.empty()) settings.plan.cluster = "this-machine";
-  if (!(command.seconds > 0)) throw Error("--seconds", fmt::format("{} is not a time to measure for", command.seconds), "at least 1");
+  check_writable(command.output);
   settings.budget = Seconds{command.seconds};
   settings.cancel = &interrupted();
   Profile measured;
@@ -45,13 +45,15 @@ int profile(const ProfileCommand& command, const Common& common) {
   }
   write_file_atomically(command.output, write_profile(measured));
   const std::string text = common.json ? app::show_json("profile", command.output) : app::show("profile", command.output);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(text);
   fmt::print(stderr, "profile: {}\n", command.output);
   return interrupted() ? kInterrupted : kOk;
 }
 
 int run(const RunCommand& command, const Common& common) {
   need_cpu(command.device);
+  for (const std::string& file : {command.trace, command.report})
+    if (!file.empty()) check_writable(file);
   app::PlanFlags flags = command.plan;
   if (flags.plan.empty() && flags.cluster.empty()) flags.cluster = "this-machine";
   app::RunSettings settings;
@@ -77,7 +79,7 @@ int run(const RunCommand& command, const Common& common) {
     fmt::print(stderr, "report: {}\n", command.report);
   }
   const std::string out = common.json ? app::to_json(report) : text(report);
-  std::fwrite(out.data(), 1, out.size(), stdout);
+  print(out);
   return report.result.cancelled ? kInterrupted : kOk;
 }
 
@@ -99,7 +101,7 @@ int demo(const DemoCommand& command, const Common& common) {
   const app::DemoReport report = app::demo(settings);
   bar.reset();
   const std::string out = common.json ? app::to_json(report) : text(report);
-  std::fwrite(out.data(), 1, out.size(), stdout);
+  print(out);
   return report.cancelled ? kInterrupted : kOk;
 }
 

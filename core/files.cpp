@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -47,6 +48,32 @@ bool write_all(int fd, std::string_view text) {
   return true;
 }
 
+fs::path folder_of(const fs::path& file) { return file.has_parent_path() ? file.parent_path() : fs::path("."); }
+
+// The file that a write to `path` replaces; nothing for a device or a pipe, which is written directly. Throws Error for what cannot be written.
+std::optional<fs::path> target_of(const fs::path& path) {
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path, ignored);
+  if (fs::is_directory(status)) fail(path, "is a directory, not a file");
+  if (fs::exists(status) && !fs::is_regular_file(status)) return std::nullopt;
+
+  // Renaming onto a link would replace the link; what the user means is the file behind it.
+  fs::path target = path;
+  if (fs::is_symlink(fs::symlink_status(path, ignored))) {
+    std::error_code broken;
+    target = fs::weakly_canonical(path, broken);
+    if (broken) fail(path, "cannot be written: " + broken.message());
+  }
+  const fs::path folder = folder_of(target);
+  if (!fs::is_directory(folder, ignored)) {
+    if (fs::exists(folder, ignored)) fail(path, "cannot be written: " + folder.string() + " is not a folder");
+    fail(path, "cannot be written: no such folder: " + folder.string(), "make it first: mkdir -p " + folder.string());
+  }
+  // A file that may not be written may still be replaced by rename: ask first.
+  if (::access((fs::exists(status) ? target : folder).c_str(), W_OK) != 0) fail(path, "cannot be written: " + reason());
+  return target;
+}
+
 void write_directly(const fs::path& path, std::string_view text) {
   Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (file.get() < 0 || !write_all(file.get(), text) || !file.close()) fail(path, "cannot be written: " + reason());
@@ -75,23 +102,15 @@ std::string read_text_file(const fs::path& path, std::size_t limit) {
   }
 }
 
-void write_file_atomically(const fs::path& path, std::string_view text) {
-  std::error_code ignored;
-  const fs::file_status status = fs::status(path, ignored);
-  if (fs::is_directory(status)) fail(path, "is a directory, not a file");
-  if (fs::exists(status) && !fs::is_regular_file(status)) return write_directly(path, text);
+void check_writable(const fs::path& path) { target_of(path); }
 
-  // Renaming onto a link would replace the link; what the user means is the file behind it.
-  fs::path target = path;
-  if (fs::is_symlink(fs::symlink_status(path, ignored))) {
-    std::error_code broken;
-    target = fs::weakly_canonical(path, broken);
-    if (broken) fail(path, "cannot be written: " + broken.message());
-  }
-  const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
-  if (!fs::is_directory(folder, ignored)) fail(path, "cannot be written: no such folder: " + folder.string());
-  // A file that may not be written may still be replaced by rename: ask first.
-  if (fs::exists(status) && ::access(target.c_str(), W_OK) != 0) fail(path, "cannot be written: " + reason());
+void write_file_atomically(const fs::path& path, std::string_view text) {
+  const std::optional<fs::path> file_target = target_of(path);
+  if (!file_target) return write_directly(path, text);
+  const fs::path& target = *file_target;
+  const fs::path folder = folder_of(target);
+  std::error_code ignored;
+  const fs::file_status status = fs::status(target, ignored);
 
   fs::path temporary;
   int fd = -1;

@@ -18,6 +18,10 @@ std::string read_text_file(const std::filesystem::path& path, std::size_t limit 
 // the new one. Devices and pipes (/dev/stdout) are written directly. Throws Error at `path`.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
+// Throws what write_file_atomically(path, …) would throw for a path that cannot be written now, but writes nothing: for whoever works long before
+// there is something to write.
+void check_writable(const std::filesystem::path& path);
+
 // Where models/, topologies/ and profiles/ are: $ORRERY_DATA, else ../share/orrery beside the program's folder when it exists, else the source tree
 // that this was built from. Throws Error when $ORRERY_DATA is not a directory.
 std::filesystem::path data_directory();

@@ -38,7 +38,8 @@ bool runtime_does(Operator op) {
 
 void refuse_what_nothing_executes(const Program& program, const Model& model, const KernelSet& kernels) {
   if (!model.simulate_only.empty())
-    throw Error("model", fmt::format("'{}' can be simulated but not run: {}", model.name, model.simulate_only), "take a dense model");
+    throw Error("model", fmt::format("'{}' can be simulated but not run: {}", model.name, model.simulate_only),
+                "e.g. cpu-llama-small; 'orrery show models' marks those that are simulated only");
   for (const program::Role& role : program.roles) {
     for (const Instruction& in : role.instructions) {
       const program::StreamDecl& stream = program.streams[in.stream];
