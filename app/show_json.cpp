@@ -9,6 +9,7 @@
 #include "core/model_json.h"
 #include "core/plan_json.h"
 #include "core/profile_json.h"
+#include "core/timeline_json.h"
 
 namespace orrery::app {
 
@@ -27,6 +28,18 @@ std::string show_json(const std::string& what, const std::string& name) {
   if (what == "cluster" && !name.empty()) return write_cluster(load_cluster(name));
   if (what == "device" && !name.empty()) return write_device(load_device(name));
   if (what == "profile" && !name.empty()) return write_profile(read_profile(read_text_file(name), name));
+  if (what == "timeline" && !name.empty()) {  // what `show` says in words; the trace itself is JSON already
+    const Timeline t = load_timeline(name);
+    return Json{{"origin", t.origin},
+                {"step_ps", t.step.v},
+                {"streams", t.streams},
+                {"ranks", t.ranks},
+                {"spans", t.spans.size()},
+                {"flows", t.flows.size()},
+                {"memory_samples", t.memory.size()}}
+               .dump(1) +
+           "\n";
+  }
   return show(what, name);  // plans and schemas are JSON as they are; the rest is an error there
 }
 

@@ -51,8 +51,8 @@ TEST_F(Command, WithJsonPrintsOneDocumentAndNothingElse) {
     EXPECT_EQ(Json::parse(done.out).at("orrery"), kind) << command;
     EXPECT_EQ(done.out.back(), '\n') << command;
   }
-  for (const char* command :
-       {"show models --json", "show clusters --json", "show devices --json", "show model gpt2 --json", "show schema plan --json"})
+  for (const char* command : {"show models --json", "show clusters --json", "show devices --json", "show model gpt2 --json",
+                              "show schema plan --json", "show timeline t.json --json"})
     EXPECT_TRUE(Json::accept(run(command).out)) << command;
 }
 
