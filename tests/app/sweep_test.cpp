@@ -1,0 +1,124 @@
+// Grids of what-ifs as tables.
+#include "app/sweep.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/error.h"
+
+namespace orrery::app {
+namespace {
+
+using testing::ElementsAre;
+
+PlanFlags base() {
+  PlanFlags f;
+  f.model = "cpu-llama-tiny";
+  f.cluster = "dgx-h100:8";
+  f.global_batch = 16;
+  f.sequence = 128;
+  return f;
+}
+
+std::string refusal(const std::string& text) {
+  try {
+    read_sweep(text, "s.json");
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "was read";
+}
+
+TEST(SweepTable, VariesTheLastAxisFastestWhateverTheThreads) {
+  Sweep grid{base(), {{"parallel.tp", {"1", "2"}}, {"schedule", {"gpipe", "1f1b"}}}};
+  SweepOptions one, three;
+  one.threads = 1;
+  three.threads = 3;
+  const SweepReport report = sweep(grid, one);
+  ASSERT_EQ(report.rows.size(), 4U);
+  EXPECT_THAT(report.rows[0].values, ElementsAre("1", "gpipe"));
+  EXPECT_THAT(report.rows[1].values, ElementsAre("1", "1f1b"));
+  EXPECT_THAT(report.rows[2].values, ElementsAre("2", "gpipe"));
+  EXPECT_THAT(report.rows[3].values, ElementsAre("2", "1f1b"));
+  for (const SweepRow& row : report.rows) EXPECT_EQ(row.status, "ok");
+  EXPECT_EQ(to_csv(report), to_csv(sweep(grid, three)));
+}
+
+TEST(SweepTable, HoldsARowWithTheReasonForAnIllegalPoint) {
+  const SweepReport report = sweep({base(), {{"parallel.tp", {"3", "2", "two"}}}});
+  ASSERT_EQ(report.rows.size(), 3U);
+  EXPECT_EQ(report.rows[0].status, "parallel: tp 3 x cp 1 x pp 1 = 3 ranks do not divide 8 devices");
+  EXPECT_EQ(report.rows[0].step_time_s, 0);
+  EXPECT_EQ(report.rows[1].status, "ok");
+  EXPECT_EQ(report.rows[2].status, "--set parallel.tp: 'two' is not a whole number");
+  EXPECT_THAT(to_csv(report), testing::HasSubstr("\r\ntwo,--set parallel.tp: 'two' is not a whole number,,,,,,\r\n"));
+}
+
+TEST(SweepTable, IsAnErrorWhereNotOnePointCanBeRead) {
+  EXPECT_THROW(sweep({base(), {{"paralel.tp", {"1", "2"}}}}), Error);
+  EXPECT_THROW(sweep({{}, {{"parallel.tp", {"1", "2"}}}}), Error);
+}
+
+TEST(SweepTable, QuotesFieldsAsRfc4180Says) {
+  SweepReport report;
+  report.axes = {{"a,b", {}}};
+  report.rows.push_back({{"says \"x\""}, "line\nbreak", 0, 0, 0, 0, 0, 0});
+  report.rows.push_back({{"plain"}, "ok", 0.5, 1, 0.25, 0, 0, 7});
+  // Fields with a comma, a quote or a line break stand in quotes; quotes within are doubled; lines end with CR LF.
+  EXPECT_EQ(to_csv(report),
+            "\"a,b\",status,step_time_s,tokens_per_s_per_gpu,mfu,bubble_fraction,exposed_communication_s,peak_memory_bytes\r\n"
+            "\"says \"\"x\"\"\",\"line\nbreak\",,,,,,\r\n"
+            "plain,ok,0.5,1,0.25,0,0,7\r\n");
+}
+
+TEST(SweepTable, SaysTheSameAsJson) {
+  const SweepReport report = sweep({base(), {{"parallel.tp", {"2", "3"}}}});
+  const auto j = nlohmann::json::parse(to_json(report));
+  EXPECT_EQ(j["rows"][0]["parallel.tp"], "2");
+  EXPECT_EQ(j["rows"][0]["step_time_s"].get<double>(), report.rows[0].step_time_s);
+  EXPECT_FALSE(j["rows"][1].contains("step_time_s"));
+  EXPECT_EQ(j["cancelled"], false);
+}
+
+TEST(SweepTable, KeepsTheRowsDoneWhenItIsCancelled) {
+  std::atomic<bool> cancel{false};
+  SweepOptions options;
+  options.threads = 1;
+  options.cancel = &cancel;
+  options.progress = [&](std::int64_t done, std::int64_t) { cancel = done == 2; };
+  const SweepReport report = sweep({base(), {{"seed", {"1", "2", "3", "4"}}}}, options);
+  EXPECT_TRUE(report.cancelled);
+  EXPECT_EQ(report.rows.size(), 2U);
+}
+
+TEST(SweepDocument, IsReadInItsOwnOrder) {
+  const Sweep s = read_sweep(R"({"orrery": "sweep/1", "model": "m", "cluster": "c", "set": ["seed=3"],
+ "grid": {"schedule": ["1f1b"], "parallel.tp": [1, 2.5, true]}})",
+                             "s.json");
+  EXPECT_EQ(s.base.model, "m");
+  EXPECT_EQ(s.base.cluster, "c");
+  EXPECT_THAT(s.base.settings, ElementsAre("seed=3"));
+  EXPECT_THAT(s.axes, ElementsAre(SweepAxis{"schedule", {"1f1b"}}, SweepAxis{"parallel.tp", {"1", "2.5", "true"}}));
+}
+
+TEST(SweepDocument, IsReadStrictly) {
+  EXPECT_EQ(refusal(R"({"orrery": "sweep/2", "grid": {}})"), "s.json:1: is not a sweep\n  hint: begin with \"orrery\": \"sweep/1\"");
+  EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "gird": {}})"), "s.json:1: gird: is not a known field\n  hint: did you mean 'grid'?");
+  EXPECT_EQ(refusal(R"({"orrery": "sweep/1"})"), "s.json:1: has no grid to sweep\n  hint: e.g. \"grid\": {\"parallel.tp\": [1, 2, 4]}");
+  EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "grid": {"seed": []}})"), "s.json:1: grid.seed: has no values\n  hint: give at least one");
+  EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "grid": {"seed": [null]}})"),
+            "s.json:1: grid.seed[0]: null is not a value to try\n  hint: a number, a text, true or false");
+  EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "grid": {"seed": 3}})"), "s.json:1: grid.seed: 3 is not a list");
+}
+
+TEST(SweepAxisText, IsAPathAndValues) {
+  EXPECT_EQ(parse_axis("parallel.tp=1,2,4"), (SweepAxis{"parallel.tp", {"1", "2", "4"}}));
+  EXPECT_EQ(parse_axis("a=b=c"), (SweepAxis{"a", {"b=c"}}));
+  for (const char* text : {"", "a", "=1", "a=", "a=1,", "a=,1", "a=1,,2"}) EXPECT_THROW(parse_axis(text), Error) << text;
+}
+
+}  // namespace
+}  // namespace orrery::app
