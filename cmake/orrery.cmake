@@ -23,6 +23,7 @@ endfunction()
 
 # The headers that every test needs, compiled once.
 function(orrery_test_pch)
+  add_custom_target(unit_tests)  # every binary that is labelled unit: what the sanitizers run
   file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/pch.cpp "")
   add_library(orrery_test_pch OBJECT ${CMAKE_CURRENT_BINARY_DIR}/pch.cpp)
   target_link_libraries(orrery_test_pch PRIVATE GTest::gtest GTest::gmock rapidcheck fmt::fmt)
@@ -44,6 +45,9 @@ function(orrery_tests name)
   target_link_libraries(${target} PRIVATE ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main rapidcheck fmt::fmt)
   target_precompile_headers(${target} REUSE_FROM orrery_test_pch)
   orrery_warnings(${target})
+  if(NOT ARG_LABEL)
+    add_dependencies(unit_tests ${target})
+  endif()
   add_test(NAME ${name} COMMAND ${target} --gtest_brief=1)
   set_tests_properties(${name} PROPERTIES LABELS "$<IF:$<BOOL:${ARG_LABEL}>,${ARG_LABEL},unit>" TIMEOUT "$<IF:$<BOOL:${ARG_TIMEOUT}>,${ARG_TIMEOUT},600>")
 endfunction()

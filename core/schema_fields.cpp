@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <cstdlib>
 
 #include "core/error.h"
 
