@@ -57,8 +57,8 @@ TEST_F(Files, ThatCannotBeReadSayWhy) {
 TEST_F(Files, ThatCannotBeWrittenSayWhyAndLeaveNothing) {
   EXPECT_EQ(complaint([&] { write_file_atomically(folder_, "x"); }), folder_.string() + ": is a directory, not a file");
   EXPECT_EQ(complaint([&] { write_file_atomically(folder_ / "no" / "a", "x"); }),
-            (folder_ / "no" / "a").string() + ": cannot be written: no such folder: " + (folder_ / "no").string() + "\n  hint: make it first: mkdir -p " +
-                (folder_ / "no").string());
+            (folder_ / "no" / "a").string() + ": cannot be written: no such folder: " + (folder_ / "no").string() +
+                "\n  hint: make it first: mkdir -p " + (folder_ / "no").string());
   EXPECT_EQ(complaint([&] { check_writable(folder_ / "no" / "a"); }), complaint([&] { write_file_atomically(folder_ / "no" / "a", "x"); }));
   EXPECT_EQ(complaint([&] { check_writable(folder_ / "new"); }), "");
   EXPECT_EQ(complaint([&] { write_file_atomically("/dev/full", "x"); }), "/dev/full: cannot be written: No space left on device");
