@@ -18,8 +18,11 @@ constexpr std::uint32_t kWhole = 1U << 16U;
 
 std::uint32_t fixed_point(double share) { return static_cast<std::uint32_t>(std::lround(std::clamp(share, 0.0, 1.0) * static_cast<double>(kWhole))); }
 
+// More than integers count becomes the longest time there is, which the simulator refuses.
+bool countable(Seconds t) { return t.v < 9.2e6; }
+Picoseconds upper_picosecond(Seconds t) { return countable(t) ? to_picoseconds(t) : Picoseconds{INT64_MAX}; }
 // To the nearest picosecond: a measurement is no bound, and comes through logarithms.
-Picoseconds nearest_picosecond(Seconds t) { return Picoseconds{std::llround(t.v * 1e12)}; }
+Picoseconds nearest_picosecond(Seconds t) { return countable(t) ? Picoseconds{std::llround(t.v * 1e12)} : Picoseconds{INT64_MAX}; }
 
 // Every source once, in order of first use; index 0 is what costs nothing.
 class SourceList {
@@ -64,7 +67,7 @@ class Pricer {
   Entry computation(const program::Shape& shape) {
     Entry entry;
     if (const double work = program::flops(shape).v; work > 0)
-      if (const FlopsPerSecond peak = device_.peak_of(shape.dtype); peak.v > 0) entry.ideal = to_picoseconds(Seconds{work / peak.v});
+      if (const FlopsPerSecond peak = device_.peak_of(shape.dtype); peak.v > 0) entry.ideal = upper_picosecond(Seconds{work / peak.v});
     const std::optional<MeasuredTime> measured = measurements_ ? measurements_->operation(shape) : std::nullopt;
     if (!measured) {
       const Estimate estimate = roofline(shape, device_);
@@ -115,7 +118,7 @@ class Pricer {
   }
 
   void finish(Entry& entry, Seconds duration, Activity activity, const Source& source) {
-    entry.duration = to_picoseconds(duration);
+    entry.duration = upper_picosecond(duration);
     entry.energy = energy(cluster_.device, activity, duration);
     entry.core_share = on_cpu() ? kWhole : 0;
     entry.source = sources_.index(source);
@@ -157,7 +160,7 @@ Table price(const program::Program& program, const Cluster& cluster, const Profi
   Pricer pricer(program, cluster, profile, table);
   table.entries.reserve(program.shapes.size());
   for (const program::Shape& shape : program.shapes) table.entries.push_back(pricer.price(shape));
-  table.issue = to_picoseconds(issue_time(cluster.device, program.launch));
+  table.issue = upper_picosecond(issue_time(cluster.device, program.launch));
   table.idle = cluster.device.idle_power;
   return table;
 }

@@ -97,6 +97,8 @@ const std::vector<Bad>& table() {
     {kSimulate + "--tokens many", "--tokens: 'many' is not a count", "write a number, if need be with k, M, B or T: 15T"},
     {kSimulate + "--tokens 0", "--tokens: a run has at least one token", "e.g. --tokens 15T"},
     {kSimulate + "--global-batch 1000000000 --sequence 1000000000", "batch.global: 125000000 micro-batches per rank are more than 65535", "use a larger micro-batch"},
+    {kSimulate + "--sequence 1000000000", "plan: a step could take longer than simulated time can count (100 days for all simulated periods)", "use more or faster devices, or a smaller batch or model"},
+    {kSimulate + "--sequence 1000000000 --micro-batch 1000000", "batch: 1000000000000000 tokens of width 128256 are more than can be counted", "write less"},
     {kSearch + "--tp 0", "--tp: 0 is less than 1", ""},
     {kSearch + "--tp 1,x", "orrery plan: --tp: 'x' is not a whole number", "see 'orrery plan --help'"},
     {kSearch + "--zero 7", "--zero: 7 is more than 3", ""},
