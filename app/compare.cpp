@@ -45,7 +45,8 @@ CompareReport compare(Summary a, Summary b) {
   report.classes = match(a.classes, b.classes);
   report.operators = match(a.operators, b.operators);
   by_difference(report.operators);
-  for (std::size_t s = 0; s < std::max(a.peak_memory_by_stage.size(), b.peak_memory_by_stage.size()); ++s) {
+  const bool known = !a.peak_memory_by_stage.empty() && !b.peak_memory_by_stage.empty();
+  for (std::size_t s = 0; known && s < std::max(a.peak_memory_by_stage.size(), b.peak_memory_by_stage.size()); ++s) {
     const auto of = [s](const Summary& x) { return s < x.peak_memory_by_stage.size() ? static_cast<double>(x.peak_memory_by_stage[s]) : 0.0; };
     report.memory.push_back({"stage " + std::to_string(s), of(a), of(b)});
   }

@@ -20,7 +20,7 @@ struct CompareReport {
   std::vector<Row> waterfall;  // seconds, in the waterfall's order; parts that are 0 in both are left out
   std::vector<Row> classes;    // seconds by class of work
   std::vector<Row> operators;  // seconds by operator, largest difference first
-  std::vector<Row> memory;     // bytes by pipeline stage; a stage that one side lacks counts 0
+  std::vector<Row> memory;     // bytes by pipeline stage; empty where one side does not say (a trace)
   std::vector<Row> largest;    // the waterfall's rows that differ, largest difference first: they add up to the difference of the steps
 };
 

@@ -149,10 +149,7 @@ Inputs load_inputs(const PlanFlags& flags) {
   if (!from_file && in.cluster.device.kind == DeviceKind::cpu_core) in.plan.precision.compute = in.plan.precision.params = DType::fp32;
   if (flags.tp) in.plan.parallel.tp = *flags.tp;
   if (flags.pp) in.plan.parallel.pp = *flags.pp;
-  if (flags.sp)
-    in.plan.parallel.sp = *flags.sp;
-  else if (flags.tp && !from_file)
-    in.plan.parallel.sp = *flags.tp > 1;
+  if (flags.sp) in.plan.parallel.sp = *flags.sp;
   if (flags.global_batch) in.plan.batch.global = *flags.global_batch;
   if (flags.micro_batch) in.plan.batch.micro = *flags.micro_batch;
   if (flags.sequence) in.plan.batch.sequence = *flags.sequence;
@@ -171,6 +168,7 @@ Inputs load_inputs(const PlanFlags& flags) {
   }
   if (!from_file && !flags.sequence && in.plan.batch.sequence == 1)
     in.plan.batch.sequence = in.model.max_positions > 0 ? std::min<std::int64_t>(in.model.max_positions, 8192) : 2048;
+  if (!from_file && !flags.sp && in.plan.parallel.tp > 1) in.plan.parallel.sp = in.plan.batch.sequence % in.plan.parallel.tp == 0;
   // One more trip through text, so that what flags and settings made is checked as strictly as a file.
   std::vector<Given> given = settings.plan.given;
   for (Given& flag : flags_given(flags)) given.push_back(std::move(flag));
@@ -190,7 +188,8 @@ Inputs load_inputs(const PlanFlags& flags) {
 
 std::string inputs_hash(const Inputs& inputs) {
   std::uint64_t h = 14695981039346656037ULL;  // FNV-1a, 64 bit
-  for (const std::string& text : {write_model(inputs.model), write_cluster(inputs.cluster), write_plan(inputs.plan)})
+  for (const std::string& text : {write_model(inputs.model), write_cluster(inputs.cluster), write_plan(inputs.plan),
+                                  inputs.profile ? write_profile(*inputs.profile) : std::string{}})
     for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
   return fmt::format("{:016x}", h);
 }

@@ -40,7 +40,7 @@ Inputs load_inputs(const PlanFlags& flags);
 // "7,8x14,7" -> {7, 8, …, 8, 7}.
 std::vector<std::int64_t> parse_stages(const std::string& text);
 
-// A stable 64-bit hash of the three documents' JSON, for provenance.
+// A stable 64-bit hash of the documents' JSON (model, cluster, plan and profile), for provenance.
 std::string inputs_hash(const Inputs& inputs);
 
 }  // namespace orrery::app

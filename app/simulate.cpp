@@ -77,7 +77,7 @@ SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
   const double peak = profile && cluster.device.kind == DeviceKind::cpu_core ? profile->peak.v : cluster.device.peak_of(plan.precision.compute).v;
   if (peak > 0) {
     // Ranks that share cores have fewer cores' peak than ranks.
-    const double share = cluster.shared_cores > 0 ? std::min(1.0, static_cast<double>(cluster.shared_cores) / devices) : 1.0;
+    const double share = cluster.shared_cores > 0 ? std::min(1.0, static_cast<double>(cluster.all_cores()) / devices) : 1.0;
     report.mfu = rate / (peak * share);
     report.hfu = hardware_flops.v / report.step_time.v / devices / (peak * share);
   }

@@ -66,7 +66,11 @@ void add_split_flags(CLI::App& verb, app::PlanFlags& f) {
   verb.add_option("--recompute", f.recompute, "none or full")->type_name("KIND");
   verb.add_option("--zero", f.zero, "ZeRO stage, 0 or 1")->type_name("N")->check(whole());
   verb.add_option("--stages", f.stages, "decoder layers per stage, e.g. 7,8x14,7; default: balanced")->type_name("LIST");
-  verb.add_flag("--sp,!--no-sp", f.sp, "sequence parallelism; default: on with --tp above 1");
+  // CLI11 would write "false" into an optional for a flag that is absent.
+  verb.add_flag_callback(
+      "--sp", [&f] { f.sp = true; }, "sequence parallelism; default: on with --tp above 1");
+  verb.add_flag_callback(
+      "--no-sp", [&f] { f.sp = false; }, "no sequence parallelism");
 }
 
 std::vector<std::string> flag_names(const CLI::App& app) {
@@ -232,6 +236,9 @@ int main_with_errors(int argc, char** argv) {
     print(app.help());
     return argc > 1 ? 2 : 0;
   }
+  // These end early with what they have; everything else Ctrl-C simply ends.
+  for (const char* name : {"demo", "profile", "plan", "sweep", "run"})
+    if (app.got_subcommand(name)) watch_interrupts();
   return verb();
 }
 
@@ -239,7 +246,6 @@ int main_with_errors(int argc, char** argv) {
 }  // namespace orrery::cli
 
 int main(int argc, char** argv) {
-  orrery::cli::watch_interrupts();
   try {
     return orrery::cli::main_with_errors(argc, argv);
   } catch (const orrery::Error& e) {

@@ -48,6 +48,8 @@ void check_outputs(std::initializer_list<std::string> files) {
 
 int simulate(const SimulateCommand& command, const Common& common) {
   if (command.network != "analytic") throw Error("--network", fmt::format("'{}' is not built yet", command.network), "known: analytic");
+  if (command.price && command.tokens.empty())
+    throw Error("--price", "says nothing without the length of the run", "add --tokens, e.g. --tokens 15T");
   app::SimulateOptions options;
   options.convention = convention_named(command.convention);
   options.unfold = command.unfold;

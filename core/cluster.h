@@ -69,6 +69,9 @@ struct Cluster {
   std::map<std::string, std::string> sources;
   bool operator==(const Cluster&) const = default;
 
+  // CPU clusters: cores of all nodes together.
+  std::int64_t all_cores() const { return shared_cores * ((devices + node_size - 1) / node_size); }
+
   // The innermost level whose domains hold devices `a` and `b` together.
   std::size_t level_between(std::int64_t a, std::int64_t b) const;
 };

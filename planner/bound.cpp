@@ -63,7 +63,7 @@ Picoseconds time_bound(const program::Program& program, const cost::Table& cost,
     bound = std::max({bound, stage.all, stages.front().optimizer + in_front + stage.all - stage.optimizer});
     in_front += stage.forward + stage.backward;
   }
-  if (cluster.shared_cores > 0) bound = std::max(bound, static_cast<std::int64_t>(core_time / cluster.shared_cores));
+  if (cluster.shared_cores > 0) bound = std::max(bound, static_cast<std::int64_t>(core_time / cluster.all_cores()));
   return Picoseconds{bound};
 }
 
