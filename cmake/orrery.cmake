@@ -11,6 +11,7 @@ function(orrery_library name)
   else()
     add_library(${target} STATIC ${sources} ${headers})
     target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/orrery>)
+    target_compile_features(${target} PUBLIC cxx_std_20)  # also for whoever uses the installed package
     target_link_libraries(${target} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
     orrery_warnings(${target})
   endif()
