@@ -16,6 +16,7 @@ double seconds(Picoseconds t) { return to_seconds(t).v; }
 
 std::vector<Row> match(const std::vector<WorkTime>& a, const std::vector<WorkTime>& b) {
   std::vector<Row> rows;
+  rows.reserve(a.size());
   for (const WorkTime& t : a) rows.push_back({t.name, seconds(t.time), 0});
   for (const WorkTime& t : b) {
     const auto it = std::find_if(rows.begin(), rows.end(), [&](const Row& row) { return row.name == t.name; });
