@@ -37,6 +37,32 @@ std::string_view name(WorkClass c) {
   return kNames[static_cast<std::size_t>(c)];
 }
 
+WaitCause wait_cause(WorkClass awaited) {
+  switch (awaited) {
+    case WorkClass::gemm:
+    case WorkClass::attention:
+    case WorkClass::norm:
+    case WorkClass::elementwise:
+    case WorkClass::embedding:
+    case WorkClass::loss:
+    case WorkClass::optimizer:
+      return WaitCause::compute;
+    case WorkClass::tp_comm:
+      return WaitCause::tp;
+    case WorkClass::cp_comm:
+      return WaitCause::cp;
+    case WorkClass::ep_comm:
+      return WaitCause::ep;
+    case WorkClass::pp_comm:
+      return WaitCause::pp;
+    case WorkClass::dp_comm:
+      return WaitCause::dp;
+    case WorkClass::control:
+      return WaitCause::host;
+  }
+  return WaitCause::host;
+}
+
 std::array<Picoseconds, Waterfall::kParts> Waterfall::parts() const {
   return {ideal,      kernel_efficiency, other_kernels, recompute, exposed_tp, exposed_cp, exposed_ep,
           exposed_pp, exposed_dp,        imbalance,     bubble,    host,       optimizer};

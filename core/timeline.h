@@ -54,6 +54,10 @@ enum class WaitCause : std::uint8_t {
   dp,  // waited for communication of that axis
 };
 
+// Why something waits that waits for work of this class. Whoever has nothing to wait for but an instruction without work (`control`) waits for when
+// the host issued it: there is neither a kernel nor a message that could be late.
+WaitCause wait_cause(WorkClass awaited);
+
 // One instruction executed by one rank. Times count from the start of the step that the timeline holds.
 struct Span {
   Picoseconds start, end;

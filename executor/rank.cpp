@@ -25,23 +25,6 @@ using program::Operator;
 
 constexpr auto kTp = static_cast<std::size_t>(Axis::tp), kDp = static_cast<std::size_t>(Axis::dp), kPp = static_cast<std::size_t>(Axis::pp);
 
-WaitCause cause_of(WorkClass work) {
-  switch (work) {
-    case WorkClass::tp_comm:
-      return WaitCause::tp;
-    case WorkClass::cp_comm:
-      return WaitCause::cp;
-    case WorkClass::ep_comm:
-      return WaitCause::ep;
-    case WorkClass::pp_comm:
-      return WaitCause::pp;
-    case WorkClass::dp_comm:
-      return WaitCause::dp;
-    default:
-      return WaitCause::host;
-  }
-}
-
 Picoseconds ps(std::int64_t ns) { return Picoseconds{ns * 1000}; }
 
 KernelSettings kernel_settings(const program::Program& program, const Model& model, const Plan& plan, const program::Coordinates& c) {
@@ -220,7 +203,7 @@ void RankRunner::block(Span& span) {
     const std::int64_t end = times.end_ns - setting_.origin_ns;
     if (end <= latest) continue;
     latest = end;
-    span.cause = cause_of(need.work);
+    span.cause = wait_cause(need.work);
     span.transfer = ps(end - std::max(from, times.arrived_ns - setting_.origin_ns));
   }
 }
@@ -352,7 +335,7 @@ void RankRunner::take_times(StepRecord& record, std::vector<std::pair<std::uint3
     span.start = ps(arrived);
     span.end = ps(end);
     span.waited = ps(std::max<std::int64_t>(0, arrived - free[span.stream]));
-    span.cause = setting_.classes[span.kind] == WorkClass::control ? WaitCause::host : cause_of(setting_.classes[span.kind]);
+    span.cause = wait_cause(setting_.classes[span.kind]);
     free[span.stream] = end;
   }
   open.clear();

@@ -17,23 +17,6 @@ namespace {
 constexpr std::uint32_t kHost = 1U << 31U;
 constexpr std::uint32_t kNobody = kHost - 1;
 
-WaitCause cause_of(WorkClass work) {
-  switch (work) {
-    case WorkClass::tp_comm:
-      return WaitCause::tp;
-    case WorkClass::cp_comm:
-      return WaitCause::cp;
-    case WorkClass::ep_comm:
-      return WaitCause::ep;
-    case WorkClass::pp_comm:
-      return WaitCause::pp;
-    case WorkClass::dp_comm:
-      return WaitCause::dp;
-    default:
-      return WaitCause::compute;
-  }
-}
-
 bool meets(const Step& s) { return s.kind == StepKind::meet || s.kind == StepKind::send || s.kind == StepKind::recv; }
 
 std::uint64_t mix(std::uint64_t z) {  // SplitMix64's finaliser (Steele, Lea, Flood 2014)
@@ -181,7 +164,7 @@ Account::Waits Account::explain_wait(std::uint32_t r, std::uint32_t position, st
   };
   std::uint32_t at = position;
   while (t > from) {
-    if (const Met* m = view.meeting(at); m != nullptr) give(cause_of(view.work(at)), m->ready, false);  // it was ready, its peer was not
+    if (const Met* m = view.meeting(at); m != nullptr) give(wait_cause(view.work(at)), m->ready, false);  // it was ready, its peer was not
     std::uint32_t decider = view.issued[at].decided_by;
     if (decider != kNobody && decider & kHost) {
       decider &= ~kHost;
@@ -192,9 +175,9 @@ Account::Waits Account::explain_wait(std::uint32_t r, std::uint32_t position, st
       break;
     }
     at = decider;
-    const WaitCause cause = cause_of(view.work(at));
+    const WaitCause cause = wait_cause(view.work(at));
     give(WaitCause::host, view.finish(at), false);  // nothing, unless what decided is older than what we see
-    give(cause, view.start(at), cause != WaitCause::compute);
+    give(cause, view.start(at), is_communication(view.work(at)));
   }
   return out;
 }
@@ -406,7 +389,7 @@ void Account::write(const Options& options, Result& result) {
       const std::uint32_t index = view.issued[position].step;
       const WorkClass work = layout.classes[index];
       if (is_communication(work)) {  // communication on the compute stream keeps it from computing
-        auto& part = waited.by_cause[static_cast<std::size_t>(cause_of(work))];
+        auto& part = waited.by_cause[static_cast<std::size_t>(wait_cause(work))];
         part.waited += finish - start;
         part.transfer += finish - start;
         return;
