@@ -105,8 +105,8 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& plan) {
 
   ScheduleInput input;
   input.ranks = plan.parallel.pp, input.microbatches = program.microbatches;
-  const PassOrder order = schedule_order(plan.schedule, input);
-  program.bubble_fraction = bubble_fraction(order);
+  const Schedule schedule = make_schedule(plan.schedule, input);
+  program.bubble_fraction = bubble_fraction(schedule);
 
   const std::vector<std::int64_t> layers = stage_layers(model, plan);
   Tables tables(program);
@@ -116,7 +116,7 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& plan) {
     role.name = fmt::format("stage {}", s);
     role.stage = s, role.first_layer = first, role.layers = layers[static_cast<std::size_t>(s)];
     first += role.layers;
-    write_role(role, program, tables, model, plan, order[static_cast<std::size_t>(s)]);
+    write_role(role, program, tables, model, plan, schedule.order[static_cast<std::size_t>(s)]);
     program.roles.push_back(std::move(role));
   }
   return program;

@@ -1,14 +1,15 @@
-#include "program/schedules/schedule.h"
+#include "program/schedules/emit.h"
+#include "program/schedules/schedules.h"
 
 namespace orrery::program {
 
-PassOrder gpipe(const ScheduleInput& input) {
-  const auto m = static_cast<std::int32_t>(input.microbatches);
-  std::vector<Pass> passes;
-  passes.reserve(2 * static_cast<std::size_t>(m));
-  for (std::int32_t i = 0; i < m; ++i) passes.push_back({.kind = PassKind::forward, .microbatch = i});
-  for (std::int32_t i = 0; i < m; ++i) passes.push_back({.kind = PassKind::backward, .microbatch = i});
-  return PassOrder(static_cast<std::size_t>(input.ranks), passes);
+Schedule gpipe(const ScheduleInput& input) {
+  Schedule out = empty_schedule(input);
+  for (auto& passes : out.order) {
+    for (std::int64_t i = 0; i < input.microbatches; ++i) passes.push_back(forward(i));
+    for (std::int64_t i = 0; i < input.microbatches; ++i) passes.push_back(backward(i));
+  }
+  return out;
 }
 
 }  // namespace orrery::program

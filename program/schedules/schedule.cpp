@@ -4,48 +4,143 @@
 
 #include <array>
 #include <limits>
+#include <numeric>
 
 #include "core/error.h"
 #include "program/schedules/replay.h"
+#include "program/schedules/schedules.h"
 
 namespace orrery::program {
 namespace {
 
+// What a schedule takes beside ranks and micro-batches.
+enum Takes : std::uint8_t { kNothing = 0, kChunks = 1, kGroup = 2, kSplits = 4, kReplicas = 8, kMemoryLimit = 16, kTwoChunks = 32 };
+
 struct Entry {
   std::string_view name;
-  PassOrder (*order)(const ScheduleInput&);
-  bool takes_chunks, takes_group, takes_splits;
+  Schedule (*make)(const ScheduleInput&);
+  int takes;
 };
 
 constexpr std::array kSchedules{
-    Entry{"1f1b", one_forward_one_backward, false, false, false},
-    Entry{"gpipe", gpipe, false, false, false},
+    Entry{"1f1b", one_forward_one_backward, kNothing},
+    Entry{"gpipe", gpipe, kNothing},
 };
 
 void refuse_bad_input(const Entry& entry, const ScheduleInput& in) {
-  const auto positive = [](std::string_view field, std::int64_t value, std::int64_t most) {
-    if (value < 1 || value > most) throw Error(std::string{field}, fmt::format("{} is not between 1 and {}", value, most));
+  constexpr std::int64_t kMost = std::numeric_limits<std::uint16_t>::max();  // PassInstance::microbatch
+  const auto positive = [kMost](std::string_view field, std::int64_t value) {
+    if (value < 1 || value > kMost) throw Error(std::string{field}, fmt::format("{} is not between 1 and {}", value, kMost));
   };
-  positive("ranks", in.ranks, std::numeric_limits<std::uint16_t>::max());
-  positive("microbatches", in.microbatches, std::numeric_limits<std::uint16_t>::max());  // PassInstance::microbatch
-  positive("chunks", in.chunks, std::numeric_limits<std::uint16_t>::max());
-  positive("replicas", in.replicas, std::numeric_limits<std::uint16_t>::max());
+  positive("ranks", in.ranks);
+  positive("microbatches", in.microbatches);
+  positive("chunks", in.chunks);
+  if (in.group) positive("group", *in.group);
+  if (in.splits) positive("splits", *in.splits);
+  if (in.memory_limit) positive("memory_limit", *in.memory_limit);
   const auto refuse = [&](std::string_view field, std::string_view what, std::string_view way_out) {
     throw Error(std::string{field}, fmt::format("schedule '{}' has no {}", entry.name, what), std::string{way_out});
   };
-  if (!entry.takes_chunks && in.chunks != 1) refuse("chunks", "model chunks: every rank holds one stage", "use vp 1");
-  if (!entry.takes_group && in.group) refuse("group", "groups of micro-batches", "leave schedule_args.group null");
-  if (!entry.takes_splits && in.splits) refuse("splits", "sequence splits", "leave schedule_args.splits null");
-  if (in.replicas != 1) refuse("replicas", "replicated stages", "use 1 replica");
+  if ((entry.takes & (kChunks | kTwoChunks)) == 0 && in.chunks != 1) refuse("chunks", "model chunks: every rank holds one stage", "use 1 chunk");
+  if ((entry.takes & kTwoChunks) != 0 && in.chunks > 2) refuse("chunks", fmt::format("{} chunks: every rank holds two stages", in.chunks), "use 2");
+  if ((entry.takes & kGroup) == 0 && (in.group || in.rounds)) refuse("group", "groups of micro-batches", "leave the group out");
+  if ((entry.takes & kSplits) == 0 && in.splits) refuse("splits", "sequence splits", "leave the splits out");
+  if ((entry.takes & kMemoryLimit) == 0 && in.memory_limit) refuse("memory_limit", "memory limit to keep", "leave the limit out");
+  if (in.replicas.empty()) return;
+  if ((entry.takes & kReplicas) == 0) refuse("replicas", "replicated stages", "leave the replicas out");
+  for (const std::int64_t n : in.replicas) positive("replicas", n);
+  const std::int64_t sum = std::accumulate(in.replicas.begin(), in.replicas.end(), std::int64_t{0});
+  if (sum != in.ranks) throw Error("replicas", fmt::format("the stages' replicas add up to {}, but there are {} ranks", sum, in.ranks));
 }
 
 }  // namespace
 
-PassOrder schedule_order(std::string_view name, const ScheduleInput& input) {
+std::string_view name(Placement placement) {
+  switch (placement) {
+    case Placement::loop:
+      return "loop";
+    case Placement::vee:
+      return "vee";
+    case Placement::mirrored:
+      return "mirrored";
+  }
+  return "";
+}
+
+std::int64_t stages(Placement placement, std::int64_t ranks, std::int64_t chunks) {
+  return placement == Placement::loop ? ranks * chunks : placement == Placement::vee ? 2 * ranks : ranks;
+}
+
+std::int64_t stage_of(Placement placement, std::int64_t ranks, std::int64_t rank, std::int64_t chunk) {
+  if (placement == Placement::loop) return chunk * ranks + rank;
+  return chunk == 0 ? rank : stages(placement, ranks, 2) - 1 - rank;
+}
+
+Home home(Placement placement, std::int64_t ranks, std::int64_t stage, std::int64_t direction) {
+  switch (placement) {
+    case Placement::loop:
+      return {stage % ranks, static_cast<std::uint16_t>(stage / ranks)};
+    case Placement::vee:
+      return stage < ranks ? Home{stage, 0} : Home{2 * ranks - 1 - stage, 1};
+    case Placement::mirrored:
+      return direction == 0 ? Home{stage, 0} : Home{ranks - 1 - stage, 1};
+  }
+  return {};
+}
+
+std::int64_t stages(const Schedule& s) {
+  return s.replicas.empty() ? stages(s.placement, s.ranks, s.chunks) : static_cast<std::int64_t>(s.replicas.size());
+}
+
+std::int64_t stage_of(const Schedule& s, std::int64_t rank, std::int64_t chunk) {
+  if (s.replicas.empty()) return stage_of(s.placement, s.ranks, rank, chunk);
+  std::int64_t stage = 0;
+  for (std::int64_t left = rank; left >= s.replicas[static_cast<std::size_t>(stage)]; ++stage) left -= s.replicas[static_cast<std::size_t>(stage)];
+  return stage;
+}
+
+Home home(const Schedule& s, std::int64_t stage, std::int64_t direction, std::int64_t microbatch) {
+  if (s.replicas.empty()) return home(s.placement, s.ranks, stage, direction);
+  const std::int64_t before = std::accumulate(s.replicas.begin(), s.replicas.begin() + stage, std::int64_t{0});
+  return {before + microbatch % s.replicas[static_cast<std::size_t>(stage)], 0};
+}
+
+std::int64_t PassCosts::of(PassKind kind) const {
+  switch (kind) {
+    case PassKind::forward:
+      return forward;
+    case PassKind::backward:
+      return backward();
+    case PassKind::input_grad:
+      return input_grad;
+    case PassKind::weight_grad:
+      return weight_grad;
+    case PassKind::forward_backward:
+      return forward_backward.value_or(forward + backward());
+    default:
+      return 0;
+  }
+}
+
+Pass forward_half(const Pass& pass) {
+  return {.kind = PassKind::forward, .chunk = pass.chunk, .direction = pass.direction, .split = pass.split, .microbatch = pass.microbatch};
+}
+
+Pass backward_half(const Pass& pass) {
+  return {.kind = PassKind::backward,
+          .chunk = pass.backward_chunk,
+          .direction = pass.backward_direction,
+          .split = pass.backward_split,
+          .microbatch = pass.backward_microbatch};
+}
+
+Schedule make_schedule(std::string_view name, const ScheduleInput& input) {
   for (const Entry& entry : kSchedules) {
     if (entry.name != name) continue;
     refuse_bad_input(entry, input);
-    return entry.order(input);
+    Schedule schedule = entry.make(input);
+    schedule.name = name;
+    return schedule;
   }
   const std::vector<std::string> known = schedule_names();
   throw Error("schedule", fmt::format("'{}' is not a schedule that is built", name), did_you_mean(name, known));
@@ -57,11 +152,11 @@ std::vector<std::string> schedule_names() {
   return out;
 }
 
-double bubble_fraction(const PassOrder& order) {
-  const Replay r = replay(order, {.forward = 1, .input_grad = 1, .weight_grad = 1, .latency = 0});
+double bubble_fraction(const Schedule& schedule) {
+  const Replay r = replay(schedule, {.forward = 1, .input_grad = 1, .weight_grad = 1});
   std::int64_t busy = 0;
   for (const std::int64_t b : r.busy) busy += b;
-  const auto whole = static_cast<double>(r.makespan) * static_cast<double>(order.size());
+  const auto whole = static_cast<double>(r.makespan) * static_cast<double>(schedule.order.size());
   return whole > 0 ? 1 - static_cast<double>(busy) / whole : 0;
 }
 
