@@ -75,12 +75,14 @@ DemoReport demo(const DemoSettings& settings) {
   flags.cluster = fmt::format("this-machine:{}", ranks);
   flags.global_batch = kGlobalBatch;
   flags.sequence = kSequence;
+  flags.settings = settings.settings;
   report.inputs = load_inputs(flags);
   Inputs& in = report.inputs;
   const std::string data = write("corpus.txt", corpus());
 
   planner::Space space;
   space.micro = {1, 2, 4};
+  space = pinned(space, in.plan, settings.settings);
   std::vector<program::Program> programs;
   for (const Plan& plan : planner::enumerate(in.model, in.cluster, in.plan, space))
     if (program::refusals(in.model, in.cluster, plan).empty()) programs.push_back(program::compile(in.model, in.cluster, plan));

@@ -13,6 +13,7 @@ namespace orrery::app {
 struct DemoSettings {
   std::string folder = "orrery-demo";  // made where it is missing; profile, plans, corpus and traces go there
   std::string model = "cpu-llama-small";
+  std::vector<std::string> settings;  // PATH=VALUE, of the plans, of model.… and of cluster.…; a set axis is not searched
   std::int64_t steps = 20;
   std::int64_t repeats = 2;                            // runs of each plan, in turn, so that the machine's own noise shows
   std::function<void(const std::string& what)> stage;  // "profiling 212 operators", once each

@@ -38,15 +38,22 @@ Sweep read_sweep(std::string_view text, const std::string& file) {
   sweep.base.model = model.value_or("");
   sweep.base.cluster = cluster.value_or("");
   sweep.base.profile = profile.value_or("");
-  if (const auto settings = o.optional("set"))
-    for (const json::Value& setting : settings->list()) sweep.base.settings.push_back(setting.text());
+  if (const auto settings = o.optional("set")) {
+    for (const json::Value& setting : settings->list()) {
+      const std::size_t equals = setting.text().find('=');
+      if (equals == std::string::npos || equals == 0) setting.fail(setting.quoted() + " is not PATH=VALUE", "write it like batch.micro=2");
+      sweep.base.settings.push_back(setting.text());
+      sweep.file_settings.push_back({setting.text().substr(0, equals), file + ": set"});
+    }
+  }
   const auto grid = o.optional("grid");
   if (!grid) {
     o.done();  // perhaps it is only misspelt
     o.fail("has no grid to sweep", R"(e.g. "grid": {"parallel.tp": [1, 2, 4]})");
   }
   for (const auto& [path, values] : grid->object().members()) {
-    SweepAxis axis{path, {}};
+    if (path.empty() || path.find('=') != std::string::npos) values.fail("is not a path to set", "write it like \"parallel.tp\"");
+    SweepAxis axis{path, {}, file + ": grid"};
     for (const json::Value& value : values.list()) {
       if (value.is_text())
         axis.values.push_back(value.text());

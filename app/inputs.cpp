@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/cluster_json.h"
@@ -11,24 +12,24 @@
 #include "core/plan_json.h"
 #include "core/profile_json.h"
 #include "core/settings.h"
+#include "program/compile.h"
 
 namespace orrery::app {
 namespace {
 
-// Where on the command line a field of a document was given.
-struct Given {
-  std::string path;   // "parallel.tp"
-  std::string where;  // "--tp", "--set parallel.tp"
-};
-
 // Settings of one document, by paths within it.
 struct Settings {
   std::vector<Setting> list;
-  std::vector<Given> given;
+  std::vector<Given> given;  // the last setting first: it is the one that holds
 
   void add(const Setting& s, std::string_view prefix) {
     list.push_back({s.path.substr(prefix.size()), s.value});
-    given.push_back({list.back().path, "--set " + s.path});
+    given.insert(given.begin(), {list.back().path, "--set " + s.path});
+  }
+  // A flag, as the setting that it is short for. Flags come before all settings.
+  void flag(const char* name, const char* path, const std::string& value) {
+    list.insert(list.begin(), {path, value});
+    given.push_back({path, name});
   }
 };
 
@@ -58,6 +59,9 @@ std::string dotted(const std::string& path) {
   return out;
 }
 
+// "parallel" is around "parallel.tp".
+bool within(const std::string& inner, const std::string& outer) { return inner.starts_with(outer + "."); }
+
 // Does `read`, which reads a document with fields put into it by flags and settings. An Error there carries an address in the changed text
 // ("plan.json:7: parallel.tp"); whoever typed it knows the flag or the setting.
 template <class Read>
@@ -73,30 +77,12 @@ auto told_where_given(const std::vector<Given>& given, Read read) {
     if (colon == std::string::npos) throw;
     const std::string field = dotted(e.where().substr(colon + 2));
     // The very field, one within it (--set batch=…, batch.micro is bad), or the one around it (parallel.ttp=…, where parallel is at fault).
-    const auto under = [](const std::string& inner, const std::string& outer) { return inner.starts_with(outer + "."); };
     for (const Given& g : given)
       if (dotted(g.path) == field) throw Error(g.where, e.message(), e.hint());
     for (const Given& g : given)
-      if (under(dotted(g.path), field) || under(field, dotted(g.path))) throw Error(g.where + ": " + field, e.message(), e.hint());
+      if (within(dotted(g.path), field) || within(field, dotted(g.path))) throw Error(g.where + ": " + field, e.message(), e.hint());
     throw;
   }
-}
-
-std::vector<Given> flags_given(const PlanFlags& f) {
-  std::vector<Given> given;
-  const auto note = [&](bool set, const char* path, const char* flag) {
-    if (set) given.push_back({path, flag});
-  };
-  note(f.tp.has_value(), "parallel.tp", "--tp");
-  note(f.pp.has_value(), "parallel.pp", "--pp");
-  note(f.global_batch.has_value(), "batch.global", "--global-batch");
-  note(f.micro_batch.has_value(), "batch.micro", "--micro-batch");
-  note(f.sequence.has_value(), "batch.sequence", "--sequence");
-  note(f.zero.has_value(), "sharding.zero", "--zero");
-  note(f.schedule.has_value(), "schedule", "--schedule");
-  note(f.recompute.has_value(), "recompute.kind", "--recompute");
-  note(f.stages.has_value(), "stages", "--stages");
-  return given;
 }
 
 std::int64_t whole(std::string_view text, const std::string& all) {
@@ -125,65 +111,193 @@ std::vector<std::int64_t> parse_stages(const std::string& text) {
   return stages;
 }
 
-Inputs load_inputs(const PlanFlags& flags) {
-  Inputs in;
-  const AllSettings settings = take_apart(flags.settings);
-  const bool from_file = !flags.plan.empty();
-  if (from_file) in.plan = read_plan(read_text_file(flags.plan), flags.plan);
-  if (!flags.model.empty()) in.plan.model = flags.model;
-  if (!flags.cluster.empty()) in.plan.cluster = flags.cluster;
-  // The plan's own model and cluster may be set as well, before they are loaded.
-  for (const Setting& s : settings.plan.list) {
-    if (s.path == "model") in.plan.model = s.value;
-    if (s.path == "cluster") in.plan.cluster = s.value;
-  }
-  if (in.plan.model.empty()) throw Error("--model", "no model was named", "e.g. --model llama-3.1-8b; 'orrery show models' lists the names");
-  if (in.plan.cluster.empty()) throw Error("--cluster", "no cluster was named", "e.g. --cluster dgx-h100:64; 'orrery show clusters' lists the names");
+namespace {
 
-  in.model = load_model(in.plan.model);  // without settings first, so that its own faults are told at its own lines
-  if (!settings.model.list.empty()) in.model = told_where_given(settings.model.given, [&] { return load_model(in.plan.model, settings.model.list); });
-  const ClusterText cluster = cluster_text(in.plan.cluster);
-  in.cluster = told_where_given(settings.cluster.given,
-                                [&] { return read_cluster(apply_settings(cluster.text, cluster.file, settings.cluster.list), cluster.file); });
-
-  if (!from_file && in.cluster.device.kind == DeviceKind::cpu_core) in.plan.precision.compute = in.plan.precision.params = DType::fp32;
-  if (flags.tp) in.plan.parallel.tp = *flags.tp;
-  if (flags.pp) in.plan.parallel.pp = *flags.pp;
-  if (flags.sp) in.plan.parallel.sp = *flags.sp;
-  if (flags.global_batch) in.plan.batch.global = *flags.global_batch;
-  if (flags.micro_batch) in.plan.batch.micro = *flags.micro_batch;
-  if (flags.sequence) in.plan.batch.sequence = *flags.sequence;
-  if (flags.zero) in.plan.sharding.zero = *flags.zero;
-  if (flags.schedule) in.plan.schedule = *flags.schedule;
-  if (flags.recompute) in.plan.recompute.kind = *flags.recompute;
-  if (flags.stages) in.plan.stages = parse_stages(*flags.stages);
+// The settings of the plan, flags included.
+Settings plan_settings(const PlanFlags& flags, Settings settings) {
+  const auto number = [&](const std::optional<std::int64_t>& value, const char* name, const char* path) {
+    if (value) settings.flag(name, path, fmt::format("{}", *value));
+  };
+  const auto word = [&](const std::optional<std::string>& value, const char* name, const char* path) {
+    if (value) settings.flag(name, path, *value);
+  };
+  number(flags.tp, "--tp", "parallel.tp");
+  number(flags.pp, "--pp", "parallel.pp");
+  number(flags.global_batch, "--global-batch", "batch.global");
+  number(flags.micro_batch, "--micro-batch", "batch.micro");
+  number(flags.sequence, "--sequence", "batch.sequence");
+  number(flags.zero, "--zero", "sharding.zero");
+  word(flags.schedule, "--schedule", "schedule");
+  word(flags.recompute, "--recompute", "recompute.kind");
+  if (flags.sp) settings.flag(*flags.sp ? "--sp" : "--no-sp", "parallel.sp", *flags.sp ? "true" : "false");
+  if (flags.stages) settings.flag("--stages", "stages", fmt::format("[{}]", fmt::join(parse_stages(*flags.stages), ",")));
   if (flags.precision) {
     if (*flags.precision != "fp32" && *flags.precision != "bf16")
       throw Error("--precision", fmt::format("'{}' is not a precision of this version", *flags.precision), "known: fp32, bf16");
-    in.plan.precision.compute = in.plan.precision.params = *flags.precision == "fp32" ? DType::fp32 : DType::bf16;
+    settings.flag("--precision", "precision.compute", *flags.precision);
+    settings.flag("--precision", "precision.params", *flags.precision);
   }
-  if (!from_file && !flags.global_batch && in.plan.batch.global == 1) {
-    const std::int64_t ranks = in.plan.model_ranks();
-    if (ranks > 0) in.plan.batch.global = std::max<std::int64_t>(1, in.cluster.devices / ranks) * in.plan.batch.micro;
-  }
-  if (!from_file && !flags.sequence && in.plan.batch.sequence == 1)
-    in.plan.batch.sequence = in.model.max_positions > 0 ? std::min<std::int64_t>(in.model.max_positions, 8192) : 2048;
-  if (!from_file && !flags.sp && in.plan.parallel.tp > 1) in.plan.parallel.sp = in.plan.batch.sequence % in.plan.parallel.tp == 0;
-  // One more trip through text, so that what flags and settings made is checked as strictly as a file.
-  std::vector<Given> given = settings.plan.given;
-  for (Given& flag : flags_given(flags)) given.push_back(std::move(flag));
-  const std::string origin = from_file ? flags.plan : "plan";
-  in.plan = told_where_given(given, [&] {
+  return settings;
+}
+
+bool decides(const Settings& settings, const std::string& path) {
+  return std::any_of(settings.list.begin(), settings.list.end(), [&](const Setting& s) {
+    const std::string given = dotted(s.path);
+    return given == path || within(path, given);
+  });
+}
+
+// The plan as the settings leave it: through text, so that it is checked as strictly as a file.
+Plan apply(const Plan& base, const std::string& origin, const Settings& settings) {
+  return told_where_given(settings.given, [&] {
     try {
-      return read_plan(apply_settings(write_plan(in.plan), origin, settings.plan.list), origin);
+      return read_plan(apply_settings(write_plan(base), origin, settings.list), origin);
     } catch (const Error& e) {  // the line is one of the written text, not of the user's
       const auto colon = e.where().rfind(": ");
       if (e.where().starts_with("--set ") || colon == std::string::npos) throw;
       throw Error(origin + e.where().substr(colon), e.message(), e.hint());
     }
   });
+}
+
+// Sequence parallelism where nobody said anything about it. `file`: the plan as its file has it, if there is one.
+void derive_sp(Plan& plan, const Plan* file, const Settings& settings) {
+  const std::int64_t tp = plan.parallel.tp;
+  const bool of_file = file && (tp == file->parallel.tp || (tp > 1 && file->parallel.tp > 1));
+  if (!of_file && !decides(settings, "parallel.sp")) plan.parallel.sp = tp > 1 && plan.batch.sequence % tp == 0;
+}
+
+Plan plan_of_file(const PlanFlags& flags, const Plan& file, const Settings& settings) {
+  Plan base = file;
+  if (!flags.model.empty()) base.model = flags.model;
+  if (!flags.cluster.empty()) base.cluster = flags.cluster;
+  Plan plan = apply(base, flags.plan, settings);
+  derive_sp(plan, &file, settings);
+  return plan;
+}
+
+// A plan made of flags and settings alone. `base` names model and cluster.
+Plan plan_of_flags(Plan base, const Model& model, const Cluster& cluster, const Settings& settings) {
+  if (cluster.device.kind == DeviceKind::cpu_core) base.precision.compute = base.precision.params = DType::fp32;
+  const bool batch_given = decides(settings, "batch.global");
+  Settings first = settings;
+  if (!batch_given) {  // not known before the rest: until then one micro-batch, whatever that is
+    for (const Setting& s : settings.list)
+      if (dotted(s.path) == "batch.micro") first.list.push_back({"batch.global", s.value});
+    for (const Given& g : settings.given)
+      if (dotted(g.path) == "batch.micro") first.given.push_back({"batch.global", g.where});
+  }
+  Plan plan = apply(base, "plan", first);
+  if (!decides(settings, "batch.sequence")) plan.batch.sequence = model.max_positions > 0 ? std::min<std::int64_t>(model.max_positions, 8192) : 2048;
+  if (!batch_given) plan.batch.global = std::max<std::int64_t>(1, cluster.devices / plan.model_ranks()) * plan.batch.micro;
+  derive_sp(plan, nullptr, settings);
+  return plan;
+}
+
+Model model_of(const std::string& name_or_path, const Settings& settings) {
+  Model model = load_model(name_or_path);  // without settings first, so that its own faults are told at its own lines
+  if (settings.list.empty()) return model;
+  return told_where_given(settings.given, [&] { return load_model(name_or_path, settings.list); });
+}
+
+Cluster cluster_of(const std::string& specification, const Settings& settings) {
+  ClusterText cluster = cluster_text(specification);
+  // A cluster names its device; what is set inside it needs the whole of it.
+  if (std::any_of(settings.list.begin(), settings.list.end(), [](const Setting& s) { return s.path.starts_with("device."); }))
+    cluster.text = write_cluster(read_cluster(cluster.text, cluster.file));
+  return told_where_given(settings.given, [&] { return read_cluster(apply_settings(cluster.text, cluster.file, settings.list), cluster.file); });
+}
+
+// Settings of a document that is not the plan begin with its name everywhere, also where there is no other document.
+void only(const Settings& others, const std::string& document) {
+  if (!others.list.empty())
+    throw Error(others.given.back().where, fmt::format("is not a field of the {}", document),
+                fmt::format("the fields of a {} begin with '{}.' for every verb", document, document));
+}
+
+}  // namespace
+
+Inputs load_inputs(const PlanFlags& flags) {
+  Inputs in;
+  const AllSettings all = take_apart(flags.settings);
+  const bool from_file = !flags.plan.empty();
+  Plan base;
+  if (from_file) base = read_plan(read_text_file(flags.plan), flags.plan);
+  std::string model = flags.model.empty() ? base.model : flags.model, cluster = flags.cluster.empty() ? base.cluster : flags.cluster;
+  for (const Setting& s : all.plan.list) {
+    if (s.path == "model") model = s.value;
+    if (s.path == "cluster") cluster = s.value;
+  }
+  if (model.empty()) throw Error("--model", "no model was named", "e.g. --model llama-3.1-8b; 'orrery show models' lists the names");
+  if (cluster.empty()) throw Error("--cluster", "no cluster was named", "e.g. --cluster dgx-h100:64; 'orrery show clusters' lists the names");
+  in.model = model_of(model, all.model);
+  in.cluster = cluster_of(cluster, all.cluster);
+  const Settings settings = plan_settings(flags, all.plan);
+  if (from_file) {
+    in.plan = plan_of_file(flags, base, settings);
+  } else {
+    base.model = model;
+    base.cluster = cluster;
+    in.plan = plan_of_flags(base, in.model, in.cluster, settings);
+  }
+  in.given = settings.given;
+  if (!flags.model.empty()) in.given.push_back({"model", "--model"});
+  if (!flags.cluster.empty()) in.given.push_back({"cluster", "--cluster"});
   if (!flags.profile.empty()) in.profile = read_profile(read_text_file(flags.profile), flags.profile);
   return in;
+}
+
+Plan plan_from(const PlanFlags& flags) {
+  const AllSettings all = take_apart(flags.settings);
+  for (const Settings* other : {&all.model, &all.cluster})
+    if (!other->list.empty())
+      throw Error(other->given.back().where, "is not a field of the plan", "a plan names its model and its cluster; their fields are theirs");
+  return plan_of_file(flags, read_plan(read_text_file(flags.plan), flags.plan), plan_settings(flags, all.plan));
+}
+
+Cluster cluster_from(const std::string& specification, const std::vector<std::string>& settings) {
+  const AllSettings all = take_apart(settings);
+  only(all.plan, "cluster");
+  only(all.model, "cluster");
+  return cluster_of(specification, all.cluster);
+}
+
+Model model_from(const std::string& name_or_path, const std::vector<std::string>& settings) {
+  const AllSettings all = take_apart(settings);
+  only(all.plan, "model");
+  only(all.cluster, "model");
+  return model_of(name_or_path, all.model);
+}
+
+bool sets(const std::vector<std::string>& settings, const std::string& path) { return decides(take_apart(settings).plan, path); }
+
+Error at_flag(const Error& error, const std::vector<Given>& given) {
+  const std::string& field = error.where();
+  std::vector<std::string> inside, paths;  // the flags that gave parts of the field; of each part the one that holds
+  for (const Given& g : given) {
+    const std::string path = dotted(g.path);
+    if (path == field) {
+      const bool says_so = g.where == "--" + path || g.where.starts_with("--set ");
+      return {says_so ? g.where : fmt::format("{} ({})", g.where, field), error.message(), error.hint()};
+    }
+    if (within(field, path)) return {g.where + ": " + field, error.message(), error.hint()};
+    if (within(path, field) && std::find(paths.begin(), paths.end(), path) == paths.end()) {
+      paths.push_back(path);
+      inside.push_back(g.where);
+    }
+  }
+  if (inside.empty()) return error;
+  const std::string last = inside.back();
+  inside.pop_back();
+  return {fmt::format("{}{}{} ({})", fmt::join(inside, ", "), inside.empty() ? "" : " and ", last, field), error.message(), error.hint()};
+}
+
+program::Program compile(const Inputs& inputs) {
+  try {
+    return program::compile(inputs.model, inputs.cluster, inputs.plan);
+  } catch (const Error& e) {
+    throw at_flag(e, inputs.given);
+  }
 }
 
 std::string inputs_hash(const Inputs& inputs) {

@@ -7,13 +7,16 @@
 #include <vector>
 
 #include "core/cluster.h"
+#include "core/error.h"
 #include "core/model.h"
 #include "core/plan.h"
 #include "core/profile.h"
+#include "program/program.h"
 
 namespace orrery::app {
 
-// What a command line can say about a plan. Whatever is absent comes from the plan file, or from the defaults of core/plan.h.
+// What a command line can say about a plan. Whatever is absent comes from the plan file, or from the defaults of core/plan.h. A flag is short for a
+// setting: tp = 8 and the setting parallel.tp=8 mean the same. Where both name a field, the setting holds; of several settings, the last.
 struct PlanFlags {
   std::string plan;            // a plan file; empty: none
   std::string model, cluster;  // names or paths; empty: the plan's
@@ -26,16 +29,39 @@ struct PlanFlags {
   std::string profile;                   // a profile file; empty: none
 };
 
+// Where on the command line a field of the plan was given.
+struct Given {
+  std::string path;   // "parallel.tp"
+  std::string where;  // "--tp", "--set parallel.tp"
+};
+
 struct Inputs {
   Model model;
   Cluster cluster;
   Plan plan;
   std::optional<Profile> profile;
+  std::vector<Given> given{};  // those that hold first
 };
 
 // Errors: a missing model or cluster, unreadable documents, settings that name no field. Does not check that the plan is legal.
-// On CPU clusters the precision defaults to fp32, the only one with kernels, unless a plan or a flag says otherwise.
+// What neither file nor flag nor setting says follows from the rest, as it is after all settings. Without a plan file: precision fp32 on CPU clusters
+// (the only one with kernels), the model's longest sequence up to 8192, one micro-batch per replica. Sequence parallelism is on with tp above 1 where
+// the sequence divides; a plan file's word on it holds unless tp became, or no longer is, 1, where there is nothing to say.
 Inputs load_inputs(const PlanFlags& flags);
+
+// Only the plan, cluster or model of that name or file, with the flags and settings that are about it.
+Plan plan_from(const PlanFlags& flags);
+Cluster cluster_from(const std::string& specification, const std::vector<std::string>& settings);
+Model model_from(const std::string& name_or_path, const std::vector<std::string>& settings);
+
+// Whether a setting decides this field of the plan (or one around it).
+bool sets(const std::vector<std::string>& settings, const std::string& path);
+
+// An Error about a field of the plan, told at the flag or setting that gave it: "--tp (parallel.tp)".
+Error at_flag(const Error& error, const std::vector<Given>& given);
+
+// program::compile; what it refuses is told at the flag or setting that gave it.
+program::Program compile(const Inputs& inputs);
 
 // "7,8x14,7" -> {7, 8, …, 8, 7}.
 std::vector<std::int64_t> parse_stages(const std::string& text);

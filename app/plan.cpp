@@ -36,6 +36,17 @@ void check_space(const planner::Space& space, const Plan& base) {
 
 }  // namespace
 
+planner::Space pinned(planner::Space space, const Plan& plan, const std::vector<std::string>& settings) {
+  if (sets(settings, "parallel.tp")) space.tp = {plan.parallel.tp};
+  if (sets(settings, "parallel.pp")) space.pp = {plan.parallel.pp};
+  if (sets(settings, "parallel.sp")) space.sp = plan.parallel.sp;
+  if (sets(settings, "batch.micro")) space.micro = {plan.batch.micro};
+  if (sets(settings, "schedule")) space.schedule = {plan.schedule};
+  if (sets(settings, "recompute.kind")) space.recompute = {plan.recompute.kind};
+  if (sets(settings, "sharding.zero")) space.zero = {plan.sharding.zero};
+  return space;
+}
+
 PlanReport plan(const Inputs& inputs, const planner::Space& space, const planner::Options& options) {
   check_space(space, inputs.plan);
   PlanReport report{inputs, {}, {}, {}};

@@ -17,6 +17,9 @@ struct PlanReport {
   std::string refused;      // one line: what was refused, by constraint and number
 };
 
+// The space without the axes that settings decide: `--set parallel.tp=4` searches what `--tp 4` searches. `plan`: with the settings applied.
+planner::Space pinned(planner::Space space, const Plan& plan, const std::vector<std::string>& settings);
+
 // `inputs.plan` is the base: everything that the search does not vary is taken from it.
 PlanReport plan(const Inputs& inputs, const planner::Space& space, const planner::Options& options);
 

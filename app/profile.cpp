@@ -16,7 +16,7 @@ Profile profile(const ProfileSettings& settings) {
     const Inputs in = load_inputs(settings.plan);
     if (in.cluster.device.kind != DeviceKind::cpu_core)
       throw Error("--cluster", "'" + in.plan.cluster + "' is not this machine", "profile its CPU with --cluster this-machine");
-    const std::array<program::Program, 1> programs{program::compile(in.model, in.cluster, in.plan)};
+    const std::array<program::Program, 1> programs{compile(in)};
     grid = profiler::grid_for(programs, profiler::settings_of(in.model));
   }
   profiler::ProfileOptions options;

@@ -27,11 +27,12 @@ double relative_noise(const std::vector<executor::StepReport>& steps, std::size_
 }
 
 RunReport run(const Inputs& inputs, const RunSettings& settings) {
-  const auto& [model, cluster, plan, profile] = inputs;
+  const auto& [model, cluster, plan, profile, given] = inputs;
   if (cluster.device.kind != DeviceKind::cpu_core)
-    throw Error(
-        "plan: cluster", fmt::format("'{}' is not this machine", plan.cluster),
-        fmt::format("run it on CPU threads: --cluster this-machine:{} --set precision.compute=fp32 --set precision.params=fp32", cluster.devices));
+    throw at_flag(
+        {"cluster", fmt::format("'{}' is not this machine", plan.cluster),
+         fmt::format("run it on CPU threads: --cluster this-machine:{} --set precision.compute=fp32 --set precision.params=fp32", cluster.devices)},
+        given);
   RunReport report{inputs, {}, {}, {}, {}, {}, 0};
   SimulateOptions simulate_options;
   simulate_options.operators = true;
@@ -40,7 +41,7 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   const std::unique_ptr<executor::TokenSource> tokens = executor::open_tokens(settings.data, model.vocab, plan.batch.sequence, plan.seed);
   report.data = tokens->description();
   report.entropy_rate = tokens->entropy_rate();
-  const program::Program program = program::compile(model, cluster, plan);
+  const program::Program program = compile(inputs);
   executor::RunOptions options;
   options.steps = settings.steps;
   options.peak = profile ? profile->peak : cluster.device.peak_of(plan.precision.compute);

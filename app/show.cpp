@@ -31,20 +31,37 @@ const std::vector<std::string> kWhat{"models", "clusters", "devices", "model", "
 void need_name(const std::string& what, const std::string& name) {
   if (name.empty())
     throw Error("orrery show " + what, "which one?",
-                fmt::format("e.g. orrery show {} {}", what,
-                            what == "model"     ? "llama-3.1-8b"
-                            : what == "schema"  ? "plan"
-                            : what == "cluster" ? "dgx-h100:64"
-                                                : "NAME"));
+                what == "schema" ? fmt::format("known: {}", fmt::join(schema_names(), ", "))
+                : what == "model" || what == "cluster" || what == "device"
+                    ? fmt::format("e.g. orrery show {0} {1}; 'orrery show {0}s' lists them", what,
+                                  what == "model"     ? "llama-3.1-8b"
+                                  : what == "cluster" ? "dgx-h100:64"
+                                                      : "h100-sxm")
+                    : fmt::format("e.g. orrery show {0} {0}.json", what));
+}
+
+// What no plan for the model can be compiled for, in words; empty: nothing.
+std::string not_built(const Model& m) {
+  Cluster one;
+  one.devices = one.node_size = 1;
+  std::string out;
+  constexpr std::string_view kNotBuilt = "not built yet: ";
+  for (const program::Refusal& r : program::refusals(m, one, Plan{})) {
+    if (r.field != "model" || !r.reason.starts_with(kNotBuilt)) continue;
+    out += (out.empty() ? "" : ", ") + r.reason.substr(kNotBuilt.size());
+  }
+  return out;
 }
 
 std::string model_line(const Model& m) {
   const ParameterCount n = count_parameters(m);
+  const std::string missing = not_built(m);
   return fmt::format("{:<24}{:>10} parameters{:<22} {:>4} layers, hidden {:>6}, heads {:>3}/{:<3} vocabulary {}{}\n", m.name,
                      format_count(static_cast<double>(n.total)),
                      n.active != n.total ? fmt::format(" ({} active)", format_count(static_cast<double>(n.active))) : "", m.layers, m.hidden, m.heads,
                      m.kv_heads, m.vocab,
                      !m.unsupported.empty()    ? "  [not simulated: " + m.unsupported + "]"
+                     : !missing.empty()        ? "  [not simulated yet: " + missing + "]"
                      : m.simulate_only.empty() ? ""
                                                : "  [simulated only: " + m.simulate_only + "]");
 }
@@ -61,7 +78,9 @@ std::string model_text(const Model& m) {
     out += fmt::format("  experts         {} of {} per token, {} wide, shared {}\n", m.moe->experts_per_token, m.moe->experts, m.moe->intermediate,
                        m.moe->shared_intermediate);
   out += fmt::format("  vocabulary      {}, embeddings {}\n", m.vocab, m.tie_embeddings ? "tied" : "untied");
+  const std::string missing = not_built(m);
   out += fmt::format("  execution       {}\n", !m.unsupported.empty()    ? "neither simulated nor executed: " + m.unsupported
+                                               : !missing.empty()        ? "neither simulated nor executed yet: " + missing
                                                : m.simulate_only.empty() ? "simulated, and executed on CPU threads"
                                                                          : "simulated only: " + m.simulate_only);
   return out;
@@ -106,9 +125,16 @@ std::string timeline_text(const Timeline& t) {
                      ranks.size(), t.streams.size(), t.flows.size());
 }
 
+Plan plan_to_show(const std::string& file, const std::vector<std::string>& settings) {
+  PlanFlags flags;
+  flags.plan = file;
+  flags.settings = settings;
+  return plan_from(flags);
+}
+
 }  // namespace
 
-std::string show(const std::string& what, const std::string& name) {
+std::string show(const std::string& what, const std::string& name, const std::vector<std::string>& settings) {
   std::string out;
   if (what == "models") {
     for (const std::string& model : model_names()) out += model_line(load_model(model));
@@ -127,10 +153,10 @@ std::string show(const std::string& what, const std::string& name) {
     unknown(what);
   } else {
     need_name(what, name);
-    if (what == "model") out = model_text(load_model(name));
-    if (what == "cluster") out = cluster_text_for_people(load_cluster(name));
+    if (what == "model") out = model_text(model_from(name, settings));
+    if (what == "cluster") out = cluster_text_for_people(cluster_from(name, settings));
     if (what == "device") out = device_text(load_device(name));
-    if (what == "plan") out = write_plan(read_plan(read_text_file(name), name));
+    if (what == "plan") out = write_plan(plan_to_show(name, settings));
     if (what == "profile") out = profile_text(read_profile(read_text_file(name), name));
     if (what == "schema") out = json_schema(name);
     if (what == "timeline") out = timeline_text(load_timeline(name));

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "app/inputs.h"
 #include "app/show.h"
 #include "core/cluster_json.h"
 #include "core/error.h"
@@ -13,19 +14,19 @@
 
 namespace orrery::app {
 
-std::string show_json(const std::string& what, const std::string& name) {
+std::string show_json(const std::string& what, const std::string& name, const std::vector<std::string>& settings) {
   using Json = nlohmann::ordered_json;
   if (what == "models" || what == "clusters" || what == "devices")
     return Json(what == "models" ? model_names() : what == "clusters" ? cluster_names() : device_names()).dump(1) + "\n";
   if (what == "model" && !name.empty()) {
-    const Model model = load_model(name);
+    const Model model = model_from(name, settings);
     const ParameterCount n = count_parameters(model);
     Json out = Json::parse(write_model(model));
     out["parameters"] = {{"total", n.total}, {"active", n.active},   {"embedding", n.embedding},
                          {"head", n.head},   {"experts", n.experts}, {"mtp", n.mtp}};
     return out.dump(1) + "\n";
   }
-  if (what == "cluster" && !name.empty()) return write_cluster(load_cluster(name));
+  if (what == "cluster" && !name.empty()) return write_cluster(cluster_from(name, settings));
   if (what == "device" && !name.empty()) return write_device(load_device(name));
   if (what == "profile" && !name.empty()) return write_profile(read_profile(read_text_file(name), name));
   if (what == "timeline" && !name.empty()) {  // what `show` says in words; the trace itself is JSON already
@@ -40,7 +41,7 @@ std::string show_json(const std::string& what, const std::string& name) {
                .dump(1) +
            "\n";
   }
-  return show(what, name);  // plans and schemas are JSON as they are; the rest is an error there
+  return show(what, name, settings);  // plans and schemas are JSON as they are; the rest is an error there
 }
 
 }  // namespace orrery::app

@@ -44,8 +44,8 @@ std::vector<SourceShare> source_shares(const program::Program& program, const co
 }  // namespace
 
 SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
-  const auto& [model, cluster, plan, profile] = inputs;
-  const program::Program program = program::compile(model, cluster, plan);
+  const auto& [model, cluster, plan, profile, given] = inputs;
+  const program::Program program = compile(inputs);
   const cost::Table cost = cost::price(program, cluster, profile ? &*profile : nullptr);
   sim::Options sim_options;
   sim_options.unfold = options.unfold;

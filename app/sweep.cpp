@@ -12,17 +12,38 @@
 namespace orrery::app {
 namespace {
 
-// `refusal`: set where the point's documents could not even be read.
-SweepRow measure(const Sweep& sweep, const std::vector<std::string>& values, std::optional<Error>& refusal) {
+// An Error about a setting, told where the sweep has it: at an axis of the grid, or at its file's settings; the command line's own stay as they are.
+Error at_source(const Error& e, const Sweep& sweep) {
+  const auto told = [&](const std::string& path, const std::string& where) -> std::optional<Error> {
+    const std::string setting = "--set " + path;
+    if (e.where() != setting && !e.where().starts_with(setting + ": ")) return std::nullopt;
+    return Error(where + " " + path + e.where().substr(setting.size()), e.message(), e.hint());
+  };
+  for (const SweepAxis& axis : sweep.axes)
+    if (const auto out = told(axis.path, axis.where)) return *out;
+  for (const Given& given : sweep.file_settings)
+    if (const auto out = told(given.path, given.where)) return *out;
+  return e;
+}
+
+struct Measured {
   SweepRow row;
+  std::optional<Error> refusal;  // where the point's documents could not even be read
+  bool internal_error = false;
+};
+
+Measured measure(const Sweep& sweep, const SweepOptions& options, const std::vector<std::string>& values) {
+  Measured out;
+  SweepRow& row = out.row;
   row.values = values;
   PlanFlags flags = sweep.base;
   for (std::size_t a = 0; a < sweep.axes.size(); ++a) flags.settings.push_back(sweep.axes[a].path + "=" + values[a]);
   bool read = false;
   try {
-    const Inputs inputs = load_inputs(flags);
+    Inputs inputs = load_inputs(flags);
+    inputs.given.clear();  // the columns of the table are paths: so are the fields that a plan is refused for
     read = true;
-    const SimulateReport r = simulate(inputs);
+    const SimulateReport r = options.simulate ? options.simulate(inputs) : simulate(inputs);
     row.status = r.fits ? "ok" : "does not fit";
     row.step_time_s = r.step_time.v;
     row.tokens_per_s_per_gpu = r.tokens_per_s_per_gpu;
@@ -32,10 +53,14 @@ SweepRow measure(const Sweep& sweep, const std::vector<std::string>& values, std
     row.exposed_communication_s = to_seconds(w.exposed_tp + w.exposed_cp + w.exposed_ep + w.exposed_pp + w.exposed_dp).v;
     for (const std::int64_t bytes : r.summary.peak_memory_by_stage) row.peak_memory_bytes = std::max(row.peak_memory_bytes, bytes);
   } catch (const Error& e) {
-    row.status = e.where().empty() ? e.message() : e.where() + ": " + e.message();
-    if (!read) refusal = e;
+    const Error told = at_source(e, sweep);
+    row.status = told.where().empty() ? told.message() : told.where() + ": " + told.message();
+    if (!read) out.refusal = told;
+  } catch (const std::exception& e) {  // on a thread of its own: whatever leaves it would end the program, and with it all other rows
+    row.status = fmt::format("internal error: {}", e.what());
+    out.internal_error = true;
   }
-  return row;
+  return out;
 }
 
 std::string csv_field(const std::string& text) {
@@ -91,15 +116,16 @@ SweepReport sweep(const Sweep& sweep, const SweepOptions& options) {
   const auto work = [&] {
     for (std::size_t i = next++; i < points.size(); i = next++) {
       if (options.cancel && options.cancel->load()) return;
-      std::optional<Error> mine;
-      rows[i] = measure(sweep, points[i], mine);
+      Measured mine = measure(sweep, options, points[i]);
+      rows[i] = std::move(mine.row);
       reached[i] = 1;
       const std::lock_guard lock(mutex);
-      if (mine) {
+      if (mine.internal_error) ++report.internal_errors;
+      if (mine.refusal) {
         ++refused;
         if (i < refused_at) {
           refused_at = i;
-          refusal = std::move(mine);
+          refusal = std::move(mine.refusal);
         }
       }
       ++done;

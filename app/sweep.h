@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/inputs.h"
+#include "app/simulate.h"
 
 namespace orrery::app {
 
@@ -14,6 +15,7 @@ namespace orrery::app {
 struct SweepAxis {
   std::string path;
   std::vector<std::string> values;
+  std::string where = "--grid";  // what a bad path or value is told at: the flag, or the file's field
   bool operator==(const SweepAxis&) const = default;
 };
 
@@ -24,19 +26,21 @@ SweepAxis parse_axis(const std::string& text);
 struct Sweep {
   PlanFlags base;
   std::vector<SweepAxis> axes;
+  std::vector<Given> file_settings{};  // those of base.settings that come from the file, to be told there
 };
 Sweep read_sweep(std::string_view text, const std::string& file);
 
 struct SweepRow {
   std::vector<std::string> values;  // one per axis
-  std::string status;               // "ok", "does not fit", or why it was refused
+  std::string status;               // "ok", "does not fit", why it was refused, or "internal error: …"
   double step_time_s = 0, tokens_per_s_per_gpu = 0, mfu = 0, bubble_fraction = 0, exposed_communication_s = 0;
   std::int64_t peak_memory_bytes = 0;
 };
 
 struct SweepReport {
   std::vector<SweepAxis> axes;
-  std::vector<SweepRow> rows;  // the last axis varies fastest; those not reached when cancelled are left out
+  std::vector<SweepRow> rows;        // the last axis varies fastest; those not reached when cancelled are left out
+  std::int64_t internal_errors = 0;  // rows that we could not fill for a reason that is no fault of the user's
   bool cancelled = false;
 };
 
@@ -44,6 +48,7 @@ struct SweepOptions {
   unsigned threads = 0;
   std::function<void(std::int64_t done, std::int64_t of)> progress;
   const std::atomic<bool>* cancel = nullptr;
+  std::function<SimulateReport(const Inputs&)> simulate;  // what fills a row; empty: app::simulate
 };
 
 // A point with an illegal plan is a row that says so; a document that cannot be read is an Error.

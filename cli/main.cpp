@@ -43,15 +43,16 @@ CLI::Validator above(double least) {
           ""};
 }
 
+void add_set_flag(CLI::App& verb, std::vector<std::string>& settings, const char* about) {
+  verb.add_option("--set", settings, about)->type_name("PATH=VALUE")->expected(1)->take_all();
+}
+
 void add_plan_flags(CLI::App& verb, app::PlanFlags& f, bool with_batch) {
   verb.add_option("--plan", f.plan, "plan file; flags below override its fields")->type_name("FILE");
   verb.add_option("--model", f.model, "a name in models/ or a Hugging Face config.json")->type_name("MODEL");
   verb.add_option("--cluster", f.cluster, "a name and a number of devices, e.g. dgx-h100:64, or a file")->type_name("CLUSTER");
   verb.add_option("--profile", f.profile, "measurements to price operators with")->type_name("FILE");
-  verb.add_option("--set", f.settings, "set any field of the plan, of model.… or of cluster.…; may be repeated")
-      ->type_name("PATH=VALUE")
-      ->expected(1)
-      ->take_all();
+  add_set_flag(verb, f.settings, "set any field of the plan, of model.… or of cluster.…; may be repeated");
   if (!with_batch) return;
   verb.add_option("--global-batch", f.global_batch, "sequences per step")->type_name("N")->check(whole());
   verb.add_option("--sequence", f.sequence, "tokens per sequence")->type_name("N")->check(whole());
@@ -88,7 +89,7 @@ std::vector<std::string> verb_names(const CLI::App& app) {
 
 int report(const Error& e) {
   fmt::print(stderr, "{}\n", e.what());
-  return 2;
+  return kBadInput;
 }
 
 // CLI11's own words are kept where they are good; an unknown verb or flag gets the nearest known one.
@@ -138,6 +139,7 @@ int main_with_errors(int argc, char** argv) {
   sub->add_option("--folder", demo_command.folder, "where profile, plans and traces go")->type_name("DIR")->capture_default_str();
   sub->add_option("--model", demo_command.model, "a model that the CPU executor can run")->type_name("MODEL")->capture_default_str();
   sub->add_option("--steps", demo_command.steps, "steps to run of each plan")->type_name("N")->capture_default_str()->check(whole(1, 1'000'000));
+  add_set_flag(*sub, demo_command.settings, "set any field of the plans, of model.… or of cluster.…; may be repeated");
 
   ProfileCommand profile_command;
   sub = add_verb("profile", "measure this machine's kernels and collectives", profile_command, profile);
@@ -201,7 +203,7 @@ int main_with_errors(int argc, char** argv) {
     sub->add_option("--model", f.model, "a name in models/ or a Hugging Face config.json")->type_name("MODEL");
     sub->add_option("--cluster", f.cluster, "e.g. this-machine:4")->type_name("CLUSTER");
     sub->add_option("--profile", f.profile, "compare with the prediction that this profile gives")->type_name("FILE");
-    sub->add_option("--set", f.settings, "set any field of the plan, of model.… or of cluster.…")->type_name("PATH=VALUE")->expected(1)->take_all();
+    add_set_flag(*sub, f.settings, "set any field of the plan, of model.… or of cluster.…; may be repeated");
     sub->add_option("--global-batch", f.global_batch, "sequences per step")->type_name("N")->check(whole());
     sub->add_option("--sequence", f.sequence, "tokens per sequence")->type_name("N")->check(whole());
     add_split_flags(*sub, f);
@@ -212,29 +214,31 @@ int main_with_errors(int argc, char** argv) {
   sub->add_option("A", compare_command.a, "plan, trace, or JSON of a simulation or a run")->type_name("FILE")->required();
   sub->add_option("B", compare_command.b, "the same")->type_name("FILE")->required();
   sub->add_option("--profile", compare_command.plan.profile, "prices for operands that are plans")->type_name("FILE");
-  sub->add_option("--set", compare_command.plan.settings, "for operands that are plans")->type_name("PATH=VALUE")->expected(1)->take_all();
+  add_set_flag(*sub, compare_command.plan.settings, "for operands that are plans; may be repeated");
 
   ShowCommand show_command;
   sub = add_verb("show", "models, clusters, devices, one of them by name, a document's schema", show_command, show);
   sub->add_option("WHAT", show_command.what, "models, clusters, devices, model, cluster, device, plan, profile, timeline, schema")->required();
   sub->add_option("NAME", show_command.name, "a name or a file");
+  add_set_flag(*sub, show_command.settings,
+               "show a model, a cluster or a plan with a field changed: model.…, cluster.…, or a plan's; may be repeated");
   sub->add_flag("--svg", show_command.svg, "a picture, of a timeline");
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     print(app.help());
-    return 0;
+    return kOk;
   } catch (const CLI::ParseError& e) {
     return usage_error(app, e, argc, argv);
   }
   if (version) {
     print(fmt::format("orrery {} ({})\nleft out of this build: {}\n", app::version(), app::commit(), fmt::join(app::left_out(), ", ")));
-    return 0;
+    return kOk;
   }
   if (!verb) {
     print(app.help());
-    return argc > 1 ? 2 : 0;
+    return argc > 1 ? kBadInput : kOk;
   }
   // These end early with what they have; everything else Ctrl-C simply ends.
   for (const char* name : {"demo", "profile", "plan", "sweep", "run"})
@@ -252,9 +256,9 @@ int main(int argc, char** argv) {
     return orrery::cli::report(e);
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "orrery: out of memory\n");
-    return 2;
+    return orrery::cli::kBadInput;
   } catch (const std::exception& e) {  // what the system refuses: threads, files that vanish
     fmt::print(stderr, "orrery: {}\n", e.what());
-    return 2;
+    return orrery::cli::kBadInput;
   }
 }

@@ -21,8 +21,6 @@
 namespace orrery::cli {
 namespace {
 
-constexpr int kOk = 0, kFailed = 1, kInterrupted = 130;
-
 template <class... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {
   fmt::print(stderr, format, std::forward<Args>(args)...);
@@ -80,6 +78,7 @@ int plan(const PlanCommand& command, const Common& common) {
   if (command.objective != "time") throw Error("--objective", fmt::format("'{}' is not built yet", command.objective), "known: time");
   check_outputs({command.output});
   const app::Inputs inputs = app::load_inputs(command.plan);
+  const planner::Space space = app::pinned(command.space, inputs.plan, command.plan.settings);
   planner::Options options;
   options.top = static_cast<std::size_t>(command.top);
   options.threads = static_cast<unsigned>(command.threads);
@@ -88,7 +87,7 @@ int plan(const PlanCommand& command, const Common& common) {
   {
     ProgressBar bar("searching");
     options.progress = [&](std::int64_t done, std::int64_t of) { bar.update(done, of); };
-    report = app::plan(inputs, command.space, options);
+    report = app::plan(inputs, space, options);
   }
   print(common.json ? app::to_json(report) : text(report, command.explain));
   if (report.outcome.cancelled) {
@@ -117,6 +116,8 @@ int sweep(const SweepCommand& command, const Common& common) {
     otherwise(sweep.base.model, file.base.model);
     otherwise(sweep.base.cluster, file.base.cluster);
     otherwise(sweep.base.profile, file.base.profile);
+    for (const app::Given& given : file.file_settings)
+      if (!app::sets(sweep.base.settings, given.path)) sweep.file_settings.push_back(given);
     sweep.base.settings.insert(sweep.base.settings.begin(), file.base.settings.begin(), file.base.settings.end());
   }
   for (const std::string& axis : command.grid) sweep.axes.push_back(app::parse_axis(axis));
@@ -137,7 +138,10 @@ int sweep(const SweepCommand& command, const Common& common) {
     write_file_atomically(command.output, table);
     say("{} points: {}\n", report.rows.size(), command.output);
   }
-  return report.cancelled ? kInterrupted : kOk;
+  if (report.cancelled) return kInterrupted;
+  if (report.internal_errors == 0) return kOk;
+  say("{} of {} points failed by an internal error: please report it\n", report.internal_errors, report.rows.size());
+  return kFailed;
 }
 
 int compare(const CompareCommand& command, const Common& common) {
@@ -151,9 +155,11 @@ int show(const ShowCommand& command, const Common& common) {
   if (!command.name.empty() && (command.what == "models" || command.what == "clusters" || command.what == "devices"))
     throw Error("orrery show " + command.what, fmt::format("'{}' is one word too many", command.name),
                 fmt::format("one of them: orrery show {} {}", command.what.substr(0, command.what.size() - 1), command.name));
+  if (!command.settings.empty() && command.what != "model" && command.what != "cluster" && command.what != "plan")
+    throw Error("--set", fmt::format("says nothing about '{}'", command.what), "it changes what is shown of a model, a cluster or a plan");
   print(command.svg   ? app::show_svg(command.what, command.name)
-        : common.json ? app::show_json(command.what, command.name)
-                      : app::show(command.what, command.name));
+        : common.json ? app::show_json(command.what, command.name, command.settings)
+                      : app::show(command.what, command.name, command.settings));
   return kOk;
 }
 

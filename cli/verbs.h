@@ -11,6 +11,8 @@
 
 namespace orrery::cli {
 
+inline constexpr int kOk = 0, kFailed = 1, kBadInput = 2, kInterrupted = 130;  // exit codes
+
 // Flags that every verb has.
 struct Common {
   bool json = false;
@@ -46,6 +48,7 @@ struct CompareCommand {
 
 struct ShowCommand {
   std::string what, name;
+  std::vector<std::string> settings;
   bool svg = false;
 };
 
@@ -63,6 +66,7 @@ struct RunCommand {
 
 struct DemoCommand {
   std::string folder = "orrery-demo", model = "cpu-llama-small";
+  std::vector<std::string> settings;
   std::int64_t steps = 20;
 };
 

@@ -19,8 +19,6 @@
 namespace orrery::cli {
 namespace {
 
-constexpr int kOk = 0, kInterrupted = 130;
-
 void need_cpu(const std::string& device) {
   if (device != "cpu")
     throw Error("--device", fmt::format("'{}' cannot be used by this build", device), "known: cpu; this build was made without CUDA");
@@ -88,6 +86,7 @@ int demo(const DemoCommand& command, const Common& common) {
   settings.folder = command.folder;
   settings.model = command.model;
   settings.steps = command.steps;
+  settings.settings = command.settings;
   settings.cancel = &interrupted();
   std::unique_ptr<ProgressBar> bar;
   settings.stage = [&](const std::string& what) {

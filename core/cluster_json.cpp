@@ -258,7 +258,7 @@ Device load_device(const std::string& name) {
   const std::filesystem::path path = data_directory() / "topologies" / "devices" / (name + ".json");
   std::error_code error;
   if (!is_name(name) || !std::filesystem::is_regular_file(path, error)) {
-    throw Error("device " + name, "is not known", did_you_mean(name, device_names()));
+    throw Error("device " + name, "is not known", did_you_mean_of_many(name, device_names(), "orrery show devices"));
   }
   return read_device(read_text_file(path), path.string());
 }
@@ -298,7 +298,7 @@ ClusterText cluster_text(const std::string& specification) {
   if (!is_path) {
     path = data_directory() / "topologies" / "clusters" / (parts.base + ".json");
     if (!is_name(parts.base) || !std::filesystem::is_regular_file(path, error)) {
-      throw Error(where, "is not known", did_you_mean(parts.base, cluster_names()));
+      throw Error(where, "is not known", did_you_mean_of_many(parts.base, cluster_names(), "orrery show clusters"));
     }
   }
   const std::string file = path.string(), text = read_text_file(path);

@@ -31,4 +31,8 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
 // "did you mean 'x'?" or, when nothing is near, "known: a, b, c".
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);
 
+// For names too many to list: "did you mean 'x'?" where one is clearly meant, otherwise up to four that are near or hold the word ("did you mean 'x',
+// 'y' or 'z'?"), and always the command that lists all: "'orrery show models' lists them all". Case and punctuation do not count.
+std::string did_you_mean_of_many(std::string_view word, std::span<const std::string> candidates, std::string_view list_command);
+
 }  // namespace orrery

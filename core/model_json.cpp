@@ -657,8 +657,12 @@ Model load_model(const std::string& name_or_path, std::span<const Setting> setti
     std::error_code ignored;
     if (fs::is_directory(path, ignored)) path /= "config.json";
     const bool looks_like_a_path = name_or_path.find('/') != std::string::npos || path.extension() == ".json";
-    if (!looks_like_a_path && !fs::exists(path, ignored)) {
-      throw Error("model", fmt::format("'{}' is neither a shipped model nor a file", name_or_path), did_you_mean(name_or_path, names));
+    if (!fs::exists(path, ignored)) {
+      if (!looks_like_a_path)
+        throw Error("model", fmt::format("'{}' is neither a shipped model nor a file", name_or_path),
+                    did_you_mean_of_many(name_or_path, names, "orrery show models"));
+      if (path.extension() != ".json")  // "meta-llama/Llama-3.1-8B", as a hub spells it
+        throw Error(name_or_path, "no such file or folder", did_you_mean_of_many(path.filename().string(), names, "orrery show models"));
     }
     name = name_of(path);
   }

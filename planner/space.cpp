@@ -36,7 +36,7 @@ std::vector<Plan> enumerate(const Model& model, const Cluster& cluster, const Pl
               Plan plan = base;
               plan.parallel.tp = tp;
               plan.parallel.pp = pp;
-              plan.parallel.sp = tp > 1 && base.batch.sequence % tp == 0;
+              plan.parallel.sp = space.sp.value_or(tp > 1 && base.batch.sequence % tp == 0);
               plan.batch.micro = micro;
               plan.schedule = schedule;
               plan.recompute.kind = recompute;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct Space {
   std::vector<std::string> schedule{"1f1b", "gpipe"};
   std::vector<std::string> recompute{"none", "full"};
   std::vector<std::int64_t> zero{0, 1};
+  std::optional<bool> sp;  // nothing: on wherever tp > 1 and the sequence divides
 };
 
 // All combinations in a fixed order. By default tp runs over the divisors of the devices up to one node, pp over those up to the number of layers,

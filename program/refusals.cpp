@@ -43,7 +43,7 @@ std::string nearest_legal(std::int64_t value, Legal legal) {
 
 void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
   if (!model.unsupported.empty()) r.add("model can be described", "model", fmt::format("{}: {}", model.name, model.unsupported), "");
-  const auto lacks = [&](bool has, const char* what) { r.not_built(has, what, "model", "see `orrery show model` for models without it"); };
+  const auto lacks = [&](bool has, const char* what) { r.not_built(has, what, "model", "'orrery show models' says which can be simulated"); };
   lacks(model.moe.has_value(), "mixture-of-experts layers");
   lacks(model.mla.has_value(), "multi-head latent attention");
   lacks(model.mtp_layers > 0, "multi-token prediction");

@@ -105,6 +105,56 @@ TEST(LoadInputs, LetsSettingsOverrideFlags) {
   EXPECT_EQ(in.plan.optimizer.lr, 1e-3);
 }
 
+// Each flag, and the setting that it is short for.
+TEST(LoadInputs, MakesTheSameOfAFlagAndOfItsSetting) {
+  const auto same = [](auto flag, std::vector<std::string> settings) {
+    PlanFlags f = flags("llama-3.1-8b", "dgx-h100:16");
+    flag(f);
+    const Inputs a = load_inputs(f), b = load_inputs(flags("llama-3.1-8b", "dgx-h100:16", settings));
+    EXPECT_EQ(a.plan, b.plan) << settings.front();
+  };
+  same([](PlanFlags& f) { f.tp = 8; }, {"parallel.tp=8"});
+  same([](PlanFlags& f) { f.pp = 2; }, {"plan.parallel.pp=2"});
+  same([](PlanFlags& f) { f.micro_batch = 4; }, {"batch.micro=4"});
+  same([](PlanFlags& f) { f.sequence = 1000, f.tp = 16; }, {"batch.sequence=1000", "parallel.tp=16"});
+  same([](PlanFlags& f) { f.global_batch = 64; }, {"batch.global=64"});
+  same([](PlanFlags& f) { f.tp = 4, f.sp = false; }, {"parallel.tp=4", "parallel.sp=false"});
+  same([](PlanFlags& f) { f.zero = 1; }, {"sharding.zero=1"});
+  same([](PlanFlags& f) { f.schedule = "gpipe"; }, {"schedule=gpipe"});
+  same([](PlanFlags& f) { f.recompute = "full"; }, {"recompute.kind=full"});
+  same([](PlanFlags& f) { f.pp = 2, f.stages = "15,17"; }, {"parallel.pp=2", "stages=[15,17]"});
+  same([](PlanFlags& f) { f.precision = "fp32"; }, {"precision.compute=fp32", "precision.params=fp32"});
+}
+
+TEST(LoadInputs, DerivesWhatNobodySaidAfterAllSettings) {
+  const auto plan = [](std::vector<std::string> settings) { return load_inputs(flags("llama-3.1-8b", "dgx-h100:16", std::move(settings))).plan; };
+  EXPECT_TRUE(plan({"parallel.tp=8"}).parallel.sp);
+  EXPECT_FALSE(plan({"parallel.tp=8", "parallel.sp=false"}).parallel.sp);    // said
+  EXPECT_FALSE(plan({"parallel.tp=8", "batch.sequence=1001"}).parallel.sp);  // 8 does not divide 1001
+  // 16 devices / (tp 4 · pp 2) = 2 replicas of one micro-batch of 4 sequences each.
+  EXPECT_EQ(plan({"parallel.tp=4", "parallel.pp=2", "batch.micro=4"}).batch.global, 8);
+  EXPECT_EQ(plan({"model.max_position_embeddings=4096"}).batch.sequence, 4096);
+  EXPECT_EQ(plan({"cluster=this-machine:2"}).precision.compute, DType::fp32);
+}
+
+TEST(LoadInputs, LeavesTheFilesWordOnSequenceParallelismUnlessTpIsOrWasOne) {
+  const TemporaryFolder folder;
+  PlanFlags f;
+  f.plan = folder.write("plan.json", kPlan);  // tp 4 with sp
+  const auto sp = [&](std::int64_t tp) {
+    f.tp = tp;
+    return load_inputs(f).plan.parallel.sp;
+  };
+  EXPECT_FALSE(sp(1));
+  EXPECT_TRUE(sp(2));
+  f.plan = folder.write("off.json", R"({"orrery": "plan/1", "model": "llama-3.1-8b", "cluster": "dgx-h100:16",
+ "batch": {"global": 64, "sequence": 4096}, "parallel": {"tp": 4, "sp": false}})");
+  EXPECT_FALSE(sp(2));
+  f.plan = folder.write("one.json", R"({"orrery": "plan/1", "model": "llama-3.1-8b", "cluster": "dgx-h100:16",
+ "batch": {"global": 64, "sequence": 4096}})");
+  EXPECT_TRUE(sp(2));
+}
+
 TEST(LoadInputs, SetsFieldsOfTheModelAndOfTheCluster) {
   const Inputs plain = load_inputs(flags("llama-3.1-8b", "dgx-h100:16"));
   const Inputs in = load_inputs(flags("llama-3.1-8b", "dgx-h100:16", {"model.num_hidden_layers=2", "cluster.levels[0].bandwidth=100 GB/s"}));
@@ -115,6 +165,49 @@ TEST(LoadInputs, SetsFieldsOfTheModelAndOfTheCluster) {
   EXPECT_EQ(in.model, expected);
   EXPECT_EQ(in.cluster.levels[0].bandwidth.v, 100e9);
   EXPECT_EQ(in.cluster.levels[1].bandwidth.v, plain.cluster.levels[1].bandwidth.v);
+  // A cluster's document names its device; the fields of the device can be set all the same.
+  const Inputs fuller = load_inputs(flags("llama-3.1-8b", "dgx-h100:16", {"cluster.device.memory=40 GB"}));
+  EXPECT_EQ(fuller.cluster.device.memory, 40_GB);
+  EXPECT_EQ(fuller.cluster.device.peak, plain.cluster.device.peak);
+}
+
+// What the compiler refuses, told at what the user typed.
+TEST(Compile, TellsARefusalAtTheFlagOrSettingThatGaveTheField) {
+  const auto refused = [](const PlanFlags& f) {
+    try {
+      compile(load_inputs(f));
+    } catch (const Error& e) {
+      return e.where();
+    }
+    return std::string("was taken");
+  };
+  PlanFlags f = flags("llama-3.1-8b", "dgx-h100:24");
+  f.tp = 3;
+  EXPECT_EQ(refused(f), "--tp (parallel.tp)");  // 3 does not divide 32 heads
+  f.settings = {"parallel.tp=6"};
+  EXPECT_EQ(refused(f), "--set parallel.tp");  // the setting holds, and not the flag
+  f.settings = {"parallel.tp=5"};
+  EXPECT_EQ(refused(f), "--set parallel.tp (parallel)");  // 5 ranks do not divide 24 devices
+  f.settings = {};
+  f.tp = 5;
+  f.pp = 7;
+  EXPECT_EQ(refused(f), "--tp and --pp (parallel)");
+  f.tp = f.pp = 1;
+  f.global_batch = 25;
+  EXPECT_EQ(refused(f), "--global-batch (batch.global)");
+  EXPECT_EQ(refused(flags("mixtral-8x7b", "dgx-h100:8")), "--model");
+  PlanFlags g = flags("llama-3.1-8b", "dgx-h100:8");
+  g.schedule = "zb-h1";
+  EXPECT_EQ(refused(g), "--schedule");
+  g.schedule.reset();
+  g.settings = {"parallel={\"tp\": 3}"};
+  EXPECT_EQ(refused(g), "--set parallel");
+  // From a file, the field keeps its own name.
+  const TemporaryFolder folder;
+  PlanFlags h;
+  h.plan = folder.write("plan.json", R"({"orrery": "plan/1", "model": "llama-3.1-8b", "cluster": "dgx-h100:8",
+ "batch": {"global": 4, "sequence": 4096}})");
+  EXPECT_EQ(refused(h), "batch.global");
 }
 
 TEST(LoadInputs, ChoosesABatchThatGivesEachReplicaOneMicroBatch) {

@@ -33,6 +33,23 @@ TEST(PlanReport, ChoosesThePlanThatSimulatesFastest) {
   EXPECT_EQ(j["enumerated"].get<std::int64_t>(), report.outcome.enumerated);
 }
 
+// What is set is not searched: `--set parallel.tp=2` means what `--tp 2` means.
+TEST(PlanReport, SearchesTheSameSpaceForAFlagAndItsSetting) {
+  planner::Space flags, none;
+  flags.tp = {2};
+  flags.schedule = {"gpipe"};
+  const std::vector<std::string> settings{"parallel.tp=2", "plan.schedule=gpipe"};
+  Inputs set = small();
+  set.plan.parallel.tp = 2;
+  set.plan.schedule = "gpipe";
+  EXPECT_EQ(to_json(plan(set, pinned(none, set.plan, settings), {})), to_json(plan(set, flags, {})));
+  // Sequence parallelism stays as it is said to be.
+  set.plan.parallel.sp = false;
+  const PlanReport without = plan(set, pinned(none, set.plan, {"parallel.tp=2", "parallel.sp=false"}), {});
+  ASSERT_FALSE(without.outcome.ranked.empty());
+  for (const planner::Candidate& c : without.outcome.ranked) EXPECT_FALSE(c.plan.parallel.sp);
+}
+
 TEST(PlanReport, RefusesValuesThatNoPlanMayHold) {
   const auto refuses = [](auto change) {
     planner::Space space;

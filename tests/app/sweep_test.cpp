@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <stdexcept>
 
 #include "core/error.h"
 
@@ -53,8 +54,8 @@ TEST(SweepTable, HoldsARowWithTheReasonForAnIllegalPoint) {
   EXPECT_EQ(report.rows[0].status, "parallel: tp 3 x cp 1 x pp 1 = 3 ranks do not divide 8 devices");
   EXPECT_EQ(report.rows[0].step_time_s, 0);
   EXPECT_EQ(report.rows[1].status, "ok");
-  EXPECT_EQ(report.rows[2].status, "--set parallel.tp: 'two' is not a whole number");
-  EXPECT_THAT(to_csv(report), testing::HasSubstr("\r\ntwo,--set parallel.tp: 'two' is not a whole number,,,,,,\r\n"));
+  EXPECT_EQ(report.rows[2].status, "--grid parallel.tp: 'two' is not a whole number");
+  EXPECT_THAT(to_csv(report), testing::HasSubstr("\r\ntwo,--grid parallel.tp: 'two' is not a whole number,,,,,,\r\n"));
 }
 
 TEST(SweepTable, IsAnErrorWhereNotOnePointCanBeRead) {
@@ -72,6 +73,51 @@ TEST(SweepTable, QuotesFieldsAsRfc4180Says) {
             "\"a,b\",status,step_time_s,tokens_per_s_per_gpu,mfu,bubble_fraction,exposed_communication_s,peak_memory_bytes\r\n"
             "\"says \"\"x\"\"\",\"line\nbreak\",,,,,,\r\n"
             "plain,ok,0.5,1,0.25,0,0,7\r\n");
+}
+
+// Also where the plan that is swept was written with sequence parallelism on.
+TEST(SweepTable, TakesEveryTpOfAPlanThatHasSequenceParallelismOn) {
+  PlanFlags f = base();
+  f.settings = {"parallel.tp=4"};
+  for (const char* sp : {"", "parallel.sp=true"}) {
+    if (*sp != 0) f.settings.push_back(sp);
+    const SweepReport report = sweep({f, {{"parallel.tp", {"1", "2"}}}});
+    EXPECT_EQ(report.rows[0].status, *sp == 0 ? "ok" : "parallel.sp: sequence parallelism needs tp > 1, and tp is 1");
+    EXPECT_EQ(report.rows[1].status, "ok");
+  }
+}
+
+TEST(SweepTable, TellsAFaultOfTheFileAtTheFile) {
+  const auto refused = [](const std::string& file) {
+    Sweep s = read_sweep(file, "s.json");
+    s.base.model = "cpu-llama-tiny";
+    s.base.cluster = "dgx-h100:8";
+    try {
+      sweep(s);
+    } catch (const Error& e) {
+      return e.where();
+    }
+    return std::string("was swept");
+  };
+  EXPECT_EQ(refused(R"({"orrery": "sweep/1", "grid": {"paralel.tp": [1]}})"), "s.json: grid paralel.tp: paralel");
+  EXPECT_EQ(refused(R"({"orrery": "sweep/1", "set": ["batch.micro=x"], "grid": {"seed": [1]}})"), "s.json: set batch.micro");
+}
+
+// Whatever goes wrong on a thread of the sweep costs its row, not the program.
+TEST(SweepTable, HoldsARowForAnInternalError) {
+  SweepOptions options;
+  options.threads = 2;
+  options.simulate = [](const Inputs& inputs) -> SimulateReport {
+    if (inputs.plan.seed == 2) throw std::out_of_range("the reason");
+    return simulate(inputs);
+  };
+  const SweepReport report = sweep({base(), {{"seed", {"1", "2", "3"}}}}, options);
+  ASSERT_EQ(report.rows.size(), 3U);
+  EXPECT_EQ(report.rows[0].status, "ok");
+  EXPECT_EQ(report.rows[1].status, "internal error: the reason");
+  EXPECT_EQ(report.rows[2].status, "ok");
+  EXPECT_EQ(report.internal_errors, 1);
+  EXPECT_FALSE(report.cancelled);
 }
 
 TEST(SweepTable, SaysTheSameAsJson) {
@@ -101,7 +147,7 @@ TEST(SweepDocument, IsReadInItsOwnOrder) {
   EXPECT_EQ(s.base.model, "m");
   EXPECT_EQ(s.base.cluster, "c");
   EXPECT_THAT(s.base.settings, ElementsAre("seed=3"));
-  EXPECT_THAT(s.axes, ElementsAre(SweepAxis{"schedule", {"1f1b"}}, SweepAxis{"parallel.tp", {"1", "2.5", "true"}}));
+  EXPECT_THAT(s.axes, ElementsAre(SweepAxis{"schedule", {"1f1b"}, "s.json: grid"}, SweepAxis{"parallel.tp", {"1", "2.5", "true"}, "s.json: grid"}));
 }
 
 TEST(SweepDocument, IsReadStrictly) {
@@ -111,6 +157,9 @@ TEST(SweepDocument, IsReadStrictly) {
   EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "grid": {"seed": []}})"), "s.json:1: grid.seed: has no values\n  hint: give at least one");
   EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "grid": {"seed": [null]}})"),
             "s.json:1: grid.seed[0]: null is not a value to try\n  hint: a number, a text, true or false");
+  EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "grid": {"": [1]}})"), "s.json:1: grid.: is not a path to set\n  hint: write it like \"parallel.tp\"");
+  EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "set": ["seed"], "grid": {"seed": [1]}})"),
+            "s.json:1: set[0]: 'seed' is not PATH=VALUE\n  hint: write it like batch.micro=2");
   EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "grid": {"seed": 3}})"), "s.json:1: grid.seed: 3 is not a list");
 }
 

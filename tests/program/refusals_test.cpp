@@ -77,7 +77,7 @@ const Case kCases[] = {
      [](Model&, Cluster&, Plan& p) { p.parallel.vp = 2; }},
     {"not built yet: expert parallelism", "parallel.ep", "not built yet: expert parallelism", "use ep 1",
      [](Model&, Cluster&, Plan& p) { p.parallel.ep = 2; }},
-    {"not built yet: mixture-of-experts layers", "model", "not built yet: mixture-of-experts layers", "see `orrery show model` for models without it",
+    {"not built yet: mixture-of-experts layers", "model", "not built yet: mixture-of-experts layers", "'orrery show models' says which can be simulated",
      [](Model& m, Cluster&, Plan&) { m.moe = Moe{}; }},
     {"not built yet: offloading", "offload", "not built yet: offloading", "leave offload out",
      [](Model&, Cluster&, Plan& p) { p.offload.optimizer = true; }},
