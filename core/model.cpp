@@ -144,9 +144,7 @@ std::string missing_kernels(const Model& model) {
   lacks(model.moe.has_value(), "mixture of experts");
   lacks(model.mla.has_value(), "latent attention");
   lacks(model.position == PositionEmbedding::alibi, "ALiBi");
-  lacks(model.position == PositionEmbedding::rope && model.rope_fraction < 1, "partly rotated heads");
-  lacks(model.position == PositionEmbedding::rope && model.rope_scaled, "scaled rotary positions");
-  lacks(model.position_offset.value_or(0) > 0, "shifted positions");
+  lacks(model.position == PositionEmbedding::rope && model.rope_scaling.kind == RopeScaling::Kind::other, "scaled rotary positions");
   lacks(model.parallel_block, "parallel block");
   lacks(model.qk_norm, "query and key norms");
   lacks(model.attention_sinks, "attention sinks");
@@ -158,9 +156,6 @@ std::string missing_kernels(const Model& model) {
   lacks(model.token_types > 0, "segment embedding");
   lacks(model.embedding_width > 0, "factored embedding");
   lacks(model.pooler || model.head_transform || model.next_sentence_head || model.head_bias, "masked-word head");
-  lacks(model.activation == Activation::relu || model.activation == Activation::relu_squared, "ReLU");
-  lacks(model.gated_mlp && model.activation != Activation::silu, "gated feed-forward other than SwiGLU");
-  lacks(!model.gated_mlp && model.activation == Activation::silu, "SiLU without a gate");
   lacks(model.mtp_layers > 0, "multi-token prediction");
   return reasons;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/rope.h"
 
 namespace orrery {
 
@@ -59,7 +60,7 @@ struct Model {
   PositionEmbedding position = PositionEmbedding::rope;
   double rope_theta = 10000;
   double rope_fraction = 1;  // share of head_dim that is rotated (GPT-NeoX: rotary_pct)
-  bool rope_scaled = false;  // frequencies stretched for longer contexts (Llama 3.1, YaRN): the same work, other angles
+  RopeScaling rope_scaling;  // angles stretched for longer contexts: the same work
 
   bool tie_embeddings = false;
   bool qkv_bias = false, attention_out_bias = false, mlp_bias = false, head_bias = false, norm_bias = true;  // norm_bias: LayerNorm only

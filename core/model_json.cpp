@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
@@ -399,13 +400,47 @@ class ModelReader {
       if (const auto full = r.optional("full_attention")) r = full->object();  // one set per type of layer: that of the full ones
       if (const auto theta = r.optional("rope_theta")) m_.rope_theta = theta->number(1, 1e12);
       if (const auto fraction = r.optional("partial_rotary_factor")) m_.rope_fraction = fraction->number(0, 1);
-      const auto type = first(r, {"rope_type", "type"});
-      m_.rope_scaled = m_.rope_scaled || (type && type->text() != "default");
+      if (const auto type = first(r, {"rope_type", "type"})) m_.rope_scaling = rope_scaling(r, *type);
     }
     if (m_.position == kRope && !m_.mla && m_.head_dim % 2 != 0) o_.fail(fmt::format("heads of {} cannot be rotated in pairs", m_.head_dim));
     if (m_.mla && m_.mla->qk_rope_head_dim % 2 != 0) {
       o_.required("qk_rope_head_dim").fail(fmt::format("heads of {} cannot be rotated in pairs", m_.mla->qk_rope_head_dim));
     }
+  }
+
+  // The fields and defaults of Hugging Face's modeling_rope_utils.
+  RopeScaling rope_scaling(json::Object& r, const json::Value& type) const {
+    using Kind = RopeScaling::Kind;
+    constexpr double kMost = 1e9;
+    RopeScaling s;
+    const std::string kind = type.text();
+    if (kind == "default") return s;
+    s.kind = kind == "linear" ? Kind::linear : kind == "llama3" ? Kind::llama3 : kind == "yarn" ? Kind::yarn : Kind::other;
+    if (s.kind == Kind::other) return s;
+    s.factor = r.required("factor").number(1, kMost);
+    if (s.kind == Kind::linear) return s;
+    const bool yarn = s.kind == Kind::yarn;
+    const auto turns = [&](const char* name, double otherwise) {
+      const auto value = yarn ? r.optional(name) : r.required(name);
+      return value ? value->number(1e-9, kMost) : otherwise;
+    };
+    s.low_turns = turns(yarn ? "beta_slow" : "low_freq_factor", 1);
+    s.high_turns = turns(yarn ? "beta_fast" : "high_freq_factor", 32);
+    if (s.low_turns > s.high_turns) {
+      r.required(yarn ? "beta_fast" : "high_freq_factor")
+          .fail(fmt::format("{} is below {} = {}", s.high_turns, yarn ? "beta_slow" : "low_freq_factor", s.low_turns));
+    }
+    const auto original = r.optional("original_max_position_embeddings");
+    s.original_positions = yarn && !original ? m_.max_positions : r.required("original_max_position_embeddings").integer(1, kMostPositions);
+    if (!yarn) return s;
+    if (s.original_positions == 0) r.required("original_max_position_embeddings");
+    if (m_.rope_theta <= 1) type.fail(fmt::format("cannot stretch angles of rope_theta {}", m_.rope_theta), "give a rope_theta above 1");
+    r.read("truncate", s.whole_pairs);
+    const auto scale = [&](double m) { return s.factor <= 1 ? 1 : 0.1 * m * std::log(s.factor) + 1; };  // Peng et al. 2023, eq. 22
+    const auto given = r.optional("attention_factor"), mscale = r.optional("mscale"), all = r.optional("mscale_all_dim");
+    const double m = mscale ? mscale->number(0, kMost) : 0, a = all ? all->number(0, kMost) : 0;
+    s.attention_factor = given ? given->number(0, kMost) : m > 0 && a > 0 ? scale(m) / scale(a) : scale(1);
+    return s;
   }
 
   void experts() {
@@ -559,6 +594,28 @@ Model read_with_settings(std::string_view text, std::string_view file_name, std:
 
 Model read_model(std::string_view text, std::string_view file_name) { return read_with_settings(text, file_name, {}); }
 
+namespace {
+
+nlohmann::ordered_json scaling_json(const RopeScaling& s) {
+  using Kind = RopeScaling::Kind;
+  if (s.kind == Kind::other) return {{"rope_type", "other"}};
+  nlohmann::ordered_json j;
+  j["rope_type"] = s.kind == Kind::linear ? "linear" : s.kind == Kind::llama3 ? "llama3" : "yarn";
+  j["factor"] = s.factor;
+  if (s.kind == Kind::linear) return j;
+  const bool yarn = s.kind == Kind::yarn;
+  j["original_max_position_embeddings"] = s.original_positions;
+  j[yarn ? "beta_slow" : "low_freq_factor"] = s.low_turns;
+  j[yarn ? "beta_fast" : "high_freq_factor"] = s.high_turns;
+  if (yarn) {
+    j["attention_factor"] = s.attention_factor;
+    j["truncate"] = s.whole_pairs;
+  }
+  return j;
+}
+
+}  // namespace
+
 std::string write_model(const Model& m) {
   nlohmann::ordered_json j;
   const auto or_null = [](std::int64_t v) { return v > 0 ? nlohmann::ordered_json(v) : nlohmann::ordered_json(nullptr); };
@@ -582,7 +639,7 @@ std::string write_model(const Model& m) {
   j["position_offset"] = m.position_offset ? nlohmann::ordered_json(*m.position_offset) : nlohmann::ordered_json(nullptr);
   j["rope_theta"] = m.rope_theta;
   j["partial_rotary_factor"] = m.rope_fraction;
-  if (m.rope_scaled) j["rope_scaling"] = {{"rope_type", "scaled"}};
+  if (m.rope_scaling.kind != RopeScaling::Kind::none) j["rope_scaling"] = scaling_json(m.rope_scaling);
   j["tie_word_embeddings"] = m.tie_embeddings;
   j["qkv_bias"] = m.qkv_bias;
   j["attention_out_bias"] = m.attention_out_bias;

@@ -33,6 +33,7 @@ KernelSettings kernel_settings(const program::Program& program, const Model& mod
   s.norm_epsilon = model.norm_epsilon;
   s.rope_theta = model.rope_theta;
   s.rope_fraction = model.rope_fraction;
+  s.rope_scaling = model.rope_scaling;
   s.activation = model.activation;
   s.micro_batch = program.micro_batch;
   s.vocab_offset = c[kTp] * (program.padded_vocab / program.mesh.size[kTp]);

@@ -27,6 +27,7 @@ struct KernelSettings {
   bool layer_norm = false;  // false: RMSNorm
   double norm_epsilon = 1e-5;
   double rope_theta = 10000, rope_fraction = 1;
+  RopeScaling rope_scaling;
   Activation activation = Activation::silu;
   std::int64_t micro_batch = 1;    // sequences per micro-batch: position of row r = position_offset + r / micro_batch
   std::int64_t vocab_offset = 0;   // embedding, cross entropy: the token of this rank's first table row or logits column

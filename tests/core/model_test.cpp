@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -168,7 +169,9 @@ TEST(Models, SayWhatTheExecutorLacks) {
   EXPECT_EQ(load_model("qwen2.5-7b").simulate_only, "");
   EXPECT_EQ(load_model("gpt2").simulate_only, "");
   EXPECT_EQ(load_model("mixtral-8x7b").simulate_only, "mixture of experts");
-  EXPECT_EQ(load_model("deepseek-v2").simulate_only, "mixture of experts, latent attention, scaled rotary positions");
+  EXPECT_EQ(load_model("llama-3.1-8b").simulate_only, "");
+  EXPECT_EQ(load_model("opt-66b").simulate_only, "");
+  EXPECT_EQ(load_model("deepseek-v2").simulate_only, "mixture of experts, latent attention");
   EXPECT_EQ(load_model("mistral-7b").simulate_only, "sliding window");
   EXPECT_EQ(load_model("mpt-7b").simulate_only, "ALiBi");
   EXPECT_EQ(load_model("palm-540b").simulate_only, "parallel block");
@@ -184,8 +187,56 @@ TEST(ReadModel, TakesBothSpellingsOfRotaryPositionsAndElementTypes) {
   EXPECT_EQ(old_way, new_way);
   EXPECT_EQ(old_way.rope_theta, 500000);
   EXPECT_EQ(old_way.dtype, DType::bf16);
-  EXPECT_TRUE(old_way.rope_scaled);
-  EXPECT_FALSE(read("{" + sizes + R"(, "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}})").rope_scaled);
+  EXPECT_EQ(old_way.rope_scaling, (RopeScaling{.kind = RopeScaling::Kind::linear, .factor = 2}));
+  EXPECT_EQ(read("{" + sizes + R"(, "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}})").rope_scaling, RopeScaling{});
+}
+
+TEST(ReadModel, TakesScaledRotaryPositionsAsPublished) {
+  using Kind = RopeScaling::Kind;
+  EXPECT_EQ(load_model("llama-3.1-8b").rope_scaling,
+            (RopeScaling{.kind = Kind::llama3, .factor = 8, .original_positions = 8192, .low_turns = 1, .high_turns = 4}));
+  EXPECT_EQ(load_model("gpt-oss-20b").rope_scaling, (RopeScaling{.kind = Kind::yarn,
+                                                                 .factor = 32,
+                                                                 .original_positions = 4096,
+                                                                 .low_turns = 1,
+                                                                 .high_turns = 32,
+                                                                 .attention_factor = 0.1 * std::log(32.0) + 1,
+                                                                 .whole_pairs = false}));
+  const auto scaling = [](const std::string& fields) {
+    return read(R"({"model_type": "qwen2", "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 176, "num_attention_heads": 4,
+        "vocab_size": 256, "max_position_embeddings": 32768, "rope_scaling": {)" +
+                fields + "}}");
+  };
+  const auto says = [&](const std::string& fields) -> std::string {
+    try {
+      (void)scaling(fields);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  // What YaRN's config leaves out: the ramp from 1 to 32 turns, the model's own context, 0.1 ln 4 + 1 = 1.1386.
+  const RopeScaling yarn = scaling(R"("type": "yarn", "factor": 4.0)").rope_scaling;
+  EXPECT_EQ(yarn.original_positions, 32768);
+  EXPECT_EQ(yarn.low_turns, 1);
+  EXPECT_EQ(yarn.high_turns, 32);
+  EXPECT_TRUE(yarn.whole_pairs);
+  EXPECT_NEAR(yarn.attention_factor, 1.1386294, 1e-7);
+  // mscale 0.707 over mscale_all_dim 1 at factor 40: (0.0707 ln 40 + 1) / (0.1 ln 40 + 1) = 1.260803 / 1.368888 = 0.921042
+  const RopeScaling deepseek = scaling(R"("type": "yarn", "factor": 40, "mscale": 0.707, "mscale_all_dim": 1.0)").rope_scaling;
+  EXPECT_NEAR(deepseek.attention_factor, 0.921042, 1e-6);
+  EXPECT_EQ(scaling(R"("type": "yarn", "factor": 40, "attention_factor": 1.5)").rope_scaling.attention_factor, 1.5);
+  // Angles that nobody here knows are simulated, not executed.
+  const Model dynamic = scaling(R"("type": "dynamic", "factor": 2.0)");
+  EXPECT_EQ(dynamic.rope_scaling.kind, Kind::other);
+  EXPECT_EQ(dynamic.simulate_only, "scaled rotary positions");
+
+  EXPECT_EQ(says(R"("type": "linear")"), "m.json:2: rope_scaling.factor: is missing");
+  EXPECT_EQ(says(R"("type": "linear", "factor": 0.5)"), "m.json:2: rope_scaling.factor: 0.5 is less than 1");
+  EXPECT_EQ(says(R"("rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1, "original_max_position_embeddings": 8192)"),
+            "m.json:2: rope_scaling.high_freq_factor: 1 is below low_freq_factor = 4");
+  EXPECT_EQ(says(R"("rope_type": "yarn", "factor": 8, "rope_theta": 1)"),
+            "m.json:2: rope_scaling.rope_type: cannot stretch angles of rope_theta 1\n  hint: give a rope_theta above 1");
 }
 
 TEST(ReadModel, TakesTheFieldNamesOfEachFamily) {
@@ -307,6 +358,23 @@ TEST(LoadModel, AppliesSettingsAndRefusesThoseThatNobodyReads) {
 std::int64_t pick(std::int64_t least, std::int64_t most) { return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange(least, most + 1)); }
 bool coin() { return pick(0, 1) == 1; }
 
+RopeScaling any_scaling() {
+  using Kind = RopeScaling::Kind;
+  RopeScaling s;
+  s.kind = std::array{Kind::none, Kind::linear, Kind::llama3, Kind::yarn, Kind::other}[static_cast<std::size_t>(pick(0, 4))];
+  if (s.kind == Kind::none || s.kind == Kind::other) return s;
+  s.factor = static_cast<double>(pick(2, 100)) / 2;
+  if (s.kind == Kind::linear) return s;
+  s.original_positions = pick(1, 10'000);
+  s.low_turns = static_cast<double>(pick(1, 8)) / 2;
+  s.high_turns = s.low_turns + static_cast<double>(pick(0, 32));
+  if (s.kind == Kind::yarn) {
+    s.attention_factor = static_cast<double>(pick(1, 200)) / 100;
+    s.whole_pairs = coin();
+  }
+  return s;
+}
+
 // Any model that a config can describe.
 Model any_model() {
   static constexpr std::array kNames{"llama",       "llama4_text", "mistral", "mixtral",  "qwen2",      "qwen3",       "qwen3_moe", "qwen2_moe",
@@ -331,9 +399,9 @@ Model any_model() {
   m.activation = static_cast<Activation>(pick(0, 4));
   m.gated_mlp = coin();
   m.position = static_cast<PositionEmbedding>(pick(0, 3));
-  m.rope_theta = 1 + static_cast<double>(pick(0, 1'000'000)) / 7;
+  m.rope_theta = 1 + static_cast<double>(pick(1, 1'000'000)) / 7;
   m.rope_fraction = static_cast<double>(pick(0, 8)) / 8;
-  m.rope_scaled = coin();
+  m.rope_scaling = any_scaling();
   m.tie_embeddings = coin();
   m.qkv_bias = coin();
   m.attention_out_bias = coin();

@@ -99,41 +99,5 @@ RC_GTEST_PROP(KernelAttention, SamplesAreIndependent, ()) {
   RC_ASSERT(both.d_qkv == interleave(first.d_qkv, second.d_qkv, one.width()));
 }
 
-struct Rope {
-  std::int64_t tokens, q_heads, kv_heads, dim, first, micro;
-  double theta, fraction;
-};
-constexpr std::array kRopes{Rope{6, 2, 1, 8, 0, 2, 10000, 1}, Rope{5, 1, 1, 2, 3, 1, 500000, 1}, Rope{4, 3, 3, 16, 100, 4, 10000, 0.25},
-                            Rope{300, 1, 1, 160, 4000, 1, 10000, 1}};
-executor::KernelSettings settings(const Rope& r) {
-  executor::KernelSettings s;
-  s.rope_theta = r.theta;
-  s.rope_fraction = r.fraction;
-  s.micro_batch = r.micro;
-  return s;
-}
-
-TEST(KernelRope, RotatesQueriesAndKeysByPositionAndLeavesValues) {
-  for (const Rope& r : kRopes) {
-    const Floats before = random_floats(r.tokens * (r.q_heads + 2 * r.kv_heads) * r.dim, 1);
-    Floats qkv = before;
-    Call{Operator::rope_forward, {r.tokens, r.q_heads, r.kv_heads, r.dim}, settings(r), r.first}(qkv);
-    EXPECT_TRUE(close(qkv, rope(wide(before), r.q_heads, r.kv_heads, r.dim, r.first, r.micro, r.theta, r.fraction), 1e-6)) << r.dim;
-  }
-}
-
-TEST(KernelRope, BackwardIsTheGradientOfFiniteDifferences) {
-  for (const Rope& r : {kRopes[0], kRopes[1], kRopes[2]}) {
-    const std::int64_t size = r.tokens * (r.q_heads + 2 * r.kv_heads) * r.dim;
-    const Floats x = random_floats(size, 1), dy = random_floats(size, 2);
-    Floats dx = dy;
-    Call{Operator::rope_backward, {r.tokens, r.q_heads, r.kv_heads, r.dim}, settings(r), r.first}(dx);
-    const auto loss = [&](const Doubles& a) {
-      return weighted_sum(rope(a, r.q_heads, r.kv_heads, r.dim, r.first, r.micro, r.theta, r.fraction), dy);
-    };
-    EXPECT_TRUE(close(dx, gradient(loss, wide(x))));
-  }
-}
-
 }  // namespace
 }  // namespace orrery

@@ -48,6 +48,14 @@ const Case& gpt2() {
   static const Case c(tiny_gpt2());
   return c;
 }
+const Case& opt() {
+  static const Case c(tiny_opt());
+  return c;
+}
+const Case& stretched() {
+  static const Case c(tiny_stretched());
+  return c;
+}
 const Case& tied_llama() {
   static const Case c([] {
     Model m = tiny_llama();
@@ -122,8 +130,17 @@ TEST_P(Equivalence, ComputesWhatOneRankAloneComputes) { expect_equivalent(llama(
 
 class OtherModels : public testing::TestWithParam<Layout> {};
 TEST_P(OtherModels, Gpt2) { expect_equivalent(gpt2(), GetParam()); }
+TEST_P(OtherModels, Opt) { expect_equivalent(opt(), GetParam()); }
+TEST_P(OtherModels, StretchedAndPartlyRotatedLlama) { expect_equivalent(stretched(), GetParam()); }
 TEST_P(OtherModels, LlamaWithATiedTable) { expect_equivalent(tied_llama(), GetParam()); }
 TEST_P(OtherModels, Llama) { expect_equivalent(llama(), GetParam()); }
+
+TEST(Angles, OfTheModelAreThoseThatRun) {
+  Model plain = tiny_stretched();
+  plain.rope_scaling = {};
+  const RunResult r = run_layout(plain, {}, adam({}), *stretched().source, options(kSteps));
+  EXPECT_NE(r.steps.back().loss, stretched().adam_alone.steps.back().loss);  // one program run twice gives the same bits
+}
 
 const auto kName = [](const testing::TestParamInfo<Layout>& info) { return name(info.param); };
 INSTANTIATE_TEST_SUITE_P(All, Equivalence, testing::ValuesIn(all_layouts()), kName);

@@ -33,6 +33,23 @@ inline Model tiny_gpt2() {
   return m;
 }
 
+// OPT's: a position table that begins two rows late, and ReLU.
+inline Model tiny_opt() {
+  Model m = tiny_gpt2();
+  m.name = "tiny-opt", m.family = "opt";
+  m.activation = Activation::relu, m.position_offset = 2;
+  return m;
+}
+
+// Llama 3.1's stretched angles, so strongly that 16 positions see them, on the first half of each head only; a gate of GELU.
+inline Model tiny_stretched() {
+  Model m = tiny_llama();
+  m.name = "tiny-stretched";
+  m.head_dim = 8, m.rope_theta = 100, m.rope_fraction = 0.5, m.activation = Activation::gelu;
+  m.rope_scaling = {.kind = RopeScaling::Kind::llama3, .factor = 8, .original_positions = 16, .low_turns = 1, .high_turns = 4};
+  return m;
+}
+
 struct Layout {
   std::int64_t dp = 1, tp = 1, pp = 1;
   bool sp = false;

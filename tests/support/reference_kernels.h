@@ -105,18 +105,19 @@ inline Doubles norm(bool layer_norm, const Doubles& x, const Doubles& gamma, con
   return y;
 }
 
-// Rotates every query and key head of packed rows by the angle of its row's position.
-inline Doubles rope(Doubles qkv, std::int64_t q_heads, std::int64_t kv_heads, std::int64_t dim, std::int64_t first, std::int64_t micro, double theta,
-                    double fraction) {
-  const std::int64_t width = (q_heads + 2 * kv_heads) * dim, rotated = static_cast<std::int64_t>(static_cast<double>(dim) * fraction) / 2 * 2;
+// Rotates every query and key head of packed rows by the angle of its row's position: pair i by `angles[i]` per position. Cosine and sine are
+// multiplied by `amplitude`.
+inline Doubles rope(Doubles qkv, std::int64_t q_heads, std::int64_t kv_heads, std::int64_t dim, std::int64_t first, std::int64_t micro,
+                    const Doubles& angles, double amplitude) {
+  const std::int64_t width = (q_heads + 2 * kv_heads) * dim, rotated = 2 * static_cast<std::int64_t>(angles.size());
   for (std::int64_t t = 0; t < static_cast<std::int64_t>(qkv.size()) / width; ++t) {
     for (std::int64_t h = 0; h < q_heads + kv_heads; ++h) {
       for (std::int64_t i = 0; i < rotated / 2; ++i) {
-        const double angle = static_cast<double>(first + t / micro) / std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(rotated));
+        const double angle = static_cast<double>(first + t / micro) * angles[at(i)];
         double &a = qkv[at(t * width + h * dim + i)], &b = qkv[at(t * width + h * dim + i + rotated / 2)];
         const double x = a, y = b;
-        a = x * std::cos(angle) - y * std::sin(angle);
-        b = x * std::sin(angle) + y * std::cos(angle);
+        a = amplitude * (x * std::cos(angle) - y * std::sin(angle));
+        b = amplitude * (x * std::sin(angle) + y * std::cos(angle));
       }
     }
   }

@@ -44,6 +44,7 @@ void linear_weight_grad(Index tokens, Index in, Index out, const float* x, const
 struct RopeShape {
   Index tokens, q_heads, kv_heads, head_dim, first, micro_batch;
   double theta, fraction;
+  RopeScaling scaling;
 };
 void rope(const RopeShape& shape, bool forward, float* qkv);
 

@@ -54,7 +54,8 @@ void norm_backward(const KernelContext& c, const Operands& o) {
 
 void rope(const KernelContext& c, const Operands& o, bool forward) {
   const auto& d = c.shape.dims;
-  cpu::rope({d[0], d[1], d[2], d[3], c.position_offset, c.settings.micro_batch, c.settings.rope_theta, c.settings.rope_fraction}, forward, o[0]);
+  const KernelSettings& s = c.settings;
+  cpu::rope({d[0], d[1], d[2], d[3], c.position_offset, s.micro_batch, s.rope_theta, s.rope_fraction, s.rope_scaling}, forward, o[0]);
 }
 
 void optimizer_step(const KernelContext& c, const Operands& o) {

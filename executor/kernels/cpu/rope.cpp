@@ -6,11 +6,12 @@
 
 namespace orrery::executor::cpu {
 
-// Pairs are (i, i + rotated/2), as in Hugging Face; pair i turns by position · theta^(-2i/rotated). The angle's cosine and sine advance from position
-// to position by one complex product in double, which loses about 1e-16 per step and needs neither a table nor a sine per element.
+// Pairs are (i, i + rotated/2), as in Hugging Face; pair i turns by position · RopeAngles::per_position(i). The angle's cosine and sine advance from
+// position to position by one complex product in double, which loses about 1e-16 per step and needs neither a table nor a sine per element.
 void rope(const RopeShape& shape, bool forward, float* qkv) {
   constexpr Index kPairs = 64;  // frequencies handled at once, so that scratch does not grow with head_dim
-  const auto half = static_cast<Index>(static_cast<double>(shape.head_dim) * shape.fraction) / 2;
+  const Index rotated = rotated_width(shape.head_dim, shape.fraction), half = rotated / 2;
+  const RopeAngles angles(shape.theta, rotated, shape.scaling);
   const Index heads = shape.q_heads + shape.kv_heads, width = (heads + shape.kv_heads) * shape.head_dim;
   for (Index begin = 0; begin < half; begin += kPairs) {
     const Index pairs = std::min(kPairs, half - begin);
@@ -18,11 +19,11 @@ void rope(const RopeShape& shape, bool forward, float* qkv) {
     std::array<float, kPairs> c{}, s{};
     for (Index i = 0; i < pairs; ++i) {
       const auto n = static_cast<std::size_t>(i);
-      const double angle = std::pow(shape.theta, -static_cast<double>(begin + i) / static_cast<double>(half)), sign = forward ? 1 : -1;
+      const double angle = angles.per_position(begin + i), sign = forward ? 1 : -1, amplitude = angles.amplitude();
       step_cosine[n] = std::cos(angle);
       step_sine[n] = sign * std::sin(angle);
-      cosine[n] = std::cos(angle * static_cast<double>(shape.first));
-      sine[n] = sign * std::sin(angle * static_cast<double>(shape.first));
+      cosine[n] = amplitude * std::cos(angle * static_cast<double>(shape.first));
+      sine[n] = sign * amplitude * std::sin(angle * static_cast<double>(shape.first));
     }
     for (Index t = 0; t < shape.tokens; t += shape.micro_batch) {
       for (Index i = 0; i < kPairs; ++i) {
