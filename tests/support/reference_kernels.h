@@ -14,7 +14,7 @@
 #include <random>
 #include <vector>
 
-#include "executor/kernels/kernels.h"
+#include "support/kernels_under_test.h"
 
 namespace orrery::reference {
 
@@ -202,7 +202,7 @@ inline double cross_entropy(const Doubles& logits, const std::vector<std::int32_
   return loss;
 }
 
-// Runs one operator on vectors; `buffers` are the operands in access order.
+// Runs one operator of the kernel set under test on vectors; `buffers` are the operands in access order.
 struct Call {
   program::Operator op;
   std::array<std::int64_t, 7> dims{};
@@ -213,12 +213,11 @@ struct Call {
   template <class... Buffers>
   void operator()(Buffers&&... buffers) const {
     const std::array<void*, sizeof...(Buffers)> operands{const_cast<void*>(static_cast<const void*>(buffers.data()))...};
+    const std::array<std::size_t, sizeof...(Buffers)> bytes{buffers.size() * sizeof(*buffers.data())...};
     program::Shape shape;
     shape.op = op;
     shape.dims = dims;
-    const auto kernels = executor::make_cpu_kernels();
-    ASSERT_TRUE(kernels->has(shape));
-    kernels->run({shape, operands, settings, position_offset, step, counts});
+    executor::run_under_test({shape, operands, settings, position_offset, step, counts}, bytes);
   }
 };
 
