@@ -60,7 +60,11 @@ SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
   report.devices = program.mesh.ranks();
   report.dp = program::data_parallel(cluster, plan);
   report.plan = plan;
-  for (const program::Role& role : program.roles) report.stages.push_back(role.layers);
+  for (const program::Role& role : program.roles) {
+    std::int64_t& held = report.layers_by_rank.emplace_back();
+    for (const program::Chunk& chunk : role.chunks) held += chunk.layers;
+  }
+  report.stages = program::stage_layers(model, plan);
   report.step_time = to_seconds(result.step);
   report.makespan = to_seconds(result.makespan);
   report.steady = result.steady;

@@ -52,7 +52,7 @@ struct SimulateReport {
   std::string label, model, cluster;
   std::int64_t devices = 0, dp = 0;
   Plan plan;
-  std::vector<std::int64_t> stages;  // decoder layers by pipeline stage
+  std::vector<std::int64_t> stages, layers_by_rank;  // decoder layers by pipeline stage, and by rank of the pipeline (which may hold several stages)
   Seconds step_time, makespan;
   bool steady = false;
   double tokens_per_s = 0, tokens_per_s_per_gpu = 0, tflops_per_gpu = 0;

@@ -82,7 +82,7 @@ std::string text(const app::SimulateReport& r, bool explain) {
     for (const app::SourceShare& source : r.sources) out += fmt::format("  {:>5.1f} %  {}\n", 100 * source.share, source.name);
     out += "memory by stage\n";
     for (std::size_t i = 0; i < r.memory.size(); ++i)
-      out += fmt::format("  stage {:<3} {:>3} layers {:>11} (states {})\n", i, r.stages[i], format_bytes(Bytes{r.memory[i].peak}),
+      out += fmt::format("  stage {:<3} {:>3} layers {:>11} (states {})\n", i, r.layers_by_rank[i], format_bytes(Bytes{r.memory[i].peak}),
                          format_bytes(Bytes{r.memory[i].persistent}));
     out += fmt::format("simulated {} ranks for {} devices, {} instructions, {} periods\n", r.simulated_ranks, r.devices, r.instructions, r.periods);
   }

@@ -173,7 +173,7 @@ std::span<const std::int64_t> RankRunner::group(std::uint16_t index) {
   return m;
 }
 
-void RankRunner::gather_needs(const Instruction& in, const program::PassInstance& instance) {
+void RankRunner::gather_needs(const Instruction& in, std::uint16_t microbatch) {
   needs_.clear();
   for (std::uint32_t k = 0; k < in.dependency_count; ++k) {
     const program::Dependency& d = role_.dependencies[in.dependencies + k];
@@ -183,7 +183,7 @@ void RankRunner::gather_needs(const Instruction& in, const program::PassInstance
         need = &results_[d.index];
         break;
       case DependencyKind::event:
-        need = &events_[first_event_[d.index] + (role_.events[d.index].per_microbatch ? instance.microbatch : 0U)];
+        need = &events_[first_event_[d.index] + (role_.events[d.index].per_microbatch ? microbatch : 0U)];
         break;
       case DependencyKind::issued:
         need = &last_on_stream_[d.index];
@@ -282,10 +282,11 @@ void RankRunner::run_pass(const program::PassInstance& instance, std::uint32_t i
   for (std::uint32_t i = 0; i < pass.count; ++i) {
     const Instruction& in = role_.instructions[pass.first + i];
     const std::span<const Access> accesses(role_.accesses.data() + in.accesses, in.access_count);
-    gather_needs(in, instance);
+    const std::uint16_t microbatch = instance.of(in);
+    gather_needs(in, microbatch);
     const std::int64_t live_before = live_;
     for (const Access& a : accesses)
-      if (a.first) allocate(a.buffer, instance.microbatch);
+      if (a.first) allocate(a.buffer, microbatch);
     if (live_ != live_before) record.memory.push_back({ps(now()), static_cast<std::uint32_t>(rank_), live_});
 
     Span span;
@@ -295,10 +296,10 @@ void RankRunner::run_pass(const program::PassInstance& instance, std::uint32_t i
     span.instruction = static_cast<std::uint16_t>(i);
     span.stream = in.stream;
     span.layer = in.layer;
-    span.microbatch = instance.microbatch;
+    span.microbatch = microbatch;
     span.recompute = in.flags & program::kRecompute;
     if (program::is_communication(in.op)) {
-      results_[i] = last_on_stream_[in.stream] = communicate(in, instance.microbatch);
+      results_[i] = last_on_stream_[in.stream] = communicate(in, microbatch);
       open_.emplace_back(static_cast<std::uint32_t>(record.spans.size()), results_[i].ticket);
       record.spans.push_back(span);
     } else if (is_wait(in) && in.opcode == Opcode::wait && in.stream != program::kComputeStream) {
@@ -307,7 +308,7 @@ void RankRunner::run_pass(const program::PassInstance& instance, std::uint32_t i
     } else {
       block(span);
       const std::int64_t start = now();
-      if (!is_wait(in)) compute(in, instance.microbatch);
+      if (!is_wait(in)) compute(in, microbatch);
       const std::int64_t end = is_wait(in) ? start : now();
       span.stream = program::kComputeStream;
       span.start = ps(start);
@@ -316,12 +317,11 @@ void RankRunner::run_pass(const program::PassInstance& instance, std::uint32_t i
       compute_free_ns_ = end;
       record.spans.push_back(span);
     }
-    if (in.signal != program::kNone)
-      events_[first_event_[in.signal] + (role_.events[in.signal].per_microbatch ? instance.microbatch : 0U)] = results_[i];
+    if (in.signal != program::kNone) events_[first_event_[in.signal] + (role_.events[in.signal].per_microbatch ? microbatch : 0U)] = results_[i];
 
     const std::int64_t live_now = live_;
     for (const Access& a : accesses)
-      if (a.last) release(a.buffer, instance.microbatch);
+      if (a.last) release(a.buffer, microbatch);
     if (live_ != live_now) record.memory.push_back({ps(now()), static_cast<std::uint32_t>(rank_), live_});
   }
 }

@@ -77,7 +77,7 @@ class RankRunner {
   std::size_t slot(std::uint32_t owner, std::uint16_t microbatch) const;
   void* operand(const program::Instruction& in, std::uint32_t place, std::uint16_t microbatch) const;
   void run_pass(const program::PassInstance& instance, std::uint32_t index);
-  void gather_needs(const program::Instruction& in, const program::PassInstance& instance);
+  void gather_needs(const program::Instruction& in, std::uint16_t microbatch);
   void block(Span& span);
   void compute(const program::Instruction& in, std::uint16_t microbatch);
   Started communicate(const program::Instruction& in, std::uint16_t microbatch);

@@ -6,9 +6,13 @@
 namespace orrery::program {
 
 std::vector<StreamDecl> stream_table() {
-  return {{"compute", StreamKind::compute},   {"tp", StreamKind::comm},           {"dp", StreamKind::comm},
-          {"send-forward", StreamKind::comm}, {"recv-forward", StreamKind::comm}, {"send-backward", StreamKind::comm},
-          {"recv-backward", StreamKind::comm}};
+  return {{"compute", StreamKind::compute},
+          {"tp", StreamKind::comm},
+          {"dp", StreamKind::comm},
+          {"send-next", StreamKind::comm},
+          {"recv-previous", StreamKind::comm},
+          {"send-previous", StreamKind::comm},
+          {"recv-next", StreamKind::comm}};
 }
 
 // --- Tables --------------------------------------------------------------------------------------------------------------------------------------
@@ -30,11 +34,12 @@ std::uint16_t Tables::group(AxisMask axes) {
                          : axes & mask(Axis::pp) ? WorkClass::pp_comm
                          : axes & mask(Axis::cp) ? WorkClass::cp_comm
                                                  : WorkClass::tp_comm;
-  return intern(Group{axes, false}, work);
+  return intern(Group{axes, Group::Part::whole}, work);
 }
 
-// Reduces gradients, though between pipeline stages.
-std::uint16_t Tables::embedding_group() { return intern(Group{mask(Axis::pp), true}, WorkClass::dp_comm); }
+// Reduce gradients, though between pipeline stages.
+std::uint16_t Tables::embedding_group() { return intern(Group{mask(Axis::pp), Group::Part::ends}, WorkClass::dp_comm); }
+std::uint16_t Tables::mirror_group() { return intern(Group{mask(Axis::pp), Group::Part::mirrored}, WorkClass::dp_comm); }
 
 std::size_t Tables::Hash::operator()(const Shape& s) const {
   std::size_t h = static_cast<std::size_t>(s.op) * 31 + static_cast<std::size_t>(s.dtype) * 7 + s.group;
@@ -52,8 +57,8 @@ std::uint32_t Tables::shape(const Shape& shape) {
 
 // --- Buffers -------------------------------------------------------------------------------------------------------------------------------------
 
-std::uint32_t Builder::declare(Buffer buffer, Life life) {
-  const auto key = std::pair{buffer.name, buffer.layer};
+std::uint32_t Builder::declare(Buffer buffer, Life life, std::uint16_t of_chunk, bool second) {
+  const Name key{buffer.name, buffer.layer, of_chunk, second};
   if (const auto at = by_name_.find(key); at != by_name_.end()) {
     [[maybe_unused]] const Buffer& old = role_.buffers[at->second];
     assert(old.elements == buffer.elements && old.dtype == buffer.dtype && old.lifetime == buffer.lifetime);
@@ -69,7 +74,7 @@ std::uint32_t Builder::declare(Buffer buffer, Life life) {
 std::uint32_t Builder::persistent(const std::string& name, BufferKind kind, DType type, std::int64_t elements) {
   Buffer b;
   b.name = name, b.kind = kind, b.lifetime = Lifetime::persistent, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
-  return declare(std::move(b), {});
+  return declare(std::move(b), {}, kNone);
 }
 
 std::uint32_t Builder::view(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
@@ -79,22 +84,38 @@ std::uint32_t Builder::view(const std::string& name, BufferKind kind, std::uint3
   Buffer b;
   b.name = name, b.kind = kind, b.lifetime = root.lifetime, b.dtype = root.dtype, b.elements = elements, b.layer = in_layer;
   b.alias = static_cast<std::int32_t>(of), b.alias_offset = bytes_of(root.dtype, first_element);
-  return declare(std::move(b), lives_[of]);
+  return declare(std::move(b), lives_[of], root.lifetime == Lifetime::persistent ? kNone : half_.chunk,
+                 root.lifetime == Lifetime::pass && half_.second);
 }
 
 std::uint32_t Builder::temporary(const std::string& name, BufferKind kind, DType type, std::int64_t elements, std::uint16_t in_layer) {
   Buffer b;
   b.name = name, b.kind = kind, b.lifetime = Lifetime::pass, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements),
   b.layer = in_layer;
-  return declare(std::move(b), {});
+  return declare(std::move(b), {}, half_.chunk, half_.second);
 }
 
-std::uint32_t Builder::stash(const std::string& name, BufferKind kind, DType type, std::int64_t elements, std::uint16_t in_layer, PassKind born,
-                             PassKind dies) {
+std::uint32_t Builder::stash(const std::string& name, BufferKind kind, DType type, std::int64_t elements, std::uint16_t in_layer, Life life) {
   Buffer b;
   b.name = name, b.kind = kind, b.lifetime = Lifetime::microbatch, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
   b.layer = in_layer;
-  return declare(std::move(b), {born, dies});
+  if (life.born_chunk == kNone) life.born_chunk = half_.chunk;
+  if (life.dies_chunk == kNone) life.dies_chunk = half_.chunk;
+  // The chunk that it is born in names it, so that all whom it passes through find the same.
+  return declare(std::move(b), life, life.born_chunk);
+}
+
+// Whether its first touch in the pass being written allocates a buffer.
+bool Builder::is_born(std::uint32_t root) const {
+  const Lifetime lifetime = role_.buffers[root].lifetime;
+  if (lifetime == Lifetime::pass) return true;
+  return lifetime == Lifetime::microbatch && (lives_[root].born & mask(half_.kind)) && lives_[root].born_chunk == half_.chunk;
+}
+
+bool Builder::dies_in(std::uint32_t root, const Half& half) const {
+  const Lifetime lifetime = role_.buffers[root].lifetime;
+  if (lifetime == Lifetime::pass) return true;
+  return lifetime == Lifetime::microbatch && (lives_[root].dies & mask(half.kind)) && lives_[root].dies_chunk == half.chunk;
 }
 
 std::uint16_t Builder::event(const std::string& name, bool per_microbatch) {
@@ -113,14 +134,20 @@ Builder::Range Builder::range(std::uint32_t buffer) const {
 
 // --- Templates -----------------------------------------------------------------------------------------------------------------------------------
 
-void Builder::begin(PassKind kind, const std::string& name) {
+void Builder::begin(PassKind kind, const std::string& name, std::uint16_t chunk) {
   PassTemplate pass;
-  pass.name = name, pass.kind = kind, pass.first = static_cast<std::uint32_t>(role_.instructions.size());
+  pass.name = name, pass.kind = kind, pass.chunk = chunk, pass.first = static_cast<std::uint32_t>(role_.instructions.size());
   role_.passes.push_back(pass);
-  kind_ = kind;
+  half_ = {kind, chunk, false};
+  halves_ = {half_};
   layer = kNone, flags = 0;
   touches_.clear(), last_access_.clear(), expectations_.clear(), complete_before_.clear();
   for (auto& clock : known_) clock.fill(-1);
+}
+
+void Builder::continue_with(PassKind kind, std::uint16_t chunk, bool second) {
+  half_ = {kind, chunk, second};
+  if (std::find(halves_.begin(), halves_.end(), half_) == halves_.end()) halves_.push_back(half_);
 }
 
 std::uint16_t Builder::end() {
@@ -130,9 +157,9 @@ std::uint16_t Builder::end() {
   };
   PassTemplate& pass = role_.passes.back();
   pass.count = static_cast<std::uint32_t>(role_.instructions.size()) - pass.first;
-  for (const auto& [root, access] : last_access_) {
-    const Lifetime lifetime = role_.buffers[root].lifetime;
-    if (lifetime == Lifetime::pass || (lifetime == Lifetime::microbatch && lives_[root].dies == kind_)) {
+  for (const auto& [instance, access] : last_access_) {
+    const auto& [root, second] = instance;
+    if (std::any_of(halves_.begin(), halves_.end(), [&, r = root, s = second](const Half& half) { return half.second == s && dies_in(r, half); })) {
       role_.accesses[access].last = true;
       // Memory is given back in issue order, so nothing but the compute stream, which later allocations follow, may be the last to use it.
       assert(owner(access).stream == kCompute);
@@ -161,10 +188,7 @@ std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool sett
   Clock& known = known_[stream];
   std::vector<Dependency> dependencies;
 
-  const auto allocates = [this](std::uint32_t root) {
-    const Lifetime lifetime = role_.buffers[root].lifetime;
-    return !last_access_.contains(root) && (lifetime == Lifetime::pass || (lifetime == Lifetime::microbatch && lives_[root].born == kind_));
-  };
+  const auto allocates = [this](std::uint32_t root) { return !last_access_.contains({root, half_.second}) && is_born(root); };
   if (stream != kCompute && std::any_of(uses.begin(), uses.end(), [&](const Use& use) { return allocates(range(use.buffer).root); })) {
     // Its memory may just have been given back by what the compute stream was told to do.
     dependencies.push_back({DependencyKind::issued, kCompute});
@@ -204,7 +228,7 @@ std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool sett
   for (const std::uint16_t on : wait_for) depend(stream, on, known, dependencies);
 
   instruction.layer = instruction.layer == kNone ? layer : instruction.layer;
-  instruction.flags = flags;
+  instruction.flags = static_cast<std::uint8_t>(flags | (half_.second ? kSecond : 0));
   instruction.dependencies = static_cast<std::uint32_t>(role_.dependencies.size());
   instruction.dependency_count = static_cast<std::uint8_t>(dependencies.size());
   instruction.accesses = static_cast<std::uint32_t>(role_.accesses.size());
@@ -214,7 +238,7 @@ std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool sett
   for (const Use& use : uses) {
     const Range at = range(use.buffer);
     const bool fresh = allocates(at.root);
-    last_access_[at.root] = static_cast<std::uint32_t>(role_.accesses.size());
+    last_access_[{at.root, half_.second}] = static_cast<std::uint32_t>(role_.accesses.size());
     role_.accesses.push_back({use.buffer, use.mode, fresh, false});
     touches_[at.root][stream].push_back({at.begin, at.end, settles || use.mode != AccessMode::read, me});
   }

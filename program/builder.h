@@ -13,13 +13,18 @@
 
 namespace orrery::program {
 
-// The streams that every role has, in Program::streams.
-enum Stream : std::uint8_t { kCompute = 0, kTp = 1, kDp = 2, kSendForward = 3, kRecvForward = 4, kSendBackward = 5, kRecvBackward = 6 };
+// The streams that every role has, in Program::streams: one for each direction to and from the next and the previous rank of the pipeline (a ring).
+enum Stream : std::uint8_t { kCompute = 0, kTp = 1, kDp = 2, kSendNext = 3, kRecvPrevious = 4, kSendPrevious = 5, kRecvNext = 6 };
 inline constexpr std::size_t kStreams = 7;
 std::vector<StreamDecl> stream_table();
 
-// Point-to-point channels.
-inline constexpr std::uint8_t kActivations = 0, kGradients = 1;
+// Sets of kinds of passes.
+using PassMask = std::uint16_t;
+constexpr PassMask mask(PassKind kind) { return static_cast<PassMask>(1U << static_cast<unsigned>(kind)); }
+template <class... Kinds>
+constexpr PassMask mask(PassKind first, Kinds... others) {
+  return static_cast<PassMask>(mask(first) | mask(others...));
+}
 
 // What the roles of one Program share while it is being written: each shape and each group is stored once.
 class Tables {
@@ -28,6 +33,8 @@ class Tables {
   // kNone for a group of one rank: such collectives are never emitted.
   std::uint16_t group(AxisMask axes);
   std::uint16_t embedding_group();
+  // The two ranks that hold the same stages of a bidirectional pipeline.
+  std::uint16_t mirror_group();
   // The neighbours on the pipeline.
   std::uint16_t pipeline_group() { return group(mask(Axis::pp)); }
   std::uint32_t shape(const Shape& shape);
@@ -62,24 +69,32 @@ class Builder {
   Tables& tables() { return tables_; }
   Role& role() { return role_; }
 
-  // Buffers are found by (name, layer) and declared when they are first asked for.
+  // Buffers are found by name, layer and chunk, and declared when they are first asked for.
   std::uint32_t persistent(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements);
   std::uint32_t view(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
                      std::uint16_t layer = kNone);
   // Allocated and freed within each pass that touches it.
   std::uint32_t temporary(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements, std::uint16_t layer = kNone);
-  // Allocated by the micro-batch's first touch in a pass of kind `born`, freed by its last in a pass of kind `dies`.
-  std::uint32_t stash(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements, std::uint16_t layer, PassKind born,
-                      PassKind dies);
+  // Allocated by the micro-batch's first touch in a pass of a kind in `born`, freed by its last in a pass of a kind in `dies`. The chunks whose
+  // passes these are: the one that is being written, unless `life` names others.
+  struct Life {
+    PassMask born = 0, dies = 0;
+    std::uint16_t born_chunk = kNone, dies_chunk = kNone;
+  };
+  std::uint32_t stash(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements, std::uint16_t layer, Life life);
 
   std::uint16_t event(const std::string& name, bool per_microbatch);
 
-  void begin(PassKind kind, const std::string& name);
+  void begin(PassKind kind, const std::string& name, std::uint16_t chunk = 0);
+  // Within a forward_backward: what follows is the forward of one chunk, or (`second`) the backward of another.
+  void continue_with(PassKind kind, std::uint16_t chunk, bool second);
   // Places the free marks; returns the template's index.
   std::uint16_t end();
 
   // From here on in this template, the first instruction of each stream that touches `buffer` waits for `event`.
   void expect(std::uint32_t buffer, std::uint16_t event);
+
+  std::uint16_t chunk() const { return half_.chunk; }
 
   // Set for the instructions that follow.
   std::uint16_t layer = kNone;
@@ -115,25 +130,44 @@ class Builder {
     std::uint32_t root;
     std::int64_t begin, end;
   };
-  struct Life {
-    PassKind born = PassKind::forward, dies = PassKind::forward;
+  // What is being written: a pass, or one of the two of a forward_backward.
+  struct Half {
+    PassKind kind = PassKind::forward;
+    std::uint16_t chunk = 0;
+    bool second = false;
+    bool operator==(const Half&) const = default;
+  };
+  // One instance of a buffer: of the first or of the second micro-batch.
+  struct Instance {
+    std::uint32_t root;
+    bool second;
+    auto operator<=>(const Instance&) const = default;
+  };
+  struct Name {
+    std::string name;
+    std::uint16_t layer, chunk;
+    bool second;
+    auto operator<=>(const Name&) const = default;
   };
   using Clock = std::array<std::int32_t, kStreams>;  // by stream: the last instruction of this template known to be complete
 
-  std::uint32_t declare(Buffer buffer, Life life);
+  std::uint32_t declare(Buffer buffer, Life life, std::uint16_t of_chunk, bool second = false);
+  bool is_born(std::uint32_t root) const;
+  bool dies_in(std::uint32_t root, const Half& half) const;
   Range range(std::uint32_t buffer) const;
   std::uint16_t emit(Instruction instruction, const Uses& uses, bool settles = false);
   void depend(std::uint8_t stream, std::uint16_t on, Clock& known, std::vector<Dependency>& out);
 
   Tables& tables_;
   Role& role_;
-  std::map<std::pair<std::string, std::uint16_t>, std::uint32_t> by_name_;
+  std::map<Name, std::uint32_t> by_name_;
   std::vector<Life> lives_;  // by buffer
 
   // Of the template being written:
-  PassKind kind_ = PassKind::forward;
+  Half half_;
+  std::vector<Half> halves_;
   std::unordered_map<std::uint32_t, std::array<std::vector<Touch>, kStreams>> touches_;  // by root buffer
-  std::unordered_map<std::uint32_t, std::uint32_t> last_access_;                         // root buffer -> index into Role::accesses
+  std::map<Instance, std::uint32_t> last_access_;                                        // index into Role::accesses
   std::unordered_map<std::uint32_t, std::vector<Expectation>> expectations_;
   std::vector<Clock> complete_before_;  // by instruction: what is complete when it is
   std::array<Clock, kStreams> known_{};

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 
 #include "core/error.h"
 #include "program/layers/layers.h"
@@ -28,55 +30,137 @@ std::array<Axis, kAxes> axis_order(const std::string& text) {
   return order;
 }
 
-std::uint16_t forward_pass(const Context& c, bool waits_for_parameters) {
-  c.b.begin(PassKind::forward, waits_for_parameters ? "forward, first micro-batch" : "forward");
-  c.b.dtype = c.plan.precision.compute;
-  if (waits_for_parameters) expect_gathered(c.b, c.layout);
+// What a pass of a role does: each is expanded once.
+struct Need {
+  PassKind kind = PassKind::forward;
+  std::uint16_t chunk = 0, backward_chunk = 0;
+  bool gathered = false;  // the first to use the chunk's parameters, which may still be on their way
+  bool reduces = false;   // the last to write the chunk's gradients
+  auto operator<=>(const Need&) const = default;
+};
+
+void forward(const Context& c, bool gathered) {
+  if (gathered) expect_gathered(c.b, c.layout);
   expect_activations(c);
   if (c.first()) embedding_forward(c);
-  for (std::size_t l = 0; l < c.layout.layers.size(); ++l) layer_forward(c, static_cast<std::int64_t>(l));
+  for (std::int64_t l = 0; l < c.layers(); ++l) layer_forward(c, l);
   if (c.last()) head_forward(c);
   send_activations(c);
-  return c.b.end();
 }
 
-std::uint16_t backward_pass(Context c, bool reduces) {
-  GradientReducer reducer(c.b, c.layout, c.plan);
-  c.reducer = reduces ? &reducer : nullptr;
-  c.b.begin(PassKind::backward, reduces ? "backward, last micro-batch" : "backward");
-  c.b.dtype = c.plan.precision.compute;
+void backward(const Context& c) {
   expect_gradient(c);
   if (c.last()) head_backward(c);
-  for (std::size_t l = c.layout.layers.size(); l-- > 0;) {
-    if (c.recompute) layer_forward(c, static_cast<std::int64_t>(l), true);
-    layer_backward(c, static_cast<std::int64_t>(l));
+  for (std::int64_t l = c.layers(); l-- > 0;) {
+    if (c.recompute) layer_forward(c, l, true);
+    layer_backward(c, l);
   }
-  if (c.first())
-    embedding_backward(c);
-  else
-    send_gradient(c);
-  if (reduces) reducer.finish();
+  if (c.first()) embedding_backward(c);
+  send_gradient(c);
+}
+
+void weight_grad(const Context& c) {
+  if (c.last()) head_weight_grad(c);
+  for (std::int64_t l = c.layers(); l-- > 0;) layer_weight_grad(c, l);
+}
+
+std::uint16_t write_pass(Context c, const Need& need) {
+  std::string called{name(need.kind)};
+  if (c.chunks.size() > 1) called += fmt::format(" of chunk {}", need.chunk);
+  if (need.gathered) called += ", first micro-batch";
+  if (need.reduces) called += ", last micro-batch";
+  c.pass = need.kind;
+  GradientReducer reducer(c.b, c.layout, c.plan, c.chunk, need.kind);
+  if (need.reduces) c.reducer = &reducer;
+  c.b.begin(need.kind, called, c.chunk);
+  c.b.dtype = c.plan.precision.compute;
+  switch (need.kind) {
+    case PassKind::forward:
+      forward(c, need.gathered);
+      break;
+    case PassKind::weight_grad:
+      weight_grad(c);
+      break;
+    default:
+      backward(c);
+  }
+  if (need.reduces) reducer.finish();
   return c.b.end();
 }
 
-void write_role(Role& role, Program& program, Tables& tables, const Model& model, const Plan& plan, const std::vector<Pass>& order) {
+// By item of a rank's order, the template that it needs.
+std::vector<Need> needs(const std::vector<Pass>& order, std::size_t chunks, const std::vector<bool>& reduces, bool gathers) {
+  std::vector<std::size_t> last(chunks, 0);
+  for (std::size_t k = 0; k < order.size(); ++k)
+    for_each_half(order[k], [&](const Pass& pass) {
+      if (pass.kind != PassKind::forward) last[pass.chunk] = k;
+    });
+  std::vector<Need> out;
+  std::vector<bool> seen(chunks, false);
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    Need& need = out.emplace_back();
+    need.kind = order[k].kind;
+    for_each_half(order[k], [&](const Pass& pass) {
+      if (pass.kind == PassKind::forward) {
+        need.chunk = pass.chunk, need.gathered = gathers && !seen[pass.chunk];
+        seen[pass.chunk] = true;
+      } else {
+        (need.kind == PassKind::forward_backward ? need.backward_chunk : need.chunk) = pass.chunk;
+        need.reduces = reduces[pass.chunk] && last[pass.chunk] == k;
+      }
+    });
+  }
+  return out;
+}
+
+// The chunk whose gradients are complete last.
+std::uint16_t last_chunk(const std::vector<Pass>& order) {
+  std::uint16_t chunk = 0;
+  for (const Pass& item : order)
+    for_each_half(item, [&](const Pass& pass) {
+      if (pass.kind != PassKind::forward) chunk = pass.chunk;
+    });
+  return chunk;
+}
+
+void write_role(Role& role, Program& program, Tables& tables, const Model& model, const Plan& plan, const Schedule& schedule, const Replay& times) {
   const Dimensions d = dimensions(model, plan);
   const std::int64_t dp = program.mesh.size[static_cast<std::size_t>(Axis::dp)];
+  const std::vector<Pass>& order = schedule.order[static_cast<std::size_t>(role.stage)];
   Builder b(tables, role);
-  const Layout layout = lay_out(b, model, plan, d, dp);
-  const Context c{b, model, plan, d, layout, role.stage, plan.parallel.pp, tables.group(mask(Axis::tp)), recomputes_layers(plan), nullptr};
+  const Layout layout = lay_out(b, model, plan, d, dp, schedule.placement == Placement::mirrored, last_chunk(order));
 
-  Passes passes;
-  pipeline_passes(c, passes);
-  const bool gathers = gathers_parameters(plan, dp) && plan.overlap.param_gather, reduces = reduces_gradients(layout, dp, d.t);
-  const bool several = program.microbatches > 1;
-  if (gathers) passes.first_forward = forward_pass(c, true);
-  if (!gathers || several) passes.forward = forward_pass(c, false);
-  if (!reduces || several) passes.backward = backward_pass(c, false);
-  if (reduces) passes.last_backward = backward_pass(c, true);
-  passes.optimizer = optimizer_pass(b, layout, plan);
-  role.body = pipeline_body(order, passes, plan.overlap.p2p);
-  role.body.push_back({passes.optimizer, 0});
+  std::vector<Context> chunks;
+  chunks.reserve(role.chunks.size());
+  std::vector<bool> reduces;
+  for (std::uint16_t i = 0; i < role.chunks.size(); ++i) {
+    chunks.push_back(Context{.b = b,
+                             .model = model,
+                             .plan = plan,
+                             .d = d,
+                             .layout = layout,
+                             .chunks = chunks,
+                             .chunk = i,
+                             .before = neighbour_before(schedule, role.stage, i),
+                             .after = neighbour_after(schedule, role.stage, i),
+                             .tp = tables.group(mask(Axis::tp)),
+                             .recompute = recomputes_layers(plan)});
+    reduces.push_back(reduces_gradients(layout, i, dp, d.t));
+  }
+  std::vector<Transfers> transfers;
+  for (const Context& c : chunks) transfers.push_back(transfer_passes(c));
+
+  const bool gathers = gathers_parameters(plan, dp) && plan.overlap.param_gather;
+  std::map<Need, std::uint16_t> written;
+  std::vector<std::uint16_t> templates;
+  for (const Need& need : needs(order, chunks.size(), reduces, gathers)) {
+    const auto [at, fresh] = written.try_emplace(need, kNone);
+    if (fresh) at->second = write_pass(chunks[need.chunk], need);
+    templates.push_back(at->second);
+  }
+  const std::uint16_t optimizer = optimizer_pass(b, layout, plan);
+  role.body = pipeline_body(schedule, times, role.stage, chunks, transfers, templates, plan.overlap.p2p);
+  role.body.push_back({optimizer, 0});
 }
 
 Launch launch(const Cluster& cluster, const Plan& plan) {
@@ -86,6 +170,29 @@ Launch launch(const Cluster& cluster, const Plan& plan) {
 }
 
 }  // namespace
+
+Schedule plan_schedule(const Plan& plan, std::int64_t microbatches) {
+  ScheduleInput input;
+  input.ranks = plan.parallel.pp, input.microbatches = microbatches, input.chunks = plan.parallel.vp;
+  input.group = plan.schedule_args.group, input.splits = plan.schedule_args.splits;
+  try {
+    Schedule schedule = make_schedule(plan.schedule, input);
+    if (stages(schedule) != plan.parallel.pp * plan.parallel.vp)
+      throw Error("chunks",
+                  fmt::format("schedule '{}' puts {} stages on each rank", plan.schedule, schedule.placement == Placement::vee ? "two" : "its"),
+                  fmt::format("use vp {}", stages(schedule) / plan.parallel.pp));
+    return schedule;
+  } catch (const Error& e) {
+    static constexpr std::pair<std::string_view, std::string_view> kFields[]{{"ranks", "parallel.pp"},
+                                                                             {"microbatches", "batch.global"},
+                                                                             {"chunks", "parallel.vp"},
+                                                                             {"group", "schedule_args.group"},
+                                                                             {"splits", "schedule_args.splits"}};
+    for (const auto& [argument, field] : kFields)
+      if (e.where() == argument) throw Error(std::string(field), e.message(), e.hint());
+    throw;
+  }
+}
 
 std::int64_t data_parallel(const Cluster& cluster, const Plan& plan) { return cluster.devices / plan.model_ranks(); }
 
@@ -103,20 +210,23 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& plan) {
   program.microbatches = plan.batch.global / (plan.batch.micro * dp);
   program.padded_vocab = dimensions(model, plan).padded_vocab;
 
-  ScheduleInput input;
-  input.ranks = plan.parallel.pp, input.microbatches = program.microbatches;
-  const Schedule schedule = make_schedule(plan.schedule, input);
+  const Schedule schedule = plan_schedule(plan, program.microbatches);
+  const Replay times = replay(schedule, {});
   program.bubble_fraction = bubble_fraction(schedule);
 
   const std::vector<std::int64_t> layers = stage_layers(model, plan);
+  std::vector<std::int64_t> first(layers.size(), 0);
+  std::partial_sum(layers.begin(), layers.end() - 1, first.begin() + 1);
   Tables tables(program);
-  std::int64_t first = 0;
-  for (std::int64_t s = 0; s < plan.parallel.pp; ++s) {
+  for (std::int64_t rank = 0; rank < schedule.ranks; ++rank) {
     Role role;
-    role.name = fmt::format("stage {}", s);
-    role.stage = s, role.first_layer = first, role.layers = layers[static_cast<std::size_t>(s)];
-    first += role.layers;
-    write_role(role, program, tables, model, plan, schedule.order[static_cast<std::size_t>(s)]);
+    role.name = fmt::format("{} {}", schedule.chunks > 1 ? "rank" : "stage", rank);
+    role.stage = rank;
+    for (std::int64_t c = 0; c < schedule.chunks; ++c) {
+      const auto stage = static_cast<std::size_t>(stage_of(schedule, rank, c));
+      role.chunks.push_back({static_cast<std::int64_t>(stage), first[stage], layers[stage]});
+    }
+    write_role(role, program, tables, model, plan, schedule, times);
     program.roles.push_back(std::move(role));
   }
   return program;

@@ -8,6 +8,7 @@
 #include "core/model.h"
 #include "core/plan.h"
 #include "program/program.h"
+#include "program/schedules/schedule.h"
 
 namespace orrery::program {
 
@@ -26,6 +27,9 @@ std::int64_t data_parallel(const Cluster& cluster, const Plan& plan);
 // Decoder layers per stage: plan.stages, or a balanced split that minimises the largest stage's forward FLOPs, embedding and head included;
 // then the second largest and so on; among equal splits, earlier stages get more layers. Requires a plan without refusals.
 std::vector<std::int64_t> stage_layers(const Model& model, const Plan& plan);
+
+// The schedule that a plan names, with its arguments. Throws Error, where: the plan's field, for what the schedule does not take.
+Schedule plan_schedule(const Plan& plan, std::int64_t microbatches);
 
 // Throws Error for the first refusal.
 Program compile(const Model& model, const Cluster& cluster, const Plan& plan);

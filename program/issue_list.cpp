@@ -14,7 +14,7 @@ std::string IssueList::in_words(std::uint32_t issue) const {
   std::string_view what = name(it.op);
   if (it.opcode == Opcode::host_wait) what = "host_wait";
   std::string text = fmt::format("{}'s {} (instruction {} of {}", role->name, what, i.instruction - of.first, of.name);
-  if (of.kind != PassKind::optimizer) text += fmt::format(" of micro-batch {}", pass.instance.microbatch);
+  if (of.kind != PassKind::optimizer) text += fmt::format(" of micro-batch {}", pass.instance.of(it));
   if (pass.step < 0) text += " in the prologue";
   if (pass.step > 0) text += fmt::format(" in step {}", pass.step + 1);
   return text + ")";
@@ -56,7 +56,7 @@ IssueList issue_list(const Program& program, const Role& role, std::int32_t step
             need = start + dependency.index;
             break;
           case DependencyKind::event:
-            need = signal(dependency.index, instance.microbatch);
+            need = signal(dependency.index, instance.of(it));
             break;
           case DependencyKind::issued:
             need = last_on_stream[dependency.index];
@@ -69,7 +69,7 @@ IssueList issue_list(const Program& program, const Role& role, std::int32_t step
         issue.previous = last_on_stream[it.stream];
         last_on_stream[it.stream] = id;
       }
-      if (it.signal != kNone) signal(it.signal, instance.microbatch) = id;
+      if (it.signal != kNone) signal(it.signal, instance.of(it)) = id;
       list.issues.push_back(issue);
     }
   }

@@ -30,7 +30,7 @@ struct IssueList {
   std::vector<std::uint32_t> needs;  // issues that must be complete before
 
   const Instruction& instruction(std::uint32_t issue) const { return role->instructions[issues[issue].instruction]; }
-  std::uint16_t microbatch(std::uint32_t issue) const { return passes[issues[issue].pass].instance.microbatch; }
+  std::uint16_t microbatch(std::uint32_t issue) const { return passes[issues[issue].pass].instance.of(instruction(issue)); }
   std::span<const std::uint32_t> needs_of(std::uint32_t issue) const {
     return std::span(needs).subspan(issues[issue].first_need, issues[issue].end_need - issues[issue].first_need);
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace orrery::program {
 namespace {
@@ -62,22 +63,25 @@ class Lister {
   const Dimensions& d_;
 };
 
-void list(Layout& layout, const Model& model, const Role& role, const Dimensions& d, bool first, bool last) {
+// `tied`: where this role holds the embedding of a tied table, its tensor.
+ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, const Dimensions& d, std::int32_t tied) {
   Lister l(layout, model, d);
+  ChunkTensors own;
+  const bool first = chunk.first_layer == 0, last = chunk.first_layer + chunk.layers == model.layers;
   const bool norm_bias = model.norm == Normalization::layernorm && model.norm_bias;
   const std::int64_t h = model.hidden, q = model.heads * model.head_dim, kv = model.kv_heads * model.head_dim, ffn = model.intermediate;
   const double narrow = kInitStddev / std::sqrt(2.0 * static_cast<double>(model.layers));
   if (first) {
-    layout.embedding = l.table("embedding.table");
+    own.embedding = l.table("embedding.table");
     if (model.position == PositionEmbedding::learned)
-      layout.position = l.replicated("embedding.position", model.max_positions + model.position_offset.value_or(0), h, Init::normal, d.sp);
+      own.position = l.replicated("embedding.position", model.max_positions + model.position_offset.value_or(0), h, Init::normal, d.sp);
     if (model.embedding_norm) {
-      layout.embedding_norm = l.gain("embedding.norm", h);
-      if (norm_bias) layout.embedding_norm_bias = l.bias("embedding.norm_bias", h);
+      own.embedding_norm = l.gain("embedding.norm", h);
+      if (norm_bias) own.embedding_norm_bias = l.bias("embedding.norm_bias", h);
     }
   }
-  for (std::int64_t i = 0; i < role.layers; ++i) {
-    l.layer = static_cast<std::uint16_t>(role.first_layer + i);
+  for (std::int64_t i = 0; i < chunk.layers; ++i) {
+    l.layer = static_cast<std::uint16_t>(chunk.first_layer + i);
     const auto named = [&](const char* what) { return fmt::format("layers.{}.{}", l.layer, what); };
     LayerTensors t;
     t.norm1 = l.gain(named("attention.norm"), h);
@@ -114,33 +118,71 @@ void list(Layout& layout, const Model& model, const Role& role, const Dimensions
     if (model.mlp_bias) t.up_bias = l.sharded(named(model.gated_mlp ? "mlp.gate_up_bias" : "mlp.up_bias"), up_bias, Split::rows);
     t.down = l.sharded(named("mlp.down"), {Lister::piece(named("mlp.down"), h, ffn, Init::normal, narrow)}, Split::cols);
     if (model.mlp_bias) t.down_bias = l.bias(named("mlp.down_bias"), h);
-    layout.layers.push_back(t);
+    own.layers.push_back(t);
   }
   l.layer = kNone;
   if (last) {
-    layout.final_norm = l.gain("final_norm", h);
-    if (norm_bias) layout.final_norm_bias = l.bias("final_norm_bias", h);
+    own.final_norm = l.gain("final_norm", h);
+    if (norm_bias) own.final_norm_bias = l.bias("final_norm_bias", h);
     if (!model.tie_embeddings) {
-      layout.head = l.table("head");
-    } else if (first) {
-      layout.head = layout.embedding;
+      own.head = l.table("head");
+    } else if (first || tied != kAbsent) {
+      own.head = first ? own.embedding : tied;
     } else {
-      layout.head = l.table("embedding.table");
-      layout.tensors[static_cast<std::size_t>(layout.head)].copy = true;
+      own.head = l.table("embedding.table");
+      layout.tensors.back().copy = layout.tensors.back().embedding_group = true;
     }
     if (model.head_bias) {
       Parameter p = Lister::piece("head_bias", d.padded_vocab, 1, Init::zeros);
       p.global_rows = model.vocab;
-      layout.head_bias = l.sharded("head_bias", {p}, Split::rows);
+      own.head_bias = l.sharded("head_bias", {p}, Split::rows);
     }
   }
-  if (model.tie_embeddings && first != last) {
-    if (first) layout.tensors[static_cast<std::size_t>(layout.embedding)].embedding_group = true;
-    if (last) layout.tensors[static_cast<std::size_t>(layout.head)].embedding_group = true;
+  return own;
+}
+
+// The tensors of all chunks, in the order of their stages: a tied table is met as the embedding first.
+void list(Layout& layout, const Model& model, const std::vector<Chunk>& chunks, const Dimensions& d, bool mirrored, std::uint16_t last_chunk) {
+  std::vector<std::size_t> order(chunks.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t x, std::size_t y) { return chunks[x].stage < chunks[y].stage; });
+  layout.chunks.resize(chunks.size());
+  std::int32_t tied = kAbsent;
+  bool head = false;
+  for (const std::size_t i : order) {
+    const std::size_t before = layout.tensors.size();
+    const ChunkTensors& own = layout.chunks[i] = list(layout, model, chunks[i], d, tied);
+    for (std::size_t t = before; t < layout.tensors.size(); ++t) {
+      layout.tensors[t].chunk = static_cast<std::uint16_t>(i);
+      if (mirrored && i == 1) layout.tensors[t].copy = true;
+    }
+    if (model.tie_embeddings && own.embedding != kAbsent) tied = own.embedding;
+    head = head || own.head != kAbsent;
   }
+  if (tied == kAbsent) return;
+  Tensor& table = layout.tensors[static_cast<std::size_t>(tied)];
+  if (head)
+    table.chunk = last_chunk;
+  else
+    table.embedding_group = true;
 }
 
 }  // namespace
+
+std::vector<GradientWrite> gradient_writes(const ChunkTensors& chunk) {
+  std::vector<GradientWrite> out;
+  const auto add = [&](bool by_weight_grad, std::initializer_list<std::int32_t> tensors) {
+    for (const std::int32_t t : tensors)
+      if (t != kAbsent) out.push_back({t, by_weight_grad});
+  };
+  add(false, {chunk.embedding, chunk.position, chunk.embedding_norm, chunk.embedding_norm_bias, chunk.final_norm, chunk.final_norm_bias});
+  add(true, {chunk.head, chunk.head_bias});
+  for (const LayerTensors& t : chunk.layers) {
+    add(false, {t.norm1, t.norm1_bias, t.q_norm, t.k_norm, t.out_bias, t.norm2, t.norm2_bias, t.down_bias});
+    add(true, {t.qkv, t.qkv_bias, t.out, t.up, t.up_bias, t.down});
+  }
+  return out;
+}
 
 std::int64_t Tensor::elements() const {
   std::int64_t n = 0;
@@ -160,10 +202,10 @@ Dimensions dimensions(const Model& model, const Plan& plan) {
   return d;
 }
 
-Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, std::int64_t dp) {
+Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, std::int64_t dp, bool mirrored, std::uint16_t last_chunk) {
   Role& role = b.role();
   Layout layout;
-  list(layout, model, role, d, role.first_layer == 0, role.first_layer + role.layers == model.layers);
+  list(layout, model, role.chunks, d, mirrored, last_chunk);
 
   // Backward produces gradients in the reverse of the forward order; replicated tensors keep to the end of the buffers.
   std::vector<std::size_t> order;
@@ -176,7 +218,7 @@ Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimension
   const Tensor* previous = nullptr;
   for (const std::size_t i : order) {
     Tensor& t = layout.tensors[i];
-    const bool alone = t.embedding_group || (previous && previous->embedding_group);
+    const bool alone = t.embedding_group || (previous && (previous->embedding_group || previous->chunk != t.chunk));
     if (!previous || alone || previous->replication != t.replication || bytes_of(plan.precision.grads, role.buckets.back().elements) >= limit) {
       if (previous) {
         Bucket& closed = role.buckets.back();
@@ -189,7 +231,9 @@ Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimension
       if (t.copy) fresh.count_flags = kCountNever;
       role.buckets.push_back(fresh);
       Layout::BucketViews views;
-      views.partial = t.replication == Replication::partial, views.embedding_group = t.embedding_group;
+      views.partial = t.replication == Replication::partial, views.chunk = t.chunk;
+      if (t.embedding_group) views.copies = b.tables().embedding_group();
+      if (mirrored) views.copies = b.tables().mirror_group();
       layout.buckets.push_back(views);
     }
     t.bucket = static_cast<std::uint16_t>(role.buckets.size() - 1);

@@ -36,8 +36,9 @@ struct Tensor {
   std::uint16_t layer = kNone;
   std::string name;
   Replication replication = Replication::sharded;
+  std::uint16_t chunk = 0;                 // whose backward pass is the last to write its gradient
   bool embedding_group = false;            // a tied table whose other copy is on another stage
-  bool copy = false;                       // and this is the copy
+  bool copy = false;                       // another rank holds the same and counts it: that tied copy, or a stage of the mirrored pipeline
   std::uint32_t weight = 0, gradient = 0;  // views
   std::uint16_t bucket = 0;
   std::int64_t elements() const;
@@ -52,25 +53,39 @@ struct LayerTensors {
   std::int32_t norm2 = kAbsent, norm2_bias = kAbsent, up = kAbsent, up_bias = kAbsent, down = kAbsent, down_bias = kAbsent;
 };
 
-struct Layout {
-  std::vector<Tensor> tensors;  // in the order in which the forward pass first needs them
+struct ChunkTensors {
   std::int32_t embedding = kAbsent, position = kAbsent, embedding_norm = kAbsent, embedding_norm_bias = kAbsent;
-  std::vector<LayerTensors> layers;  // of this role
+  std::vector<LayerTensors> layers;
   std::int32_t final_norm = kAbsent, final_norm_bias = kAbsent, head = kAbsent, head_bias = kAbsent;
+};
+
+// The gradients that a chunk's backward pass writes, each as often as it writes it; `by_weight_grad`: those that its weight_grad writes where the
+// backward is split.
+struct GradientWrite {
+  std::int32_t tensor = kAbsent;
+  bool by_weight_grad = false;
+};
+std::vector<GradientWrite> gradient_writes(const ChunkTensors& chunk);
+
+struct Layout {
+  std::vector<Tensor> tensors;  // by chunk, in the order in which the forward pass first needs them
+  std::vector<ChunkTensors> chunks;
 
   std::uint32_t parameters = 0, gradients = 0;  // the flat buffers
   struct BucketViews {
     std::uint32_t parameter = 0, gradient = 0;
     std::int32_t m = kAbsent, v = kAbsent, master = kAbsent;  // of the owned part
     bool partial = false;                                     // all-reduce over tp first
-    bool embedding_group = false;
-    std::int64_t owned = 0;  // elements that this rank updates
+    std::uint16_t copies = kNone;                             // the group of another rank that holds the same, to be reduced with
+    std::uint16_t chunk = 0;                                  // as Tensor::chunk: a bucket never holds tensors of two
+    std::int64_t owned = 0;                                   // elements that this rank updates
   };
   std::vector<BucketViews> buckets;  // as Role::buckets
 };
 
 // Lays the tensors out in the order in which the backward pass produces their gradients (replicated tensors last), declares the flat buffers and
-// their views, and fills Role::parameters, buckets, parameter_buffer and gradient_buffer.
-Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, std::int64_t dp);
+// their views, and fills Role::parameters, buckets, parameter_buffer and gradient_buffer. `mirrored`: another rank holds the same two stages;
+// `last_chunk`: the chunk whose backward passes end last.
+Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, std::int64_t dp, bool mirrored, std::uint16_t last_chunk);
 
 }  // namespace orrery::program

@@ -11,7 +11,8 @@ namespace {
 // An allocation or a release, as a pass template marks it.
 struct Mark {
   std::uint32_t instruction = 0, buffer = 0;
-  bool release = false;
+  bool release = false, second = false;
+  std::uint16_t microbatch(const PassInstance& pass) const { return second ? pass.second : pass.microbatch; }
 };
 
 // By pass template: its marks on device memory in the order in which they take effect.
@@ -25,7 +26,7 @@ std::vector<std::vector<Mark>> marks_of(const Role& role) {
         for (std::uint32_t a = instruction.accesses; a < instruction.accesses + instruction.access_count; ++a)
           if (const Access& access = role.accesses[a]; release ? access.last : access.first) {
             const std::uint32_t owner = own.owner[access.buffer];
-            if (role.buffers[owner].space == Space::device) out[p].push_back({i, owner, release});
+            if (role.buffers[owner].space == Space::device) out[p].push_back({i, owner, release, (instruction.flags & kSecond) != 0});
           }
     }
   return out;
@@ -43,7 +44,7 @@ MemoryReport memory(const Program& program, const Role& role) {
       to.allocate(mark.buffer, microbatch);
   };
   for (const PassInstance& pass : role.prologue)
-    for (const Mark& mark : marks[pass.pass]) apply(allocations, mark, pass.microbatch);
+    for (const Mark& mark : marks[pass.pass]) apply(allocations, mark, mark.microbatch(pass));
   std::vector<std::int64_t> instances(role.buffers.size());  // at the start; further down, at the peak
   for (std::uint32_t b = 0; b < role.buffers.size(); ++b) instances[b] = allocations.instances(b);
 
@@ -59,7 +60,7 @@ MemoryReport memory(const Program& program, const Role& role) {
     const std::vector<Mark>& of_pass = marks[pass.pass];
     for (std::size_t m = 0; m < of_pass.size(); ++m) {
       const Mark& mark = of_pass[m];
-      apply(allocations, mark, pass.microbatch);
+      apply(allocations, mark, mark.microbatch(pass));
       if (m + 1 < of_pass.size() && of_pass[m + 1].instruction == mark.instruction && of_pass[m + 1].release == mark.release) continue;
       report.curve.push_back({p, mark.instruction, allocations.live()});
       if (allocations.live() > report.peak_live) {

@@ -1,5 +1,7 @@
 #include "program/mesh.h"
 
+#include <algorithm>
+
 namespace orrery::program {
 
 std::string_view name(Axis axis) {
@@ -37,11 +39,13 @@ std::vector<std::int64_t> members(const Mesh& mesh, const Group& group, std::int
   Coordinates c = mesh.coordinates(rank);
   constexpr auto kPipe = static_cast<std::size_t>(Axis::pp);
   std::vector<std::int64_t> out;
-  if (group.embedding) {
-    c[kPipe] = 0;
+  if (group.part != Group::Part::whole) {
+    const std::int64_t last = mesh.size[kPipe] - 1;
+    const std::int64_t first = group.part == Group::Part::ends ? 0 : std::min(c[kPipe], last - c[kPipe]);
+    c[kPipe] = first;
     out.push_back(mesh.rank(c));
-    c[kPipe] = mesh.size[kPipe] - 1;
-    if (c[kPipe] > 0) out.push_back(mesh.rank(c));
+    c[kPipe] = last - first;
+    if (c[kPipe] != first) out.push_back(mesh.rank(c));
     return out;
   }
   const std::int64_t n = mesh.extent(group.axes);
@@ -61,7 +65,7 @@ std::vector<std::int64_t> members(const Mesh& mesh, const Group& group, std::int
 }
 
 std::int64_t group_size(const Mesh& mesh, const Group& group) {
-  if (group.embedding) return mesh.size[static_cast<std::size_t>(Axis::pp)] > 1 ? 2 : 1;
+  if (group.part != Group::Part::whole) return mesh.size[static_cast<std::size_t>(Axis::pp)] > 1 ? 2 : 1;
   return mesh.extent(group.axes);
 }
 

@@ -31,8 +31,11 @@ struct Mesh {
 
 // The ranks that communicate when one of them executes a collective: those that differ from it only on the axes of `axes`.
 struct Group {
+  // Which coordinates on pp belong, where axes is mask(pp): all; the first and the last, which hold a tied embedding; or one and its mirror
+  // image p − 1 − r, which hold the same two stages of a bidirectional pipeline.
+  enum class Part : std::uint8_t { whole, ends, mirrored };
   AxisMask axes = 0;
-  bool embedding = false;  // only the first and the last coordinate on pp belong (tied embeddings); axes is then mask(pp)
+  Part part = Part::whole;
   bool operator==(const Group&) const = default;
 };
 

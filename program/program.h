@@ -92,6 +92,7 @@ enum InstructionFlags : std::uint8_t {
   kCountOnTp0 = 2,  // gradient_norm: only tp coordinate 0 adds its part (the parameters are replicated over tp)
   kCountNever = 4,  // gradient_norm: another rank holds the same parameters and counts them (tied embedding's copy)
   kOptimizer = 8,   // belongs to the optimizer's part of the waterfall whatever its operator
+  kSecond = 16,     // of an overlapped pass's second micro-batch (PassInstance::second)
 };
 
 struct Instruction {
@@ -119,7 +120,7 @@ enum class PassKind : std::uint8_t {
   backward,
   input_grad,
   weight_grad,
-  forward_backward,
+  forward_backward,  // a forward and a backward, interleaved: of `microbatch` and of `second`
   receive_forward,
   receive_backward,
   optimizer,
@@ -139,6 +140,8 @@ struct PassTemplate {
 struct PassInstance {
   std::uint16_t pass = 0;  // index into Role::passes
   std::uint16_t microbatch = 0;
+  std::uint16_t second = 0;  // the micro-batch of the instructions marked kSecond
+  std::uint16_t of(const Instruction& i) const { return i.flags & kSecond ? second : microbatch; }
   bool operator==(const PassInstance&) const = default;
 };
 
@@ -166,11 +169,17 @@ struct Bucket {
   bool operator==(const Bucket&) const = default;
 };
 
-// All ranks that run the same instruction list. Roles differ by pipeline stage for now.
+// Consecutive layers of a rank that its passes run as one: a stage of the whole pipeline.
+struct Chunk {
+  std::int64_t stage = 0, first_layer = 0, layers = 0;
+  bool operator==(const Chunk&) const = default;
+};
+
+// All ranks that run the same instruction list: those of one coordinate on pp.
 struct Role {
-  std::string name;  // "stage 3"
-  std::int64_t stage = 0;
-  std::int64_t first_layer = 0, layers = 0;
+  std::string name;        // "stage 3"; "rank 3" where a rank holds several stages
+  std::int64_t stage = 0;  // coordinate on pp
+  std::vector<Chunk> chunks;
   std::vector<Buffer> buffers;
   std::vector<Event> events;
   std::vector<Parameter> parameters;
@@ -196,7 +205,7 @@ struct Program {
   std::vector<Group> groups;
   std::vector<WorkClass> group_class;  // by group: the WorkClass of communication in it
   std::vector<Shape> shapes;
-  std::vector<Role> roles;  // by pipeline stage
+  std::vector<Role> roles;  // by coordinate on pp
   Launch launch = Launch::eager;
   std::int64_t microbatches = 1, micro_batch = 1, sequence = 1, global_batch = 1, padded_vocab = 0;
   double bubble_fraction = 0;  // of the schedule itself: idle share of the makespan with equal stages, B = 2F and free communication

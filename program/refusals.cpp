@@ -59,7 +59,6 @@ void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
 void feature_refusals(Refusals& r, const Plan& plan) {
   const ParallelSpec& p = plan.parallel;
   r.not_built(p.cp > 1, "context parallelism", "parallel.cp", "use cp 1");
-  r.not_built(p.vp > 1, "several chunks per stage", "parallel.vp", "use vp 1");
   r.not_built(p.ep > 1, "expert parallelism", "parallel.ep", "use ep 1");
   r.not_built(p.etp > 1, "expert tensor parallelism", "parallel.etp", "use etp 1");
   r.not_built(plan.sharding.zero >= 2, fmt::format("ZeRO stage {}", plan.sharding.zero), "sharding.zero", "use zero 0 or 1");
@@ -107,8 +106,30 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   const std::vector<std::string> known{"1f1b", "gpipe"};  // of schedule_names()
   if (std::find(known.begin(), known.end(), plan.schedule) == known.end())
     r.add("schedule is built", "schedule", fmt::format("not built yet: schedule '{}'", plan.schedule), did_you_mean(plan.schedule, known));
-  r.not_built(plan.schedule_args.group || plan.schedule_args.splits || plan.schedule_args.csv || plan.schedule_args.overlap_rule,
-              "arguments of schedules", "schedule_args", "leave schedule_args out");
+  r.not_built(plan.schedule_args.csv.has_value(), "a schedule from a file", "schedule_args.csv", "leave schedule_args.csv null");
+  r.not_built(plan.schedule_args.overlap_rule.has_value(), "overlap rules of one's own", "schedule_args.overlap_rule",
+              "leave schedule_args.overlap_rule null");
+}
+
+// What the schedule does not take, and what of it the compiler cannot write yet.
+void schedule_refusals(Refusals& r, const Plan& plan, std::int64_t microbatches) {
+  try {
+    const Schedule schedule = plan_schedule(plan, microbatches);
+    const auto has = [&](auto what) {
+      return std::any_of(schedule.order.begin(), schedule.order.end(), [&](const auto& rank) { return std::any_of(rank.begin(), rank.end(), what); });
+    };
+    const std::string named = fmt::format("schedule '{}'", plan.schedule);
+    r.not_built(has([](const Pass& p) { return p.kind == PassKind::forward_backward; }), named + ": overlapped forward and backward", "schedule",
+                "use another schedule");
+    r.not_built(schedule.splits > 1, named + ": sequence splits", "schedule", "use another schedule");
+    r.not_built(schedule.update_every > 0, named + ": asynchronous updates", "schedule", "use another schedule");
+    constexpr std::int64_t kMostChunks = 127;  // Instruction::channel has two numbers for each
+    if (schedule.chunks > kMostChunks)
+      r.add("at most 127 chunks per rank", "parallel.vp", fmt::format("{} chunks per rank are more than {}", schedule.chunks, kMostChunks),
+            fmt::format("use vp {} or less", kMostChunks));
+  } catch (const Error& e) {
+    r.add("schedule takes the plan", e.where(), e.message(), e.hint());
+  }
 }
 
 void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster, const Plan& plan) {
@@ -180,6 +201,11 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
     r.add("at most 65535 micro-batches", "batch.global", fmt::format("{} micro-batches per rank are more than 65535", b.global / (b.micro * dp)),
           "use a larger micro-batch");
   }
+
+  const auto known = schedule_names();
+  if (dp >= 1 && b.global % (b.micro * dp) == 0 && b.global / (b.micro * dp) <= std::numeric_limits<std::uint16_t>::max() &&
+      std::find(known.begin(), known.end(), plan.schedule) != known.end())
+    schedule_refusals(r, plan, b.global / (b.micro * dp));
 
   if (p.tp > 1) {
     const std::array<std::pair<const char*, std::int64_t>, 4> divided{

@@ -103,9 +103,9 @@ void Account::replay(std::uint32_t r, Visit visit) {
     std::uint32_t base = last ? view.n : 0;
     for (const program::PassInstance& instance : body) {
       const program::PassTemplate& pass = layout.role->passes[instance.pass];
-      const std::uint16_t microbatch = instance.microbatch;
       for (std::uint32_t k = 0; k < pass.count; ++k) {
         const Step& step = layout.steps[pass.first + k];
+        const std::uint16_t microbatch = step.second ? instance.second : instance.microbatch;
         const std::uint32_t position = base + k;
         view.issued[position].step = pass.first + k;
         const std::int64_t finish = finishes[position - (last ? view.n : 0)];
@@ -282,7 +282,7 @@ void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, co
       span.instruction = static_cast<std::uint16_t>(k);
       span.stream = in.stream;
       span.layer = in.layer;
-      span.microbatch = instance.microbatch;
+      span.microbatch = instance.of(in);
       span.cause = w.cause;
       span.recompute = (in.flags & program::kRecompute) != 0;
       out.spans.push_back(span);

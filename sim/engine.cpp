@@ -255,14 +255,15 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
     };
     for (const Step* step = first + rank.step; step != last; ++step, ++out) {
       const std::int64_t issued = host + step->issue;
+      const std::uint16_t microbatch = step->second ? instance.second : instance.microbatch;
       std::int64_t ready = std::max(issued, times[step->stream]);
       for (const StepDependency *d = dependencies + step->dependencies, *end = d + step->dependency_count; d != end; ++d)
-        ready = std::max(ready, d->local ? finishes[d->index] : times[d->index + (instance.microbatch & d->mask)]);
+        ready = std::max(ready, d->local ? finishes[d->index] : times[d->index + (microbatch & d->mask)]);
       if (step->kind == StepKind::work && ready != kUnknown) [[likely]] {
         const std::int64_t finish = ready + step->duration;
         *out = finish;
         times[step->stream] = finish;
-        times[step->signal + (instance.microbatch & step->signal_mask)] = finish;
+        times[step->signal + (microbatch & step->signal_mask)] = finish;
         host = issued;
         continue;
       }
@@ -271,10 +272,10 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
           // Waits for nothing but its dependencies; its stream goes on.
           ready = issued;
           for (const StepDependency *d = dependencies + step->dependencies, *end = d + step->dependency_count; d != end; ++d)
-            ready = std::max(ready, d->local ? finishes[d->index] : times[d->index + (instance.microbatch & d->mask)]);
+            ready = std::max(ready, d->local ? finishes[d->index] : times[d->index + (microbatch & d->mask)]);
           if (ready == kUnknown) return stand(step);
           *out = ready;
-          times[step->signal + (instance.microbatch & step->signal_mask)] = ready;
+          times[step->signal + (microbatch & step->signal_mask)] = ready;
           host = ready;
           continue;
         }
@@ -283,7 +284,7 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
           const std::int64_t finish = ready + step->duration;
           *out = finish;
           times[step->stream] = finish;
-          times[step->signal + (instance.microbatch & step->signal_mask)] = finish;
+          times[step->signal + (microbatch & step->signal_mask)] = finish;
           host = finish;
           continue;
         }
@@ -299,7 +300,7 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
             if (lookahead == 0) return stand(step);
             --lookahead;
             queue_up(r, *step, static_cast<std::uint32_t>(step - layout.steps.data()), rank.base + static_cast<std::uint32_t>(out - finishes),
-                     instance.microbatch, issued);
+                     microbatch, issued);
             host = issued;
             continue;
           }
@@ -307,14 +308,14 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
       }
       const std::uint32_t record = rank.base + static_cast<std::uint32_t>(out - finishes);
       const std::uint32_t sequence = next_sequence(r, *step);
-      mark_unknown(rank, *step, record, instance.microbatch, slot(rank.period));
+      mark_unknown(rank, *step, record, microbatch, slot(rank.period));
       host = issued;
       rank.streams[step->stream].busy = true;
       if (step->kind == StepKind::inline_shared) {
         host = kUnknown;
         rank.host_owner = record;
       }
-      start(r, static_cast<std::uint32_t>(step - layout.steps.data()), record, instance.microbatch, ready, sequence);
+      start(r, static_cast<std::uint32_t>(step - layout.steps.data()), record, microbatch, ready, sequence);
       if (host == kUnknown) return stand(step + 1);
     }
     rank.base += pass.count;
@@ -632,7 +633,7 @@ void Engine::explain_deadlock() const {
     const program::PassInstance instance = layout.role->body[p.pass];
     who += fmt::format("{}rank {} ({}) waits at instruction {} ({}) of '{}', micro-batch {}", who.empty() ? "" : "; ", machine_.ranks[r].rank,
                        layout.role->name, p.instruction, program::name(layout.role->instructions[p.step].op), layout.role->passes[instance.pass].name,
-                       instance.microbatch);
+                       instance.of(layout.role->instructions[p.step]));
   }
   if (standing > 4) who += fmt::format("; and {} more", standing - 4);
   throw Error{"program", "its ranks wait for each other for ever: " + who, "check the program: a deadlock is named there with its cycle"};

@@ -23,16 +23,17 @@ bool is_wait(const Instruction& i) { return i.opcode == Opcode::wait || i.opcode
 
 // Whether ranks of other stages belong to the group, so that several members are simulated even when folded.
 std::int64_t simulated_members(const Program& program, const program::Group& group, bool unfold) {
-  if (unfold || group.embedding) return program::group_size(program.mesh, group);
+  if (unfold || group.part != program::Group::Part::whole) return program::group_size(program.mesh, group);
   return program.mesh.extent(group.axes & program::mask(program::Axis::pp));
 }
 
 // The member by which a group's instance is known.
 std::int64_t first_member(const program::Mesh& mesh, const program::Group& group, std::int64_t rank) {
   program::Coordinates c = mesh.coordinates(rank);
+  const std::int64_t pipe = c[kPipe];
   for (std::size_t a = 0; a < program::kAxes; ++a)
     if (group.axes >> a & 1U) c[a] = 0;
-  if (group.embedding) c[kPipe] = 0;
+  if (group.part == program::Group::Part::mirrored) c[kPipe] = std::min(pipe, mesh.size[kPipe] - 1 - pipe);
   return mesh.rank(c);
 }
 
@@ -84,7 +85,7 @@ class RoleLayout {
   void place_events() {
     std::uint32_t instances = 1;
     for (const auto* list : {&role_.prologue, &role_.body, &role_.epilogue})
-      for (const PassInstance& p : *list) instances = std::max<std::uint32_t>(instances, p.microbatch + 1U);
+      for (const PassInstance& p : *list) instances = std::max<std::uint32_t>(instances, std::max(p.microbatch, p.second) + 1U);
     std::uint32_t next = static_cast<std::uint32_t>(program_.streams.size());
     for (const program::Event& e : role_.events) {
       event_slot_.push_back(next);
@@ -99,6 +100,7 @@ class RoleLayout {
     const Instruction& in = role_.instructions[index];
     Step s;
     s.stream = in.stream;
+    s.second = (in.flags & program::kSecond) != 0;
     const bool inlined = program_.launch == program::Launch::inline_host;
     const cost::Entry* entry = is_wait(in) ? nullptr : &cost_.entries[in.shape];
     if (entry) {

@@ -37,7 +37,8 @@ struct Step {
   std::uint8_t dependency_count = 0;
   std::uint8_t stream = 0;
   StepKind kind = StepKind::work;
-  bool shared = false;  // its work is done by a core of the node
+  bool shared : 1 = false;  // its work is done by a core of the node
+  bool second : 1 = false;  // of the pass's second micro-batch
 };
 static_assert(sizeof(Step) == 32);
 

@@ -49,8 +49,8 @@ class WellFormed {
       for (const PassInstance& pass : *list) {
         if (pass.pass >= role.passes.size())
           say("{} runs pass {}, but has {}", role.name, pass.pass, role.passes.size());
-        else if (pass.microbatch >= program_.microbatches)
-          say("{} runs {} of micro-batch {}, but a step has {}", role.name, role.passes[pass.pass].name, pass.microbatch, program_.microbatches);
+        else if (const std::uint16_t most = std::max(pass.microbatch, pass.second); most >= program_.microbatches)
+          say("{} runs {} of micro-batch {}, but a step has {}", role.name, role.passes[pass.pass].name, most, program_.microbatches);
       }
     for (const PassTemplate& pass : role.passes) {
       if (std::uint64_t{pass.first} + pass.count > role.instructions.size()) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "program/checks/checks.h"
@@ -10,16 +11,35 @@ namespace orrery::program::checks {
 namespace {
 
 bool spans_stages(const Program& program, const Group& group) {
-  return group.embedding || ((group.axes & mask(Axis::pp)) != 0 && program.mesh.size[static_cast<std::size_t>(Axis::pp)] > 1);
+  return group.part != Group::Part::whole || ((group.axes & mask(Axis::pp)) != 0 && program.mesh.size[static_cast<std::size_t>(Axis::pp)] > 1);
 }
 
-bool belongs(const Program& program, const Group& group, std::size_t role) {
-  return !group.embedding || role == 0 || role + 1 == program.roles.size();
+// The roles that meet each other in the group.
+std::vector<std::vector<std::size_t>> parties(const Program& program, const Group& group) {
+  const std::size_t last = program.roles.size() - 1;
+  std::vector<std::vector<std::size_t>> out;
+  switch (group.part) {
+    case Group::Part::whole:
+      out.emplace_back(last + 1);
+      std::iota(out[0].begin(), out[0].end(), std::size_t{0});
+      break;
+    case Group::Part::ends:
+      out.push_back({0});
+      if (last > 0) out[0].push_back(last);
+      break;
+    case Group::Part::mirrored:
+      for (std::size_t r = 0; r <= last - r; ++r) {
+        out.push_back({r});
+        if (r != last - r) out.back().push_back(last - r);
+      }
+  }
+  return out;
 }
 
 std::string in_words(const Program& program, std::uint16_t group) {
   const Group& g = program.groups[group];
-  if (g.embedding) return fmt::format("group {} (embedding)", group);
+  if (g.part == Group::Part::ends) return fmt::format("group {} (embedding)", group);
+  if (g.part == Group::Part::mirrored) return fmt::format("group {} (mirrored stages)", group);
   std::vector<std::string_view> axes;
   for (std::size_t a = 0; a < kAxes; ++a)
     if (g.axes >> a & 1U) axes.push_back(name(static_cast<Axis>(a)));
@@ -90,29 +110,25 @@ class Matcher {
   }
 
   void match_collectives(std::uint16_t group) {
-    std::vector<std::size_t> roles;
-    std::vector<std::vector<std::uint32_t>> sequences;
-    std::size_t longest = 0;
-    for (std::size_t r = 0; r < lists_.size(); ++r) {
-      std::vector<std::uint32_t> sequence;
+    std::vector<std::vector<std::uint32_t>> sequences(lists_.size());
+    for (std::size_t r = 0; r < lists_.size(); ++r)
       for (std::uint32_t i = 0; i < lists_[r].issues.size(); ++i)
-        if (const Instruction& it = lists_[r].instruction(i); it.opcode == Opcode::collective && it.group == group) sequence.push_back(i);
-      if (!belongs(program_, program_.groups[group], r)) {
-        if (!sequence.empty())
-          out_.push_back({Rule::collective_order, fmt::format("{} is in {}, to which {} does not belong", lists_[r].in_words(sequence.front()),
-                                                              in_words(program_, group), program_.roles[r].name)});
-        continue;
+        if (const Instruction& it = lists_[r].instruction(i); it.opcode == Opcode::collective && it.group == group) sequences[r].push_back(i);
+    std::vector<bool> belongs(lists_.size(), false);
+    for (const std::vector<std::size_t>& roles : parties(program_, program_.groups[group])) {
+      std::size_t longest = 0;
+      for (const std::size_t r : roles) belongs[r] = true, longest = std::max(longest, sequences[r].size());
+      for (std::size_t k = 0; k < longest; ++k) {
+        std::vector<Rendezvous::Party> meeting;
+        for (const std::size_t r : roles) meeting.push_back({r, k < sequences[r].size() ? sequences[r][k] : kNever});
+        meet(std::move(meeting));
       }
-      roles.push_back(r);
-      longest = std::max(longest, sequence.size());
-      sequences.push_back(std::move(sequence));
+      for (std::size_t n = 1; n < roles.size(); ++n) compare(group, roles[0], sequences[roles[0]], roles[n], sequences[roles[n]]);
     }
-    for (std::size_t k = 0; k < longest; ++k) {
-      std::vector<Rendezvous::Party> parties;
-      for (std::size_t n = 0; n < roles.size(); ++n) parties.push_back({roles[n], k < sequences[n].size() ? sequences[n][k] : kNever});
-      meet(std::move(parties));
-    }
-    for (std::size_t n = 1; n < roles.size(); ++n) compare(group, roles[0], sequences[0], roles[n], sequences[n]);
+    for (std::size_t r = 0; r < lists_.size(); ++r)
+      if (!belongs[r] && !sequences[r].empty())
+        out_.push_back({Rule::collective_order, fmt::format("{} is in {}, to which {} does not belong", lists_[r].in_words(sequences[r].front()),
+                                                            in_words(program_, group), program_.roles[r].name)});
   }
 
   // Reports the first operation in which the two sequences differ.

@@ -11,19 +11,35 @@
 
 namespace orrery::program {
 
-// What the functions of one role share.
+// Who runs the stage before or after a chunk's: nobody, another chunk of the same rank, or a chunk of the next (+1) or previous (-1) rank.
+struct Neighbour {
+  enum class Kind : std::uint8_t { none, local, remote } kind = Kind::none;
+  std::int8_t peer = 0;
+  std::uint16_t chunk = 0;
+  bool local() const { return kind == Kind::local; }
+  bool remote() const { return kind == Kind::remote; }
+};
+
+// What the functions of one chunk share.
 struct Context {
   Builder& b;
   const Model& model;
   const Plan& plan;
   const Dimensions& d;
   const Layout& layout;
-  std::int64_t stage = 0, stages = 1;
+  const std::vector<Context>& chunks;  // all of the role
+  std::uint16_t chunk = 0;
+  Neighbour before, after;
   std::uint16_t tp = kNone;            // the tensor-parallel group
   bool recompute = false;              // layers keep their input only
-  GradientReducer* reducer = nullptr;  // in the backward pass that completes the gradients
-  bool first() const { return stage == 0; }
-  bool last() const { return stage + 1 == stages; }
+  PassKind pass = PassKind::forward;   // that is being written: forward, backward, input_grad or weight_grad
+  GradientReducer* reducer = nullptr;  // in the pass that completes the gradients
+  bool first() const { return before.kind == Neighbour::Kind::none; }
+  bool last() const { return after.kind == Neighbour::Kind::none; }
+  const ChunkTensors& tensors() const { return layout.chunks[chunk]; }
+  std::int64_t layers() const { return static_cast<std::int64_t>(tensors().layers.size()); }
+  std::uint16_t layer(std::int64_t l) const { return static_cast<std::uint16_t>(b.role().chunks[chunk].first_layer + l); }
+  bool splits_backward() const { return pass == PassKind::input_grad || pass == PassKind::weight_grad; }
 
   std::uint32_t weight(std::int32_t tensor) const { return layout.tensors[static_cast<std::size_t>(tensor)].weight; }
   std::uint32_t gradient(std::int32_t tensor) const { return layout.tensors[static_cast<std::size_t>(tensor)].gradient; }
@@ -39,19 +55,29 @@ struct Context {
     if (reducer && tensor != kAbsent) reducer->written(tensor);
   }
 
-  // A buffer of the forward pass that the backward pass needs: kept from one to the other, or made twice.
-  std::uint32_t kept(const std::string& name, DType dtype, std::int64_t elements) const {
-    if (recompute && b.layer != kNone) return b.temporary(name, BufferKind::activation, dtype, elements, b.layer);
-    return b.stash(name, BufferKind::activation, dtype, elements, b.layer, PassKind::forward, PassKind::backward);
+  // A buffer of the forward pass that the backward pass needs: kept from one to the other, or made twice. `for_weights`: a split backward needs it
+  // until the weight gradient is made.
+  std::uint32_t kept(const std::string& name, DType dtype, std::int64_t elements, bool for_weights = false,
+                     BufferKind kind = BufferKind::activation) const {
+    const PassKind end = for_weights ? PassKind::weight_grad : PassKind::input_grad;
+    if (!recompute || b.layer == kNone)
+      return b.stash(name, kind, dtype, elements, b.layer, {mask(PassKind::forward), mask(PassKind::backward, end)});
+    if (!for_weights || !splits_backward()) return b.temporary(name, kind, dtype, elements, b.layer);
+    return b.stash(name + ", recomputed", kind, dtype, elements, b.layer, {mask(PassKind::input_grad), mask(end)});
+  }
+  // A gradient of the backward pass that the weight gradient is made of: where the backward is split, kept until then.
+  std::uint32_t kept_gradient(const std::string& name, std::int64_t elements, BufferKind kind = BufferKind::temporary) const {
+    if (!splits_backward()) return temporary(name, elements, kind);
+    return b.stash(name + ", kept", kind, plan.precision.compute, elements, b.layer, {mask(PassKind::input_grad), mask(PassKind::weight_grad)});
   }
   std::uint32_t temporary(const std::string& name, std::int64_t elements, BufferKind kind = BufferKind::temporary) const {
     return b.temporary(name, kind, plan.precision.compute, elements, b.layer);
   }
 };
 
-// The residual stream: `layer_input` of a role's l-th layer, and of l = layers what leaves its last one.
+// The residual stream: `layer_input` of a chunk's l-th layer, and of l = layers what leaves its last one.
 std::uint32_t layer_input(const Context& c, std::int64_t l);
-// The gradient of the residual stream, updated in place from the end of a stage to its beginning.
+// The gradient of the residual stream, updated in place from the end of a stage (or of stages in a row on this rank) to its beginning.
 std::uint32_t residual_gradient(const Context& c);
 
 // dx += …; both norms.
@@ -62,12 +88,15 @@ void norm_backward(const Context& c, const std::string& name, std::int32_t gain,
 void embedding_forward(const Context& c);
 void embedding_backward(const Context& c);
 
-// The l-th layer of the role. `again` recomputes what its backward pass needs.
+// The l-th layer of the chunk. `again` recomputes what its backward pass needs. layer_backward writes a whole backward or, in an input_grad, all but
+// the gradients of the linears' weights, which layer_weight_grad makes later.
 void layer_forward(const Context& c, std::int64_t l, bool again = false);
 void layer_backward(const Context& c, std::int64_t l);
+void layer_weight_grad(const Context& c, std::int64_t l);
 
-// Final norm, output projection and loss.
+// Final norm, output projection and loss; backward as for layers.
 void head_forward(const Context& c);
 void head_backward(const Context& c);
+void head_weight_grad(const Context& c);
 
 }  // namespace orrery::program

@@ -16,28 +16,33 @@ struct Reduction {
   bool any() const { return over_tp || over_dp || over_copies; }
 };
 Reduction reduction(const Layout::BucketViews& bucket, std::int64_t dp, std::int64_t tp) {
-  return {bucket.partial && tp > 1, dp > 1, bucket.embedding_group};
+  return {bucket.partial && tp > 1, dp > 1, bucket.copies != kNone};
 }
 
 std::int64_t extent(Builder& b, Axis axis) { return b.tables().mesh().size[static_cast<std::size_t>(axis)]; }
 
 }  // namespace
 
-bool reduces_gradients(const Layout& layout, std::int64_t dp, std::int64_t tp) {
-  return std::any_of(layout.buckets.begin(), layout.buckets.end(), [&](const auto& bucket) { return reduction(bucket, dp, tp).any(); });
+bool reduces_gradients(const Layout& layout, std::uint16_t chunk, std::int64_t dp, std::int64_t tp) {
+  return std::any_of(layout.buckets.begin(), layout.buckets.end(),
+                     [&](const auto& bucket) { return bucket.chunk == chunk && reduction(bucket, dp, tp).any(); });
 }
 
 bool gathers_parameters(const Plan& plan, std::int64_t dp) { return plan.sharding.zero >= 1 && dp > 1; }
 
-GradientReducer::GradientReducer(Builder& b, const Layout& layout, const Plan& plan)
-    : b_(b), layout_(layout), plan_(plan), missing_(layout.buckets.size(), 0), reduced_(layout.buckets.size(), false) {
-  for (const Tensor& t : layout.tensors) ++missing_[t.bucket];
-  // One table with two uses gets two gradients.
-  if (layout.head != kAbsent && layout.head == layout.embedding) ++missing_[layout.tensors[static_cast<std::size_t>(layout.head)].bucket];
+GradientReducer::GradientReducer(Builder& b, const Layout& layout, const Plan& plan, std::uint16_t chunk, PassKind pass)
+    : b_(b), layout_(layout), plan_(plan), chunk_(chunk), missing_(layout.buckets.size(), 0), reduced_(layout.buckets.size(), false) {
+  for (const GradientWrite& write : gradient_writes(layout.chunks[chunk]))
+    if (const Tensor& t = layout.tensors[static_cast<std::size_t>(write.tensor)];
+        t.chunk == chunk && (write.by_weight_grad || pass == PassKind::backward))
+      ++missing_[t.bucket];
+  for (std::size_t i = 0; i < reduced_.size(); ++i) reduced_[i] = layout.buckets[i].chunk != chunk;
 }
 
 void GradientReducer::written(std::int32_t tensor) {
-  const std::size_t bucket = layout_.tensors[static_cast<std::size_t>(tensor)].bucket;
+  const Tensor& t = layout_.tensors[static_cast<std::size_t>(tensor)];
+  if (t.chunk != chunk_) return;  // a tied table's other use, in a chunk that ends earlier
+  const std::size_t bucket = t.bucket;
   if (--missing_[bucket] == 0 && plan_.overlap.grad_reduce) reduce(bucket);
 }
 
@@ -68,8 +73,8 @@ void GradientReducer::finish() {
     if (!reduced_[i]) reduce(i);
   // Last, since the other copy's stage finishes at another time and would hold up the buckets behind it.
   for (std::size_t i = 0; i < reduced_.size(); ++i)
-    if (layout_.buckets[i].embedding_group)
-      b_.collective(Operator::all_reduce, kDp, b_.tables().embedding_group(), layout_.buckets[i].owned, plan_.precision.grads,
+    if (layout_.buckets[i].chunk == chunk_)
+      b_.collective(Operator::all_reduce, kDp, layout_.buckets[i].copies, layout_.buckets[i].owned, plan_.precision.grads,
                     {u(layout_.buckets[i].gradient)}, reduced_event(b_, i));
 }
 

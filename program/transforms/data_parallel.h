@@ -10,16 +10,17 @@
 
 namespace orrery::program {
 
-// Whether a step has anything to reduce or to gather on this role.
-bool reduces_gradients(const Layout& layout, std::int64_t dp, std::int64_t tp);
+// Whether a step has anything of this chunk to reduce, or anything to gather.
+bool reduces_gradients(const Layout& layout, std::uint16_t chunk, std::int64_t dp, std::int64_t tp);
 bool gathers_parameters(const Plan& plan, std::int64_t dp);
 
-// Follows the backward pass that completes the gradients and reduces each bucket as soon as its last gradient is issued, or all at the end.
+// Follows the pass that completes a chunk's gradients (its last backward, or its last weight_grad) and reduces each of its buckets as soon as the
+// bucket's last gradient is issued, or all at the end.
 class GradientReducer {
  public:
-  GradientReducer(Builder& b, const Layout& layout, const Plan& plan);
+  GradientReducer(Builder& b, const Layout& layout, const Plan& plan, std::uint16_t chunk, PassKind pass);
   void written(std::int32_t tensor);
-  // What has not been reduced yet; then the sums over the two copies of a tied table.
+  // What has not been reduced yet; then the sums over the two copies of a tied table or of a mirrored stage.
   void finish();
 
  private:
@@ -27,6 +28,7 @@ class GradientReducer {
   Builder& b_;
   const Layout& layout_;
   const Plan& plan_;
+  std::uint16_t chunk_;
   std::vector<std::int64_t> missing_;  // by bucket: gradients not yet written
   std::vector<bool> reduced_;
 };

@@ -1,34 +1,41 @@
-// Pipeline parallelism: passes that receive, sends at the end of a pass, passes that free what was sent, and the order of all passes of a stage.
+// Pipeline parallelism: passes that receive, sends at the end of a pass, passes that free what was sent, and the order of all passes of a rank.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "program/layers/layers.h"
+#include "program/schedules/replay.h"
 #include "program/schedules/schedule.h"
 
 namespace orrery::program {
 
-// Templates of one role, as indices into Role::passes; kNone: the role has no such pass.
-struct Passes {
-  std::uint16_t forward = kNone, first_forward = kNone;   // first_forward: waits for gathered parameters
-  std::uint16_t backward = kNone, last_backward = kNone;  // last_backward: reduces gradients
+// Who runs the stages before and after a chunk's.
+Neighbour neighbour_before(const Schedule& schedule, std::int64_t rank, std::uint16_t chunk);
+Neighbour neighbour_after(const Schedule& schedule, std::int64_t rank, std::uint16_t chunk);
+
+// The passes of one chunk that move data, as indices into Role::passes; kNone: it has no such pass.
+struct Transfers {
   std::uint16_t receive_forward = kNone, receive_backward = kNone, release_forward = kNone, release_backward = kNone;
-  std::uint16_t optimizer = kNone;
 };
+Transfers transfer_passes(const Context& c);
 
-// Expands the receive and release passes that the stage needs.
-void pipeline_passes(const Context& c, Passes& passes);
-
-// Within a forward or backward template: what was received arrives on another stream; what leaves is sent last.
+// Within a pass: what was received arrives on another stream; what leaves is sent last.
 void expect_activations(const Context& c);
 void expect_gradient(const Context& c);
 void send_activations(const Context& c);
 void send_gradient(const Context& c);
 
-// The body: `order` with receives one pass ahead and buffers of sends kept until the next but one pass of their direction (overlapped), or with the
-// next pass's receive and the end of the send after each pass. Either way a receive is issued before anything waits for a send, so that neighbours
-// that send to each other at the same time both get on.
-std::vector<PassInstance> pipeline_body(const std::vector<Pass>& order, const Passes& passes, bool overlap);
+// The number of a pass's micro-batch among those of all directions.
+std::uint16_t microbatch_of(const Schedule& schedule, const Pass& pass);
+
+// A rank's passes in their order, each with the receives before it and the releases around it. `templates`: by item of the rank's order, the pass
+// that runs it. A receive is issued before the last pass that starts by the time its message is due, in the schedule's own time (`times`: a replay),
+// and in the order of the sender; at least one pass ahead of its use. The end of a send is waited for before the next but one pass that sends the
+// same way. Without `overlap` a rank waits for each send at once, and (where every rank holds one stage) receives only what its next pass needs.
+// Whatever waits then waits for something earlier in the schedule's time, so that no order that can run at all deadlocks.
+std::vector<PassInstance> pipeline_body(const Schedule& schedule, const Replay& times, std::int64_t rank, const std::vector<Context>& chunks,
+                                        const std::vector<Transfers>& transfers, const std::vector<std::uint16_t>& templates, bool overlap);
 
 }  // namespace orrery::program

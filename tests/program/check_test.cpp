@@ -147,7 +147,7 @@ TEST(Check, AStageOutsideTheEmbeddingGroupMayNotUseIt) {
   p.roles[2].name = "stage 2";
   p.roles[2].stage = 2;
   p.mesh.size = {1, 1, 1, 3};
-  p.groups[0].embedding = true;
+  p.groups[0].part = Group::Part::ends;
   const auto got = lines(p);
   ASSERT_FALSE(got.empty());
   EXPECT_THAT(got, ::testing::Contains(

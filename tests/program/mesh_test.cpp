@@ -31,9 +31,9 @@ TEST(Mesh, AGroupHoldsTheRanksThatDifferOnItsAxesOnly) {
 }
 
 TEST(Mesh, TheEmbeddingGroupHoldsTheFirstAndTheLastStage) {
-  EXPECT_EQ(members(small(), {.axes = kPp, .embedding = true}, 9), (std::vector<std::int64_t>{1, 9}));
-  EXPECT_EQ(group_size(small(), {.axes = kPp, .embedding = true}), 2);
-  EXPECT_EQ(members(Mesh{}, {.axes = kPp, .embedding = true}, 0), (std::vector<std::int64_t>{0}));
+  EXPECT_EQ(members(small(), {.axes = kPp, .part = Group::Part::ends}, 9), (std::vector<std::int64_t>{1, 9}));
+  EXPECT_EQ(group_size(small(), {.axes = kPp, .part = Group::Part::ends}), 2);
+  EXPECT_EQ(members(Mesh{}, {.axes = kPp, .part = Group::Part::ends}, 0), (std::vector<std::int64_t>{0}));
 }
 
 Mesh any_mesh() {

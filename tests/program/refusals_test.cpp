@@ -73,7 +73,7 @@ const Case kCases[] = {
      [](Model&, Cluster&, Plan& p) { p.recompute.kind = "selective"; }},
     {"not built yet: ZeRO stage 3", "sharding.zero", "not built yet: ZeRO stage 3", "use zero 0 or 1",
      [](Model&, Cluster&, Plan& p) { p.sharding.zero = 3; }},
-    {"not built yet: several chunks per stage", "parallel.vp", "not built yet: several chunks per stage", "use vp 1",
+    {"schedule takes the plan", "parallel.vp", "schedule '1f1b' has no model chunks: every rank holds one stage", "use 1 chunk",
      [](Model&, Cluster&, Plan& p) { p.parallel.vp = 2; }},
     {"not built yet: expert parallelism", "parallel.ep", "not built yet: expert parallelism", "use ep 1",
      [](Model&, Cluster&, Plan& p) { p.parallel.ep = 2; }},

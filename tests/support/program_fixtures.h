@@ -121,8 +121,7 @@ inline Program two_stages() {
     RoleWriter w{&program, {}};
     w.role.name = fmt::format("stage {}", stage);
     w.role.stage = stage;
-    w.role.first_layer = stage;
-    w.role.layers = 1;
+    w.role.chunks = {{stage, stage, 1}};
     const std::uint32_t weights = w.buffer("W", Lifetime::persistent, kWeights), gradient = w.buffer("dW", Lifetime::persistent, kWeights);
     const std::uint32_t norm = w.buffer("norm", Lifetime::pass, 1, DType::fp64), x = w.buffer("x", Lifetime::microbatch, kElements);
     w.role.buffers[weights].kind = BufferKind::parameter;
