@@ -58,7 +58,7 @@ Sweep read_sweep(std::string_view text, const std::string& file) {
       if (value.is_text())
         axis.values.push_back(value.text());
       else if (value.is_number())
-        axis.values.push_back(fmt::format("{}", value.number()));
+        axis.values.push_back(value.quoted());  // as written: a seed has more digits than a double
       else if (value.is_null() || value.is_list() || value.is_object())
         value.fail(value.quoted() + " is not a value to try", "a number, a text, true or false");
       else
@@ -82,15 +82,20 @@ std::string to_json(const PlanReport& report) {
                      {"waterfall", waterfall_json(c.waterfall)},
                      {"plan", Json::parse(write_plan(c.plan))}});
   }
-  Json refused = Json::array();
-  for (const planner::Rejected& r : report.outcome.rejected)
-    refused.push_back(
-        {{"label", planner::label(report.inputs.cluster, r.plan)}, {"constraint", r.constraint}, {"reason", r.reason}, {"excess", r.excess}});
+  const auto rejected = [&](const std::vector<planner::Rejected>& list) {
+    Json out = Json::array();
+    for (const planner::Rejected& r : list)
+      out.push_back(
+          {{"label", planner::label(report.inputs.cluster, r.plan)}, {"constraint", r.constraint}, {"reason", r.reason}, {"excess", r.excess}});
+    return out;
+  };
   const Json out{{"orrery", "search/1"},
                  {"enumerated", report.outcome.enumerated},
                  {"simulated", report.outcome.simulated},
+                 {"not_reached", report.outcome.not_reached},
                  {"plans", std::move(plans)},
-                 {"refused", std::move(refused)},
+                 {"refused", rejected(report.outcome.refused)},
+                 {"pruned", rejected(report.outcome.pruned)},
                  {"explanation", report.explanation},
                  {"provenance", provenance_json(inputs_hash(report.inputs))}};
   return out.dump(1) + "\n";

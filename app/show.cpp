@@ -6,6 +6,7 @@
 #include <set>
 
 #include "app/inputs.h"
+#include "app/schemas.h"
 #include "app/timeline_svg.h"
 #include "core/cluster_json.h"
 #include "core/error.h"
@@ -14,7 +15,6 @@
 #include "core/plan_json.h"
 #include "core/profile_json.h"
 #include "core/quantity_text.h"
-#include "core/schema.h"
 #include "core/timeline_json.h"
 #include "cost/cost.h"
 #include "program/compile.h"
@@ -158,7 +158,7 @@ std::string show(const std::string& what, const std::string& name, const std::ve
     if (what == "device") out = device_text(load_device(name));
     if (what == "plan") out = write_plan(plan_to_show(name, settings));
     if (what == "profile") out = profile_text(read_profile(read_text_file(name), name));
-    if (what == "schema") out = json_schema(name);
+    if (what == "schema") out = schema(name);
     if (what == "timeline") out = timeline_text(load_timeline(name));
   }
   return out;

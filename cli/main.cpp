@@ -168,10 +168,7 @@ int main_with_errors(int argc, char** argv) {
   add_plan_flags(*sub, plan_command.plan, true);
   sub->add_option("--tp", plan_command.space.tp, "values to try; default: all")->type_name("N,N…")->delimiter(',')->check(whole());
   sub->add_option("--pp", plan_command.space.pp, "values to try; default: all")->type_name("N,N…")->delimiter(',')->check(whole());
-  sub->add_option("--micro-batch", plan_command.space.micro, "values to try; default: all up to 16")
-      ->type_name("N,N…")
-      ->delimiter(',')
-      ->check(whole());
+  sub->add_option("--micro-batch", plan_command.space.micro, "values to try; default: all")->type_name("N,N…")->delimiter(',')->check(whole());
   sub->add_option("--schedule", plan_command.space.schedule, "schedules to try")->type_name("NAME,NAME…")->delimiter(',');
   sub->add_option("--recompute", plan_command.space.recompute, "kinds to try")->type_name("KIND,KIND…")->delimiter(',');
   sub->add_option("--zero", plan_command.space.zero, "stages to try")->type_name("N,N…")->delimiter(',')->check(whole());

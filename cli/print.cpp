@@ -94,7 +94,7 @@ std::string text(const app::PlanReport& r, bool explain) {
   const Style& s = style();
   std::string out;
   if (r.outcome.ranked.empty()) {
-    out = fmt::format("{}no plan fits{}\n", s.bad, s.reset);
+    out = fmt::format("{}{}{}\n", s.bad, r.outcome.cancelled ? "interrupted before a plan was simulated" : "no plan fits", s.reset);
   } else {
     out += fmt::format("{}{:>4} {:>3} {:>3} {:>5} {:>6} {:<9} {:<9} {:>4} {:>11} {:>8} {:>11}{}\n", s.bold, "rank", "tp", "pp", "dp", "micro",
                        "schedule", "recompute", "zero", "step", "bubble", "memory", s.reset);

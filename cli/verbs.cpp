@@ -91,7 +91,7 @@ int plan(const PlanCommand& command, const Common& common) {
   }
   print(common.json ? app::to_json(report) : text(report, command.explain));
   if (report.outcome.cancelled) {
-    say("interrupted: the table holds what was simulated until then\n");
+    say("interrupted: the table holds the best of what was simulated until then\n");
     return kInterrupted;
   }
   if (report.outcome.ranked.empty()) return kFailed;

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <thread>
 
+#include "core/error.h"
+#include "core/quantity_text.h"
 #include "cost/cost.h"
 #include "planner/bound.h"
 #include "program/compile.h"
@@ -16,8 +18,6 @@
 namespace orrery::planner {
 namespace {
 
-double gib(std::int64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(1LL << 30); }
-
 // A plan on its way through the search. Compiling again is cheaper than keeping hundreds of programs.
 struct Entry {
   std::size_t index = 0;
@@ -26,7 +26,7 @@ struct Entry {
 };
 
 Rejected too_large(const Plan& plan, std::int64_t needed, std::int64_t capacity, const std::string& of_what) {
-  return {plan, "memory", fmt::format("needs {:.1f} GiB per device, has {:.1f} GiB ({})", gib(needed), gib(capacity), of_what),
+  return {plan, "memory", fmt::format("needs {} per device, has {} ({})", format_bytes(Bytes{needed}), format_bytes(Bytes{capacity}), of_what),
           static_cast<double>(needed) / static_cast<double>(capacity)};
 }
 
@@ -38,7 +38,8 @@ std::pair<std::int64_t, std::string> fullest_stage(const program::Program& progr
     const program::MemoryReport report = program::memory(program, role);
     if (report.peak_live > peak) {
       peak = report.peak_live;
-      of_what = fmt::format("states {:.1f} GiB, activations {:.1f} GiB", gib(report.persistent), gib(report.peak_live - report.persistent));
+      of_what =
+          fmt::format("states {}, activations {}", format_bytes(Bytes{report.persistent}), format_bytes(Bytes{report.peak_live - report.persistent}));
     }
   }
   return {peak, of_what};
@@ -76,7 +77,7 @@ Outcome search(const Model& model, const Cluster& cluster, const Plan& base, con
 
   Outcome outcome;
   outcome.enumerated = static_cast<std::int64_t>(plans.size());
-  std::vector<std::optional<Rejected>> rejected(plans.size());
+  std::vector<std::optional<Rejected>> refused(plans.size()), pruned(plans.size());
   std::vector<std::optional<Entry>> entries(plans.size());
   std::mutex mutex;
   std::int64_t done = 0;
@@ -86,22 +87,38 @@ Outcome search(const Model& model, const Cluster& cluster, const Plan& base, con
     if (options.progress) options.progress(done, 2 * outcome.enumerated);
   };
 
-  parallel(plans.size(), threads, [&](std::size_t i) {
-    if (cancelled()) return;
-    const Plan& plan = plans[i];
-    if (const auto refusals = program::refusals(model, cluster, plan); !refusals.empty()) {
-      rejected[i] = Rejected{plan, refusals.front().constraint, refusals.front().reason, 0};
-    } else if (const Bytes least = memory_bound(model, cluster, plan); least.v > capacity) {
-      rejected[i] = too_large(plan, least.v, capacity, "states alone");
-    } else {
-      const program::Program program = program::compile(model, cluster, plan);
-      const auto [peak, of_what] = fullest_stage(program);
-      if (peak > capacity)
-        rejected[i] = too_large(plan, peak, capacity, of_what);
-      else
-        entries[i] = Entry{i, time_bound(program, cost::price(program, cluster, profile), cluster), peak};
+  // Runs of plans that differ in the micro-batch only, by their first. A larger one needs no less memory: it holds as many sequences' activations in
+  // as many or fewer pieces, and works on more of them at a time. So where one does not fit, the larger ones need not be compiled.
+  std::vector<std::size_t> runs;
+  const auto apart_from_micro = [](Plan a, const Plan& b) {
+    a.batch.micro = b.batch.micro;
+    return a != b;
+  };
+  for (std::size_t i = 0; i < plans.size(); ++i)
+    if (i == 0 || apart_from_micro(plans[i], plans[i - 1])) runs.push_back(i);
+
+  parallel(runs.size(), threads, [&](std::size_t run) {
+    const Rejected* least = nullptr;  // the smallest micro-batch of the run that does not fit
+    for (std::size_t i = runs[run]; i < (run + 1 < runs.size() ? runs[run + 1] : plans.size()); ++i) {
+      if (cancelled()) return;
+      const Plan& plan = plans[i];
+      if (const auto refusals = program::refusals(model, cluster, plan); !refusals.empty()) {
+        refused[i] = Rejected{plan, refusals.front().constraint, refusals.front().reason, 0};
+      } else if (least && plan.batch.micro > least->plan.batch.micro) {
+        refused[i] = Rejected{plan, "memory", fmt::format("already micro={} {}", least->plan.batch.micro, least->reason), least->excess};
+      } else if (const Bytes states = memory_bound(model, cluster, plan); states.v > capacity) {
+        refused[i] = too_large(plan, states.v, capacity, "states alone");
+      } else {
+        const program::Program program = program::compile(model, cluster, plan);
+        const auto [peak, of_what] = fullest_stage(program);
+        if (peak > capacity)
+          refused[i] = too_large(plan, peak, capacity, of_what);
+        else
+          entries[i] = Entry{i, time_bound(program, cost::price(program, cluster, profile), cluster), peak};
+      }
+      if (refused[i] && refused[i]->constraint == "memory" && (!least || plan.batch.micro < least->plan.batch.micro)) least = &*refused[i];
+      advance();
     }
-    advance();
   });
 
   std::vector<Entry> order;
@@ -120,35 +137,42 @@ Outcome search(const Model& model, const Cluster& cluster, const Plan& base, con
     const bool full = kept.size() >= options.top;
     const Picoseconds worst_kept = full ? kept.back().second.step : Picoseconds{INT64_MAX};
     parallel(count, threads, [&](std::size_t k) {
+      if (cancelled()) return;
       const Entry& entry = order[begin + k];
       const Plan& plan = plans[entry.index];
-      if (!cancelled() && entry.bound <= worst_kept) {
-        const program::Program program = program::compile(model, cluster, plan);
-        const cost::Table cost = cost::price(program, cluster, profile);
-        const sim::Result result = sim::simulate(program, cost, cluster);
-        round[k] = Candidate{plan, result.step, Bytes{entry.peak}, cluster.device.memory, program.bubble_fraction, result.waterfall};
+      if (entry.bound > worst_kept) {
+        pruned[entry.index] = Rejected{plan, "bound",
+                                       fmt::format("cannot take less than {:.4g} s/step, and {} plan{} at most {:.4g} s", to_seconds(entry.bound).v,
+                                                   options.top, options.top == 1 ? " takes" : "s take", to_seconds(worst_kept).v),
+                                       entry.bound / worst_kept};
+      } else {
+        try {
+          const program::Program program = program::compile(model, cluster, plan);
+          const cost::Table cost = cost::price(program, cluster, profile);
+          const sim::Result result = sim::simulate(program, cost, cluster);
+          round[k] = Candidate{plan, result.step, Bytes{entry.peak}, cluster.device.memory, program.bubble_fraction, result.waterfall};
+        } catch (const Error& e) {  // e.g. a step longer than simulated time can count
+          refused[entry.index] = Rejected{plan, "can be simulated", e.message(), 0};
+        }
       }
       advance();
     });
     for (std::size_t k = 0; k < count; ++k) {
-      const Entry& entry = order[begin + k];
-      if (round[k]) {
-        ++outcome.simulated;
-        kept.emplace_back(entry.index, std::move(*round[k]));
-      } else if (!cancelled()) {
-        rejected[entry.index] = Rejected{plans[entry.index], "bound",
-                                         fmt::format("cannot take less than {:.4g} s/step, and {} plans take at most {:.4g} s",
-                                                     to_seconds(entry.bound).v, options.top, to_seconds(worst_kept).v),
-                                         entry.bound / worst_kept};
-      }
+      if (!round[k]) continue;
+      ++outcome.simulated;
+      kept.emplace_back(order[begin + k].index, std::move(*round[k]));
     }
     std::stable_sort(kept.begin(), kept.end(), faster);
     if (kept.size() > options.top) kept.resize(options.top);
   }
   for (auto& [index, candidate] : kept) outcome.ranked.push_back(std::move(candidate));
-  for (std::optional<Rejected>& r : rejected)
-    if (r) outcome.rejected.push_back(std::move(*r));
-  outcome.cancelled = cancelled();
+  for (std::optional<Rejected>& r : refused)
+    if (r) outcome.refused.push_back(std::move(*r));
+  for (std::optional<Rejected>& r : pruned)
+    if (r) outcome.pruned.push_back(std::move(*r));
+  outcome.not_reached =
+      outcome.enumerated - outcome.simulated - static_cast<std::int64_t>(outcome.refused.size()) - static_cast<std::int64_t>(outcome.pruned.size());
+  outcome.cancelled = outcome.not_reached > 0;
   return outcome;
 }
 
@@ -158,7 +182,8 @@ std::string label(const Cluster& cluster, const Plan& plan) {
 }
 
 std::string explain(const Cluster& cluster, const Outcome& outcome) {
-  if (outcome.ranked.empty()) return fmt::format("no plan fits\n{}\n", refusal_line(outcome));
+  if (outcome.ranked.empty())
+    return fmt::format("{}\n{}\n", outcome.cancelled ? "interrupted before a plan was simulated" : "no plan fits", refusal_line(outcome));
   const Candidate& best = outcome.ranked.front();
   std::string text = fmt::format("chose {}: {:.4g} s/step\n", label(cluster, best.plan), to_seconds(best.step).v);
   const auto share = [](Picoseconds part, const Candidate& c) { return 100.0 * (part / c.step); };
@@ -173,8 +198,9 @@ std::string explain(const Cluster& cluster, const Outcome& outcome) {
                         Waterfall::names()[part], share(theirs[part], other), share(mine[part], best));
   }
   std::vector<const Rejected*> near;
-  for (const Rejected& r : outcome.rejected)
-    if (r.excess > 0) near.push_back(&r);
+  for (const std::vector<Rejected>* list : {&outcome.refused, &outcome.pruned})
+    for (const Rejected& r : *list)
+      if (r.excess > 0) near.push_back(&r);
   std::stable_sort(near.begin(), near.end(), [](const Rejected* a, const Rejected* b) { return a->excess < b->excess; });
   for (std::size_t i = 0; i < std::min<std::size_t>(near.size(), 5); ++i)
     text += fmt::format("  rejected {}: {}\n", label(cluster, near[i]->plan), near[i]->reason);
@@ -182,17 +208,28 @@ std::string explain(const Cluster& cluster, const Outcome& outcome) {
 }
 
 std::string refusal_line(const Outcome& outcome) {
-  std::map<std::string, std::pair<std::int64_t, const Rejected*>> by_constraint;
-  for (const Rejected& r : outcome.rejected) {
-    auto& [count, nearest] = by_constraint[r.constraint];
-    ++count;
-    if (!nearest || r.excess < nearest->excess) nearest = &r;
-  }
-  std::vector<std::pair<std::string, std::pair<std::int64_t, const Rejected*>>> sorted(by_constraint.begin(), by_constraint.end());
-  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second.first > b.second.first; });
-  std::string text = fmt::format("{} plans: {} simulated, {} refused", outcome.enumerated, outcome.simulated, outcome.rejected.size());
+  // How many, and the one that came nearest; without numbers, the first.
+  struct Group {
+    std::int64_t count = 0;
+    const Rejected* nearest = nullptr;
+    void add(const Rejected& r) {
+      ++count;
+      if (!nearest || r.excess < nearest->excess) nearest = &r;
+    }
+    std::string example() const { return fmt::format("({} {})", nearest->excess > 0 ? "nearest:" : "e.g.", nearest->reason); }
+  };
+  std::map<std::string, Group> by_constraint;
+  for (const Rejected& r : outcome.refused) by_constraint[r.constraint].add(r);
+  std::vector<std::pair<std::string, Group>> sorted(by_constraint.begin(), by_constraint.end());
+  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second.count > b.second.count; });
+  std::string text = fmt::format("{} plans: {} simulated, {} refused", outcome.enumerated, outcome.simulated, outcome.refused.size());
   for (std::size_t i = 0; i < sorted.size(); ++i)
-    text += fmt::format("{}{} {} (e.g. {})", i ? "; " : ": ", sorted[i].first, sorted[i].second.first, sorted[i].second.second->reason);
+    text += fmt::format("{}{} {} {}", i ? "; " : ": ", sorted[i].first, sorted[i].second.count, sorted[i].second.example());
+  Group bound;
+  for (const Rejected& r : outcome.pruned) bound.add(r);
+  if (bound.count > 0)
+    text += fmt::format("; {} pruned by the bound, by {:.1f} % and more {}", bound.count, 100 * (bound.nearest->excess - 1), bound.example());
+  if (outcome.not_reached > 0) text += fmt::format("; {} not reached", outcome.not_reached);
   return text;
 }
 

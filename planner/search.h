@@ -30,15 +30,17 @@ struct Candidate {
 struct Rejected {
   Plan plan;
   std::string constraint;  // "memory", "bound", or the name of a structural constraint
-  std::string reason;      // "needs 93.1 GiB per device, has 80.0 GiB (activations 41.7 GiB)"
+  std::string reason;      // "needs 93.1 GiB per device, has 80 GiB (activations 41.7 GiB)"
   double excess = 0;       // memory, bound: needed / available; structural: 0
 };
 
+// Every plan of the space is one of: simulated, refused, pruned, not reached.
 struct Outcome {
-  std::vector<Candidate> ranked;   // fastest first, at most Options::top
-  std::vector<Rejected> rejected;  // in the order of the enumeration
-  std::int64_t enumerated = 0, simulated = 0;
-  bool cancelled = false;
+  std::vector<Candidate> ranked;  // fastest first, at most Options::top of those simulated
+  std::vector<Rejected> refused;  // no legal plan, or one that does not fit; in the order of the enumeration
+  std::vector<Rejected> pruned;   // legal, but by its bound no faster than the plans kept; likewise
+  std::int64_t enumerated = 0, simulated = 0, not_reached = 0;
+  bool cancelled = false;  // before all were looked at
 };
 
 struct Options {
@@ -57,7 +59,8 @@ std::string explain(const Cluster& cluster, const Outcome& outcome);
 // "tp=8 pp=4 dp=16 micro=1 1f1b recompute=none zero=1"
 std::string label(const Cluster& cluster, const Plan& plan);
 
-// Counts by constraint, largest first: "refused 412: memory 300 (the nearest needs 81.2 of 80.0 GiB), tp divides kv_heads 112"
+// What became of the plans that were not simulated, by constraint, largest first: "640 plans: 23 simulated, 412 refused: memory 300 (nearest: needs
+// 81.2 GiB per device, has 80 GiB (…)); tp divides kv_heads 112 (e.g. …); 205 pruned by the bound (nearest: …)"
 std::string refusal_line(const Outcome& outcome);
 
 }  // namespace orrery::planner

@@ -5,8 +5,6 @@
 namespace orrery::planner {
 namespace {
 
-constexpr std::int64_t kLargestMicro = 16;  // beyond it matrix products of the shipped models no longer gain
-
 std::vector<std::int64_t> divisors(std::int64_t n, std::int64_t most) {
   std::vector<std::int64_t> out;
   for (std::int64_t d = 1; d <= std::min(n, most); ++d)
@@ -26,13 +24,13 @@ std::vector<Plan> enumerate(const Model& model, const Cluster& cluster, const Pl
       const std::int64_t ranks = tp * pp * base.parallel.cp;
       const std::int64_t dp = devices % ranks == 0 ? devices / ranks : 1;
       const std::int64_t sequences = base.batch.global % dp == 0 ? base.batch.global / dp : 1;
-      const std::vector<std::int64_t> micros = space.micro.empty() ? divisors(sequences, kLargestMicro) : space.micro;
-      for (const std::int64_t micro : micros) {
-        for (const std::string& schedule : space.schedule) {
-          if (pp == 1 && schedule != space.schedule.front()) continue;
-          for (const std::string& recompute : space.recompute) {
-            for (const std::int64_t zero : space.zero) {
-              if (dp == 1 && zero != space.zero.front()) continue;
+      const std::vector<std::int64_t> micros = space.micro.empty() ? divisors(sequences, sequences) : space.micro;
+      for (const std::string& schedule : space.schedule) {
+        if (pp == 1 && schedule != space.schedule.front()) continue;
+        for (const std::string& recompute : space.recompute) {
+          for (const std::int64_t zero : space.zero) {
+            if (dp == 1 && zero != space.zero.front()) continue;
+            for (const std::int64_t micro : micros) {
               Plan plan = base;
               plan.parallel.tp = tp;
               plan.parallel.pp = pp;

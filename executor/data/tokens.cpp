@@ -57,11 +57,10 @@ std::vector<char> read_all(const std::string& path) {
   std::array<char, 1 << 16> block;
   while (in.read(block.data(), block.size()) || in.gcount() > 0) bytes.insert(bytes.end(), block.data(), block.data() + in.gcount());
   if (in.bad()) throw Error(path, fmt::format("cannot be read: {}", std::strerror(errno)));
-  if (bytes.empty()) throw Error(path, "is empty");
   return bytes;
 }
 
-std::vector<std::uint16_t> read_llmc(const std::string& path, const std::vector<char>& bytes) {
+std::vector<std::uint16_t> read_llmc(const std::string& path, std::span<const char> bytes) {
   const std::string hint =
       "llm.c's token files start with 256 int32: 20240520, 1, number of tokens; a text is read byte by byte unless it is named *.bin";
   const auto size = static_cast<std::int64_t>(bytes.size());
@@ -169,22 +168,27 @@ std::unique_ptr<TokenSource> open_tokens(const std::string& data, std::int64_t v
     if (symbols < 2) throw Error("markov", fmt::format("needs a vocabulary of at least 2, the model has {}", vocabulary));
     return std::make_unique<MarkovTokens>(MarkovTokens::random(symbols, seed));
   }
-  const std::vector<char> bytes = read_all(data);
-  const bool llmc = data.ends_with(".bin");
+  return tokens_of(data, read_all(data), vocabulary, sequence, seed);
+}
+
+std::unique_ptr<TokenSource> tokens_of(const std::string& name, std::span<const char> bytes, std::int64_t vocabulary, std::int64_t sequence,
+                                       std::uint64_t seed) {
+  if (bytes.empty()) throw Error(name, "is empty");
+  const bool llmc = name.ends_with(".bin");
   std::vector<std::uint16_t> tokens;
   if (llmc)
-    tokens = read_llmc(data, bytes);
+    tokens = read_llmc(name, bytes);
   else
     for (const char c : bytes) tokens.push_back(static_cast<unsigned char>(c));
   const auto count = static_cast<std::int64_t>(tokens.size());
   if (count < sequence + 1)
-    throw Error(data, fmt::format("has {} tokens; a sequence of {} needs {} (the targets are one further)", count, sequence, sequence + 1),
+    throw Error(name, fmt::format("has {} tokens; a sequence of {} needs {} (the targets are one further)", count, sequence, sequence + 1),
                 "take a longer file or a smaller --sequence");
   const auto beyond = std::find_if(tokens.begin(), tokens.end(), [&](std::uint16_t t) { return t >= vocabulary; });
   if (beyond != tokens.end())
-    throw Error(data, fmt::format("token {} is {}, but the model's vocabulary has {}", beyond - tokens.begin(), *beyond, vocabulary),
+    throw Error(name, fmt::format("token {} is {}, but the model's vocabulary has {}", beyond - tokens.begin(), *beyond, vocabulary),
                 llmc ? "take a model with the vocabulary that the file was made with" : "bytes need a vocabulary of 256");
-  return std::make_unique<TextTokens>(fmt::format("{}: {} {}", data, count, llmc ? "tokens" : "bytes"), llmc ? vocabulary : 256, std::move(tokens),
+  return std::make_unique<TextTokens>(fmt::format("{}: {} {}", name, count, llmc ? "tokens" : "bytes"), llmc ? vocabulary : 256, std::move(tokens),
                                       sequence, seed);
 }
 

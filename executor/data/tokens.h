@@ -70,4 +70,8 @@ class MarkovTokens final : public TokenSource {
 // that is not below `vocabulary`.
 std::unique_ptr<TokenSource> open_tokens(const std::string& data, std::int64_t vocabulary, std::int64_t sequence, std::uint64_t seed);
 
+// The same for a file called `name` that holds `bytes`.
+std::unique_ptr<TokenSource> tokens_of(const std::string& name, std::span<const char> bytes, std::int64_t vocabulary, std::int64_t sequence,
+                                       std::uint64_t seed);
+
 }  // namespace orrery::executor

@@ -26,10 +26,13 @@ TEST(PlanReport, ChoosesThePlanThatSimulatesFastest) {
   EXPECT_EQ(report.inputs.plan, report.outcome.ranked.front().plan);
   EXPECT_EQ(simulate(report.inputs).summary.step, report.outcome.ranked.front().step);
   for (std::size_t i = 1; i < report.outcome.ranked.size(); ++i) EXPECT_LE(report.outcome.ranked[i - 1].step, report.outcome.ranked[i].step);
-  EXPECT_EQ(report.outcome.enumerated, report.outcome.simulated + static_cast<std::int64_t>(report.outcome.rejected.size()));
+  EXPECT_EQ(report.outcome.enumerated,
+            report.outcome.simulated + static_cast<std::int64_t>(report.outcome.refused.size() + report.outcome.pruned.size()));
   const auto j = nlohmann::json::parse(to_json(report));
   EXPECT_EQ(j["plans"].size(), report.outcome.ranked.size());
-  EXPECT_EQ(j["refused"].size(), report.outcome.rejected.size());
+  EXPECT_EQ(j["refused"].size(), report.outcome.refused.size());
+  EXPECT_EQ(j["pruned"].size(), report.outcome.pruned.size());
+  EXPECT_EQ(j["not_reached"], 0);
   EXPECT_EQ(j["enumerated"].get<std::int64_t>(), report.outcome.enumerated);
 }
 

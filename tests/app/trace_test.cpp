@@ -7,48 +7,14 @@
 #include "app/simulate.h"
 #include "core/schema.h"
 #include "core/timeline_json.h"
+#include "support/json_schema.h"
 
 namespace orrery::app {
 namespace {
 
 using Json = nlohmann::json;
 
-// The part of JSON Schema that our schemas use.
-bool valid(const Json& value, const Json& schema) {
-  if (schema.contains("const") && value != schema["const"]) return false;
-  if (schema.contains("enum") && std::find(schema["enum"].begin(), schema["enum"].end(), value) == schema["enum"].end()) return false;
-  if (schema.contains("anyOf") && std::none_of(schema["anyOf"].begin(), schema["anyOf"].end(), [&](const Json& s) { return valid(value, s); }))
-    return false;
-  if (schema.contains("minimum") && value.is_number() && value.get<double>() < schema["minimum"].get<double>()) return false;
-  if (schema.contains("maximum") && value.is_number() && value.get<double>() > schema["maximum"].get<double>()) return false;
-  if (schema.contains("type")) {
-    const std::string type = schema["type"].is_string() ? schema["type"].get<std::string>() : "";
-    if (type == "object" && !value.is_object()) return false;
-    if (type == "array" && !value.is_array()) return false;
-    if (type == "string" && !value.is_string()) return false;
-    if (type == "boolean" && !value.is_boolean()) return false;
-    if (type == "integer" && !value.is_number_integer()) return false;
-    if (type == "number" && !value.is_number()) return false;
-  }
-  if (value.is_object()) {
-    if (schema.contains("required"))
-      for (const Json& key : schema["required"])
-        if (!value.contains(key.get<std::string>())) return false;
-    for (const auto& [key, member] : value.items()) {
-      const bool known = schema.contains("properties") && schema["properties"].contains(key);
-      if (known ? !valid(member, schema["properties"][key]) : schema.contains("additionalProperties") && schema["additionalProperties"] == false)
-        return false;
-    }
-  }
-  if (value.is_array()) {
-    if (schema.contains("minItems") && value.size() < schema["minItems"].get<std::size_t>()) return false;
-    if (schema.contains("maxItems") && value.size() > schema["maxItems"].get<std::size_t>()) return false;
-    if (schema.contains("items"))
-      for (const Json& item : value)
-        if (!valid(item, schema["items"])) return false;
-  }
-  return true;
-}
+bool valid(const Json& value, const Json& schema) { return schema_mismatch(schema, value).empty(); }
 
 class Trace : public testing::Test {
  protected:

@@ -79,7 +79,7 @@ const std::vector<Bad>& table() {
     {"show", "orrery show: WHAT is required", "see 'orrery show --help'"},
     {"show modles", "orrery show: 'modles' is nothing to show", "did you mean 'models'?"},
     {"show model", "orrery show model: which one?", "e.g. orrery show model llama-3.1-8b; 'orrery show models' lists them"},
-    {"show schema", "orrery show schema: which one?", "known: plan, cluster, device, profile, timeline, model"},
+    {"show schema", "orrery show schema: which one?", "known: plan, cluster, device, profile, timeline, model, sweep, table, simulation, summary"},
     {"show plan", "orrery show plan: which one?", "e.g. orrery show plan plan.json"},
     {"show schema plans", "schema plans: is not known", "did you mean 'plan'?"},
     {"run p.json", "orrery run: --data is required", "see 'orrery run --help'"},

@@ -52,7 +52,7 @@ TEST_F(Command, WithJsonPrintsOneDocumentAndNothingElse) {
     EXPECT_EQ(done.out.back(), '\n') << command;
   }
   for (const char* command : {"show models --json", "show clusters --json", "show devices --json", "show model gpt2 --json",
-                              "show schema plan --json", "show timeline t.json --json"})
+                              "show schema plan --json", "show schema sweep", "show schema summary", "show timeline t.json --json"})
     EXPECT_TRUE(Json::accept(run(command).out)) << command;
 }
 
@@ -151,8 +151,12 @@ TEST_F(Command, InterruptedInTheMiddleOfASearchShowsWhatItFound) {
       orrery_interrupted("plan --model llama-3.1-405b --cluster dgx-h100:16384 --global-batch 4096 --sequence 8192 --threads 1 -o out.json --json",
                          folder_.path().string(), [](const std::string& err) { return err.find("searching") != std::string::npos; });
   EXPECT_EQ(done.code, 130);
-  EXPECT_EQ(Json::parse(done.out).at("orrery"), "search/1");
-  EXPECT_NE(done.err.find("interrupted: the table holds what was simulated until then"), std::string::npos);
+  const Json j = Json::parse(done.out);
+  EXPECT_EQ(j.at("orrery"), "search/1");
+  EXPECT_GT(j.at("not_reached"), 0);
+  EXPECT_EQ(j.at("enumerated").get<std::size_t>(),
+            j.at("simulated").get<std::size_t>() + j.at("not_reached").get<std::size_t>() + j.at("refused").size() + j.at("pruned").size());
+  EXPECT_NE(done.err.find("interrupted: the table holds the best of what was simulated until then"), std::string::npos);
   EXPECT_FALSE(std::filesystem::exists(folder_.path() / "out.json"));  // the best so far is not the best
 }
 

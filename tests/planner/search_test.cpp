@@ -1,7 +1,10 @@
 #include "planner/search.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
+#include <atomic>
 #include <set>
 
 #include "core/cluster_json.h"
@@ -85,7 +88,7 @@ TEST(Search, SaysWhichConstraintKilledAPlanAndByHowMuch) {
   c.cluster.device.memory = 12_GB;  // Llama-3.2-1B with AdamW needs 1.24e9 · 18 B = 22 GB of states in one device
   const Outcome outcome = search(c.model, c.cluster, c.base, {}, nullptr);
   std::set<std::string> constraints;
-  for (const Rejected& r : outcome.rejected) {
+  for (const Rejected& r : outcome.refused) {
     constraints.insert(r.constraint);
     if (r.constraint == "memory") {
       EXPECT_GT(r.excess, 1.0);
@@ -102,6 +105,132 @@ TEST(Search, SaysSoWhenNoPlanFits) {
   const Outcome outcome = search(c.model, c.cluster, c.base, {}, nullptr);
   EXPECT_TRUE(outcome.ranked.empty());
   EXPECT_EQ(explain(c.cluster, outcome).substr(0, 12), "no plan fits");
+}
+
+// Of every plan it is said once what became of it.
+TEST(Search, CountsPlansThatTheBoundPrunedApartFromThoseRefused) {
+  const Case c;
+  Options one;
+  one.top = 1;
+  const Outcome outcome = search(c.model, c.cluster, c.base, {}, nullptr, one);
+  ASSERT_FALSE(outcome.pruned.empty());
+  EXPECT_EQ(outcome.enumerated, outcome.simulated + static_cast<std::int64_t>(outcome.refused.size() + outcome.pruned.size()));
+  EXPECT_EQ(outcome.not_reached, 0);
+  double least = 1e300;
+  for (const Rejected& r : outcome.pruned) {
+    EXPECT_EQ(r.constraint, "bound");
+    EXPECT_GT(r.excess, 1.0);  // bound / the step of the plan kept
+    least = std::min(least, r.excess);
+  }
+  const std::string line = refusal_line(outcome);
+  const std::string expected =
+      fmt::format("; {} pruned by the bound, by {:.1f} % and more (nearest: cannot take less than ", outcome.pruned.size(), 100 * (least - 1));
+  EXPECT_NE(line.find(expected), std::string::npos) << line;
+  EXPECT_NE(line.find(fmt::format(" {} refused", outcome.refused.size())), std::string::npos) << line;
+}
+
+TEST(Search, SaysWhichPlansItDidNotReach) {
+  const Case c;
+  std::atomic<bool> cancel{false};
+  Options options;
+  options.threads = 1;
+  options.cancel = &cancel;
+  // In the middle of looking at the plans: nothing was simulated.
+  options.progress = [&](std::int64_t done, std::int64_t of) { cancel = cancel || 4 * done >= of; };
+  Outcome outcome = search(c.model, c.cluster, c.base, {}, nullptr, options);
+  EXPECT_TRUE(outcome.cancelled);
+  EXPECT_EQ(outcome.simulated, 0);
+  EXPECT_EQ(outcome.not_reached, outcome.enumerated - static_cast<std::int64_t>(outcome.refused.size()));
+  EXPECT_EQ(explain(c.cluster, outcome).find("interrupted before a plan was simulated\n"), 0U);
+  EXPECT_NE(refusal_line(outcome).find(fmt::format("; {} not reached", outcome.not_reached)), std::string::npos);
+  // In the middle of simulating them.
+  cancel = false;
+  std::int64_t last = 0;
+  options.progress = [&](std::int64_t done, std::int64_t of) {
+    cancel = cancel || of - done == 3;
+    last = done;
+  };
+  outcome = search(c.model, c.cluster, c.base, {}, nullptr, options);
+  EXPECT_TRUE(outcome.cancelled);
+  EXPECT_EQ(outcome.not_reached, 3);
+  EXPECT_EQ(last, 2 * outcome.enumerated - 3);
+  EXPECT_FALSE(outcome.ranked.empty());
+}
+
+TEST(Search, GivesMemoryInUnitsThatFit) {
+  Case c;
+  c.model = load_model("cpu-llama-tiny");
+  c.base.model = "cpu-llama-tiny";
+  c.cluster.device.memory = 1_MB;
+  const Outcome outcome = search(c.model, c.cluster, c.base, {}, nullptr);
+  ASSERT_FALSE(outcome.refused.empty());
+  for (const Rejected& r : outcome.refused) {
+    EXPECT_EQ(r.reason.find(" 0 "), std::string::npos) << r.reason;
+    EXPECT_EQ(r.reason.find("0.0 GiB"), std::string::npos) << r.reason;
+  }
+}
+
+// What the search leaves uncompiled it refuses rightly: with all else equal, a larger micro-batch never needs less memory.
+TEST(Search, RefusesForMemoryExactlyWhatDoesNotFit) {
+  Case c;
+  c.base.batch.global = 64;
+  c.cluster.device.memory = 14_GB;
+  std::set<std::string> too_large, refused;
+  for (const Evaluated& e : brute_force(c, {}))
+    if (e.peak > c.cluster.device.memory.v) too_large.insert(label(c.cluster, e.plan));
+  bool skipped = false;
+  for (const Rejected& r : search(c.model, c.cluster, c.base, {}, nullptr).refused) {
+    if (r.constraint == "memory") refused.insert(label(c.cluster, r.plan));
+    skipped = skipped || r.reason.starts_with("already micro=");
+  }
+  EXPECT_EQ(refused, too_large);
+  EXPECT_GT(refused.size(), 20U);
+  EXPECT_TRUE(skipped);
+}
+
+// CPU nodes whose ranks share their cores, two and more of them.
+RC_GTEST_PROP(Bound, IsAdmissibleOnSeveralCpuNodes, ()) {
+  Case c;
+  c.model = load_model("cpu-llama-tiny");
+  c.base.model = "cpu-llama-tiny";
+  c.base.precision.compute = c.base.precision.params = DType::fp32;
+  Cluster& cluster = c.cluster;
+  cluster = Cluster{};
+  cluster.name = "cpu-nodes";
+  cluster.device = load_device("cpu-core");
+  cluster.device.memory = 8_GB;
+  cluster.node_size = *rc::gen::element<std::int64_t>(1, 2, 4);
+  const std::int64_t nodes = *rc::gen::element<std::int64_t>(2, 3, 4);
+  cluster.devices = nodes * cluster.node_size;
+  cluster.shared_cores = *rc::gen::inRange<std::int64_t>(1, cluster.node_size + 1);
+  const Seconds latency{1e-6 * static_cast<double>(*rc::gen::inRange(1, 100))};
+  if (cluster.node_size > 1) cluster.levels.push_back({"shared-memory", cluster.node_size, BytesPerSecond{5e9}, 1.0, latency, "for this test"});
+  cluster.levels.push_back({"ethernet", cluster.devices, BytesPerSecond{1e9}, 1.0, latency, "for this test"});
+  c.base.batch = {.global = cluster.devices * *rc::gen::element<std::int64_t>(1, 2, 4), .micro = 1, .sequence = 32};
+  std::vector<Plan> plans;
+  for (const Plan& plan : enumerate(c.model, cluster, c.base, {}))
+    if (program::refusals(c.model, cluster, plan).empty()) plans.push_back(plan);
+  RC_PRE(!plans.empty());
+  const Plan plan = *rc::gen::elementOf(plans);
+  const program::Program program = program::compile(c.model, cluster, plan);
+  const cost::Table cost = cost::price(program, cluster, nullptr);
+  RC_ASSERT(time_bound(program, cost, cluster) <= sim::simulate(program, cost, cluster).step);
+  std::int64_t peak = 0;
+  for (const program::Role& role : program.roles) peak = std::max(peak, program::memory(program, role).peak_live);
+  RC_ASSERT(memory_bound(c.model, cluster, plan).v <= peak);
+}
+
+TEST(Space, TriesEveryMicroBatchThatDividesTheSequencesOfAReplica) {
+  Case c;
+  c.base.batch.global = 8 * 48;
+  Space space;
+  space.tp = space.pp = {1};
+  space.schedule = {"1f1b"};
+  space.recompute = {"none"};
+  space.zero = {0};
+  std::vector<std::int64_t> micros;
+  for (const Plan& plan : enumerate(c.model, c.cluster, c.base, space)) micros.push_back(plan.batch.micro);
+  EXPECT_EQ(micros, (std::vector<std::int64_t>{1, 2, 3, 4, 6, 8, 12, 16, 24, 48}));  // 384 sequences / 8 replicas = 48
 }
 
 TEST(Bound, IsAdmissibleForEveryPlanOfTheSpace) {
