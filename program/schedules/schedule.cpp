@@ -24,7 +24,21 @@ struct Entry {
 
 constexpr std::array kSchedules{
     Entry{"1f1b", one_forward_one_backward, kNothing},
+    Entry{"circular", circular, kChunks},
+    Entry{"dualpipe", dualpipe, kTwoChunks},
+    Entry{"dualpipev", dualpipev, kTwoChunks},
     Entry{"gpipe", gpipe, kNothing},
+    Entry{"interleaved", interleaved, kChunks | kGroup},
+    Entry{"looped-bfs", looped_bfs, kChunks},
+    Entry{"pipedream", pipedream, kReplicas},
+    Entry{"pipedream-2bw", pipedream_2bw, kNothing},
+    Entry{"seq1f1b", seq1f1b, kSplits},
+    Entry{"v-half", v_half, kTwoChunks | kMemoryLimit},
+    Entry{"v-min", v_min, kTwoChunks},
+    Entry{"zb-auto", zb_auto, kMemoryLimit},
+    Entry{"zb-h1", zb_h1, kNothing},
+    Entry{"zb-h2", zb_h2, kNothing},
+    Entry{"zbv", zbv, kTwoChunks},
 };
 
 void refuse_bad_input(const Entry& entry, const ScheduleInput& in) {
@@ -38,6 +52,10 @@ void refuse_bad_input(const Entry& entry, const ScheduleInput& in) {
   if (in.group) positive("group", *in.group);
   if (in.splits) positive("splits", *in.splits);
   if (in.memory_limit) positive("memory_limit", *in.memory_limit);
+  constexpr std::int64_t kMostPasses = std::int64_t{1} << 24U;  // half a gigabyte of them
+  if (in.ranks * in.microbatches > kMostPasses / in.chunks / in.splits.value_or(1))
+    throw Error("microbatches", fmt::format("{} micro-batches on {} ranks are more passes than can be listed", in.microbatches, in.ranks),
+                "use fewer");
   const auto refuse = [&](std::string_view field, std::string_view what, std::string_view way_out) {
     throw Error(std::string{field}, fmt::format("schedule '{}' has no {}", entry.name, what), std::string{way_out});
   };

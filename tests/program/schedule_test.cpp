@@ -1,13 +1,8 @@
 #include "program/schedules/schedule.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <rapidcheck/gtest.h>
 
 #include <algorithm>
-#include <fstream>
-#include <set>
-#include <sstream>
 
 #include "core/error.h"
 #include "program/schedules/replay.h"
@@ -19,141 +14,11 @@ Schedule schedule_of(const std::string& name, std::int64_t ranks, std::int64_t m
   return make_schedule(name, {.ranks = ranks, .microbatches = microbatches});
 }
 
-std::string in_letters(const std::vector<Pass>& passes) {
-  std::vector<std::string> words;
-  for (const Pass& pass : passes) words.push_back(fmt::format("{}{}", pass.kind == PassKind::forward ? 'F' : 'B', pass.microbatch));
-  return fmt::format("{}", fmt::join(words, " "));
-}
-
-template <class T>
-std::vector<T> numbers(std::istringstream& line) {
-  return {std::istream_iterator<T>(line), std::istream_iterator<T>()};
-}
-
-TEST(Schedule, OrdersTimesAndPeaksEqualTheRecordedReplays) {
-  std::ifstream file(ORRERY_SOURCE_DIR "/tests/program/data/schedule_orders.txt");
-  ASSERT_TRUE(file.is_open());
-  Schedule schedule;
-  Replay got;
-  std::size_t rank = 0;
-  int cases = 0, orders = 0;
-  std::string text, word, where;
-  while (std::getline(file, text)) {
-    if (text.empty() || text.front() == '#') continue;
-    std::istringstream line(text);
-    line >> word;
-    if (word == "case") {
-      std::string name;
-      std::int64_t p = 0, m = 0, makespan = 0;
-      PassCosts costs;
-      line >> name >> p >> m >> costs.forward >> costs.input_grad >> costs.weight_grad >> costs.latency >> makespan;
-      where = text;
-      schedule = schedule_of(name, p, m);
-      got = replay(schedule, costs);
-      EXPECT_EQ(got.makespan, makespan) << where;
-      rank = 0;
-      ++cases;
-    } else if (word == "busy") {
-      EXPECT_EQ(got.busy, numbers<std::int64_t>(line)) << where;
-    } else if (word == "peak") {
-      EXPECT_EQ(got.peak_until_weight_grad, numbers<std::int64_t>(line)) << where;
-    } else if (word == "order") {
-      ASSERT_LT(rank, schedule.order.size());
-      EXPECT_EQ("order " + in_letters(schedule.order[rank]), text) << where;
-      ++orders;
-    } else {
-      ASSERT_EQ(word, "times");
-      std::string times = "times";
-      for (const PassTimes& t : got.passes[rank]) times += fmt::format(" {}-{}", t.start, t.end);
-      EXPECT_EQ(times, text) << where << ", rank " << rank;
-      ++rank;
-    }
-  }
-  EXPECT_EQ(cases, 16);   // 4 (schedule, ranks, micro-batches) with 4 cost sets each
-  EXPECT_EQ(orders, 40);  // 2 of the cost sets of each recorded: 2 · (4 + 4 + 8 + 4) ranks
-}
-
-// The closed forms of the literature, over a grid: idle (p − 1)(F + B) on every rank; GPipe holds m activations, 1F1B min(p − r, m).
-TEST(Schedule, BubblesAndPeaksFollowTheClosedForms) {
-  for (const std::int64_t p : {1, 2, 3, 4, 8, 16})
-    for (const std::int64_t m : {1, 2, 3, 5, 8, 16, 33})
-      for (const auto& [f, i, w] : {std::array<std::int64_t, 3>{1, 1, 1}, {2, 3, 2}, {10, 12, 8}})
-        for (const std::string name : {"gpipe", "1f1b"}) {
-          const Replay got = replay(schedule_of(name, p, m), {.forward = f, .input_grad = i, .weight_grad = w});
-          for (std::int64_t r = 0; r < p; ++r) {
-            const auto at = static_cast<std::size_t>(r);
-            EXPECT_EQ(got.idle_in_makespan[at], (p - 1) * (f + i + w)) << name << " p=" << p << " m=" << m << " rank " << r;
-            EXPECT_EQ(got.peak_until_weight_grad[at], name == "gpipe" ? m : std::min(p - r, m)) << name << " p=" << p << " m=" << m << " rank " << r;
-          }
-          // Rank 0 runs the first forward and the last backward, so its span is the makespan.
-          EXPECT_EQ(got.idle_in_span[0], (p - 1) * (f + i + w));
-        }
-}
-
-// Golden: F = 1, I = 1.2, W = 0.8 in tenths. 1F1B p = 8, m = 32: 32·3 + 7·3 = 117.0. GPipe p = 4, m = 8: 8·3 + 3·3 = 33.0.
-TEST(Schedule, MakespansEqualThePublishedGoldenValues) {
-  const PassCosts costs{.forward = 10, .input_grad = 12, .weight_grad = 8};
-  EXPECT_EQ(replay(schedule_of("1f1b", 8, 32), costs).makespan, 1170);
-  EXPECT_EQ(replay(schedule_of("gpipe", 4, 8), costs).makespan, 330);
-}
-
-// With a latency c between ranks that nothing hides, GPipe idles (p − 1)(F + B) + 2c(p − 1), and 1F1B (p − 1)(F + B) + 2c[(p − 1)·m/p + (p − 2)]:
-// its pairs of F and B wait for each other once per p micro-batches.
-TEST(Schedule, LatencyLengthensTheBubbleByItsClosedForm) {
-  for (const std::int64_t p : {2, 3, 4, 8})
-    for (const std::int64_t times : {1, 2, 4})
-      for (const std::int64_t c : {1, 2, 5}) {
-        const std::int64_t m = p * times;
-        const PassCosts costs{.forward = 100, .input_grad = 120, .weight_grad = 80, .latency = c};
-        const Replay got = replay(schedule_of("1f1b", p, m), costs);
-        EXPECT_EQ(got.idle_in_makespan[0], (p - 1) * 300 + 2 * c * ((p - 1) * m / p + (p - 2))) << "p=" << p << " m=" << m << " c=" << c;
-        EXPECT_EQ(replay(schedule_of("gpipe", p, m), costs).idle_in_makespan[0], (p - 1) * 300 + 2 * c * (p - 1))
-            << "p=" << p << " m=" << m << " c=" << c;
-      }
-}
-
 // (p − 1) / (m + p − 1) of the makespan, with equal stages: 15/31 for 16 stages and 16 micro-batches.
 TEST(Schedule, BubbleFractionIsIdleShareOfTheMakespan) {
   EXPECT_DOUBLE_EQ(bubble_fraction(schedule_of("1f1b", 16, 16)), 15.0 / 31);
   EXPECT_DOUBLE_EQ(bubble_fraction(schedule_of("gpipe", 4, 8)), 3.0 / 11);
   EXPECT_DOUBLE_EQ(bubble_fraction(schedule_of("1f1b", 1, 5)), 0);
-}
-
-RC_GTEST_PROP(ScheduleProperty, EveryRankRunsEveryPassOnceForwardBeforeBackward, ()) {
-  const auto p = *rc::gen::inRange<std::int64_t>(1, 20);
-  const auto m = *rc::gen::inRange<std::int64_t>(1, 60);
-  const std::string name = *rc::gen::elementOf(schedule_names());
-  const PassOrder order = schedule_of(name, p, m).order;
-  RC_ASSERT(order.size() == static_cast<std::size_t>(p));
-  for (const auto& passes : order) {
-    std::set<std::int32_t> forward, backward;
-    for (const Pass& pass : passes) {
-      if (pass.kind == PassKind::forward) {
-        RC_ASSERT(forward.insert(pass.microbatch).second);
-      } else {
-        RC_ASSERT(forward.count(pass.microbatch) == 1U);
-        RC_ASSERT(backward.insert(pass.microbatch).second);
-      }
-    }
-    RC_ASSERT(forward.size() == static_cast<std::size_t>(m));
-    RC_ASSERT(backward == forward);
-  }
-}
-
-RC_GTEST_PROP(ScheduleProperty, NoScheduleBeatsItsCriticalPathOrItsBusyTime, ()) {
-  const auto p = *rc::gen::inRange<std::int64_t>(1, 12);
-  const auto m = *rc::gen::inRange<std::int64_t>(1, 40);
-  const std::string name = *rc::gen::elementOf(schedule_names());
-  PassCosts c;
-  c.forward = *rc::gen::inRange<std::int64_t>(1, 50);
-  c.input_grad = *rc::gen::inRange<std::int64_t>(1, 50);
-  c.weight_grad = *rc::gen::inRange<std::int64_t>(0, 50);
-  c.latency = *rc::gen::inRange<std::int64_t>(0, 20);
-  const Replay got = replay(schedule_of(name, p, m), c);
-  const std::int64_t whole = c.forward + c.input_grad + c.weight_grad;
-  RC_ASSERT(got.makespan >= p * whole + 2 * (p - 1) * c.latency);               // one micro-batch there and back
-  RC_ASSERT(got.makespan >= m * whole + (p - 1) * (c.forward + c.input_grad));  // the last rank's work, after its first input and before the way back
-  for (const std::int64_t busy : got.busy) RC_ASSERT(busy == m * whole);
 }
 
 TEST(Schedule, AnUnknownNameIsRefusedWithTheNearestOne) {
