@@ -58,6 +58,13 @@ std::string_view name(Operator op) { return kTable[static_cast<std::size_t>(op)]
 
 std::string_view access_pattern(Operator op) { return kTable[static_cast<std::size_t>(op)].accesses; }
 
+std::size_t operand_position(Operator op, std::size_t place, std::size_t count) {
+  const std::string_view pattern = access_pattern(op);
+  const std::size_t optional = pattern.find_first_not_of("rwu");
+  const bool in_the_middle = optional < pattern.size() && pattern.find_first_of("rwu", optional) != std::string_view::npos;
+  return in_the_middle && count < pattern.size() && place >= optional ? place + 1 : place;
+}
+
 Operator operator_named(std::string_view word) {
   const auto it = std::find_if(kTable.begin(), kTable.end(), [&](const Entry& e) { return e.name == word; });
   if (it == kTable.end()) throw std::out_of_range("no operator is named '" + std::string{word} + "'");

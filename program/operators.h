@@ -66,6 +66,10 @@ Operator operator_named(std::string_view word);
 // The operator's accesses in order, as letters: r, w, u; a capital letter is present only where the model has the operand.
 std::string_view access_pattern(Operator op);
 
+// The position in the operator's pattern of access number `place` of an instruction that has `count` of them: it leaves out the one optional operand
+// in the middle of its pattern, or some at its end.
+std::size_t operand_position(Operator op, std::size_t place, std::size_t count);
+
 // One operator at one size: what cost prices and what a measurement is of.
 struct Shape {
   Operator op = Operator::wait;

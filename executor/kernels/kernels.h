@@ -38,9 +38,7 @@ struct KernelSettings {
 };
 
 // One call. `buffers` are the instruction's accesses in the order that operators.h documents; an operand in [brackets] is either there or left out,
-// so that the count tells:
-//   norm_forward 4 (no beta) or 5; norm_backward 6 or 7; linear_forward 3 or 4; linear_weight_grad 3 or 4; residual_forward 2 or 3;
-//   optimizer_step sgd 3 or 4 (master), adamw 5 or 6 (master).
+// which program::operand_position tells by their count. optimizer_step's count means: sgd 3 or 4 (master), adamw 5 or 6 (master).
 // Buffers that an operator writes whole may hold anything before; an empty shape (a dimension of 0) is legal. Layouts that only kernels look into:
 //   statistics  [tokens] 1/σ, then, for LayerNorm, [tokens] μ
 //   lse         [q heads, batch, sequence], natural logarithm, of scores scaled by 1/sqrt(qk_dim)

@@ -133,12 +133,9 @@ class WellFormed {
       say("{} touches {} buffers, not in the order that its operator documents", where, accesses.size());
       return;
     }
-    const std::string_view pattern = access_pattern(it.op);
-    const std::size_t optional = pattern.find_first_not_of("rwu");
     const std::int64_t group = it.group < program_.groups.size() ? group_size(program_.mesh, program_.groups[it.group]) : 1;
     for (std::size_t n = 0; n < accesses.size(); ++n) {
-      // An operator leaves out the one optional operand in its middle, or some at its end, which are all of one size.
-      const std::size_t position = accesses.size() < pattern.size() && n >= optional ? n + 1 : n;
+      const std::size_t position = operand_position(it.op, n, accesses.size());
       const std::int64_t needs = operand_elements(program_.shapes[it.shape], position, group);
       const Buffer& buffer = role.buffers[accesses[n].buffer];
       if (buffer.elements < needs) say("{} needs {} elements of {}, which has {}", where, needs, buffer.name, buffer.elements);

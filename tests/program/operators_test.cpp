@@ -4,6 +4,7 @@
 
 #include <set>
 #include <stdexcept>
+#include <vector>
 
 namespace orrery::program {
 namespace {
@@ -27,6 +28,22 @@ TEST(Operators, AccessPatternsListReadsBeforeWhatIsWritten) {
   EXPECT_EQ(access_pattern(Operator::attention_backward), "rrrrw");
   EXPECT_EQ(access_pattern(Operator::norm_backward), "rrrruuU");
   EXPECT_EQ(access_pattern(Operator::wait), "");
+}
+
+TEST(Operators, AnAbsentOperandInTheMiddleMovesThoseBehindIt) {
+  const auto positions = [](Operator op, std::size_t count) {
+    std::vector<std::size_t> out;
+    for (std::size_t i = 0; i < count; ++i) out.push_back(operand_position(op, i, count));
+    return out;
+  };
+  using Positions = std::vector<std::size_t>;
+  EXPECT_EQ(positions(Operator::linear_forward, 4), (Positions{0, 1, 2, 3}));  // x, W, bias, y
+  EXPECT_EQ(positions(Operator::linear_forward, 3), (Positions{0, 1, 3}));     // x, W, y
+  EXPECT_EQ(positions(Operator::norm_forward, 4), (Positions{0, 1, 3, 4}));    // x, gamma, y, statistics
+  EXPECT_EQ(positions(Operator::residual_forward, 2), (Positions{0, 2}));      // x, y
+  EXPECT_EQ(positions(Operator::norm_backward, 6), (Positions{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(positions(Operator::optimizer_step, 4), (Positions{0, 1, 2, 3}));
+  EXPECT_EQ(positions(Operator::attention_backward, 5), (Positions{0, 1, 2, 3, 4}));
 }
 
 TEST(Operators, EachOfALinearsThreeProductsIsTwoTokensInOut) {

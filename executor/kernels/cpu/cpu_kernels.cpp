@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstring>
 
@@ -11,43 +12,41 @@ namespace {
 using cpu::Index;
 using program::Operator;
 
-// An instruction's operands by their place in the access list.
+// An instruction's operands by their position in the operator's pattern; null where the instruction leaves one out.
 class Operands {
  public:
-  explicit Operands(const KernelContext& context) : buffers_(context.buffers) {}
-  std::size_t count() const { return buffers_.size(); }
-  void* raw(std::size_t i) const {
-    assert(i < buffers_.size());
-    return buffers_[i];
+  explicit Operands(const KernelContext& context) : count_(context.buffers.size()) {
+    assert(count_ <= program::access_pattern(context.shape.op).size());
+    for (std::size_t i = 0; i < count_; ++i) at_[program::operand_position(context.shape.op, i, count_)] = context.buffers[i];
   }
-  float* operator[](std::size_t i) const { return static_cast<float*>(raw(i)); }
-  // Null where the access list is too short to have operand i.
-  float* optional(std::size_t i) const { return i < buffers_.size() ? static_cast<float*>(buffers_[i]) : nullptr; }
-  const std::int32_t* tokens(std::size_t i) const { return static_cast<const std::int32_t*>(raw(i)); }
-  double* scalar(std::size_t i) const { return static_cast<double*>(raw(i)); }
+  std::size_t count() const { return count_; }
+  void* raw(std::size_t position) const { return at_[position]; }
+  float* operator[](std::size_t position) const { return static_cast<float*>(at_[position]); }
+  const std::int32_t* tokens(std::size_t position) const { return static_cast<const std::int32_t*>(at_[position]); }
+  double* scalar(std::size_t position) const { return static_cast<double*>(at_[position]); }
 
  private:
-  std::span<void* const> buffers_;
+  std::array<void*, 8> at_{};  // no operator has more
+  std::size_t count_;
 };
 
 void norm_forward(const KernelContext& c, const Operands& o) {
   const auto& d = c.shape.dims;
   const auto epsilon = static_cast<float>(c.settings.norm_epsilon);
-  const bool beta = o.count() == 5;
-  assert(o.count() == 4 || (beta && c.settings.layer_norm));
   if (c.settings.layer_norm) {
-    cpu::layer_norm_forward(d[0], d[1], epsilon, o[0], o[1], beta ? o[2] : nullptr, beta ? o[3] : o[2], beta ? o[4] : o[3]);
+    cpu::layer_norm_forward(d[0], d[1], epsilon, o[0], o[1], o[2], o[3], o[4]);
   } else {
-    cpu::rms_norm_forward(d[0], d[1], epsilon, o[0], o[1], o[2], o[3]);
+    assert(!o[2]);
+    cpu::rms_norm_forward(d[0], d[1], epsilon, o[0], o[1], o[3], o[4]);
   }
 }
 
 void norm_backward(const KernelContext& c, const Operands& o) {
   const auto& d = c.shape.dims;
-  assert(o.count() == 6 || (o.count() == 7 && c.settings.layer_norm));
   if (c.settings.layer_norm) {
-    cpu::layer_norm_backward(d[0], d[1], o[0], o[1], o[2], o[3], o[4], o[5], o.optional(6));
+    cpu::layer_norm_backward(d[0], d[1], o[0], o[1], o[2], o[3], o[4], o[5], o[6]);
   } else {
+    assert(!o[6]);
     cpu::rms_norm_backward(d[0], d[1], o[0], o[1], o[2], o[3], o[4], o[5]);
   }
 }
@@ -63,7 +62,7 @@ void optimizer_step(const KernelContext& c, const Operands& o) {
   const std::size_t states = adam ? 2 : 0;
   assert(o.count() == 3 + states || o.count() == 4 + states);
   cpu::optimizer_step(c.settings.optimizer, c.step, c.shape.dims[0], *o.scalar(0), o[1], o[2], adam ? o[3] : nullptr, adam ? o[4] : nullptr,
-                      o.optional(3 + states));
+                      o[3 + states]);  // its optional operands are known by their count
 }
 
 cpu::VocabularyShard vocabulary(const KernelContext& c) {
@@ -142,13 +141,11 @@ class CpuKernels final : public KernelSet {
       case Operator::norm_backward:
         return norm_backward(c, o);
       case Operator::linear_forward:
-        assert(o.count() == 3 || o.count() == 4);
-        return o.count() == 4 ? cpu::linear_forward(d[0], d[1], d[2], o[0], o[1], o[2], o[3])
-                              : cpu::linear_forward(d[0], d[1], d[2], o[0], o[1], nullptr, o[2]);
+        return cpu::linear_forward(d[0], d[1], d[2], o[0], o[1], o[2], o[3]);
       case Operator::linear_input_grad:
         return cpu::linear_input_grad(d[0], d[1], d[2], o[0], o[1], o[2]);
       case Operator::linear_weight_grad:
-        return cpu::linear_weight_grad(d[0], d[1], d[2], o[0], o[1], o[2], o.optional(3));
+        return cpu::linear_weight_grad(d[0], d[1], d[2], o[0], o[1], o[2], o[3]);
       case Operator::rope_forward:
         return rope(c, o, true);
       case Operator::rope_backward:
@@ -162,8 +159,7 @@ class CpuKernels final : public KernelSet {
       case Operator::activation_backward:
         return cpu::activation_backward(s.activation, d[2] != 0, d[0], d[1], o[0], o[1], o[2]);
       case Operator::residual_forward:
-        assert(o.count() == 2 || o.count() == 3);
-        return o.count() == 3 ? cpu::residual_forward(d[0], d[1], o[0], o[1], o[2]) : cpu::residual_forward(d[0], d[1], o[0], nullptr, o[1]);
+        return cpu::residual_forward(d[0], d[1], o[0], o[1], o[2]);
       case Operator::bias_grad:
         return cpu::bias_grad(d[0], d[1], o[0], o[1]);
       case Operator::accumulate:
