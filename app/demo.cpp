@@ -95,35 +95,47 @@ DemoReport demo(const DemoSettings& settings) {
   stage(fmt::format("profiling {} operators and {} collectives that {} plans need", grid.operators.size(), grid.collectives.size(), programs.size()));
   profiler::ProfileOptions profiling;
   profiling.commit = commit();
+  profiling.limit = settings.profiling;
   const auto measured = [&](const profiler::ProfileProgress& p) { progress(p.done, p.total, p.what); };
   in.profile = profiler::profile_cpu(grid, profiling, measured, settings.cancel);
   report.seconds_profiling = seconds_now() - begin;
-  if ((report.cancelled = cancelled())) return report;
   write("profile.json", write_profile(*in.profile));
+  if ((report.cancelled = cancelled())) return report;
 
   begin = seconds_now();
   stage("planning");
   planner::Options searching;
   searching.top = programs.size();  // keep all: the poor plan is the slowest
+  searching.cancel = settings.cancel;
+  searching.progress = [&](std::int64_t done, std::int64_t of) { progress(done, of, "plans"); };
   const planner::Outcome outcome = planner::search(in.model, in.cluster, in.plan, space, &*in.profile, searching);
   report.seconds_planning = seconds_now() - begin;
+  if ((report.cancelled = cancelled())) return report;
   if (outcome.ranked.empty()) throw Error("orrery demo", "no plan fits in this machine's memory", planner::refusal_line(outcome));
   write("plans.txt", planner::explain(in.cluster, outcome));
 
+  std::vector<Inputs> inputs;
   for (const bool best : {true, false}) {
     DemoPlan plan;
     plan.role = best ? "best" : "poor";
     plan.plan = (best ? outcome.ranked.front() : outcome.ranked.back()).plan;
+    inputs.push_back(in);
+    inputs.back().plan = plan.plan;
+    SimulateOptions simulating;
+    simulating.operators = simulating.timeline = true;
+    plan.predicted = simulate(inputs.back(), simulating);
+    write(plan.role + ".plan.json", write_plan(plan.plan));
+    write(plan.role + ".predicted.trace.json", write_chrome_trace(*plan.predicted.timeline));
+    plan.predicted.timeline.reset();
     report.plans.push_back(std::move(plan));
-    write(report.plans.back().role + ".plan.json", write_plan(report.plans.back().plan));
   }
 
   begin = seconds_now();
-  for (std::int64_t repeat = 0; repeat < settings.repeats; ++repeat) {
-    for (DemoPlan& plan : report.plans) {
+  std::vector<std::vector<Timeline>> timelines(report.plans.size());  // by repeat
+  for (std::int64_t repeat = 0; repeat < settings.repeats && !report.cancelled; ++repeat) {
+    for (std::size_t p = 0; p < report.plans.size() && !report.cancelled; ++p) {
+      DemoPlan& plan = report.plans[p];
       stage(fmt::format("running the {} plan for {} steps ({} of {})", plan.role, settings.steps, repeat + 1, settings.repeats));
-      Inputs mine = in;
-      mine.plan = plan.plan;
       RunSettings running;
       running.data = data;
       running.steps = settings.steps;
@@ -131,40 +143,84 @@ DemoReport demo(const DemoSettings& settings) {
       running.progress = [&](const executor::StepReport& s) {
         progress(s.step + 1, settings.steps, fmt::format("loss {:.3f}, {:.0f} tokens/s", s.loss, s.tokens_per_second));
       };
-      const RunReport run = app::run(mine, running);
-      if ((report.cancelled = run.result.cancelled)) return report;
-      plan.predicted = run.predicted;
-      plan.measured = run.measured;
-      plan.step_times.push_back(run.result.step_time);
-      plan.noise = std::max(plan.noise, run.noise);
+      RunReport run = app::run(inputs[p], running);
+      report.cancelled = run.result.cancelled;
+      if (run.result.steps.empty() || (run.result.cancelled && !plan.repeats.empty())) continue;
       plan.first_loss = run.result.steps.front().loss;
       plan.last_loss = run.result.steps.back().loss;
-      plan.memory_agrees = run.measured.peak_memory_by_stage == run.predicted.summary.peak_memory_by_stage;
-      if (repeat + 1 == settings.repeats) write(plan.role + ".measured.trace.json", write_chrome_trace(run.result.timeline));
+      plan.repeats.push_back({run.result.step_time, run.noise, std::move(run.measured)});
+      timelines[p].push_back(std::move(run.result.timeline));
     }
   }
   report.seconds_running = seconds_now() - begin;
-
-  for (DemoPlan& plan : report.plans) {
-    double sum = 0, least = 1e300, most = 0;
-    for (const Seconds t : plan.step_times) {
-      sum += t.v;
-      least = std::min(least, t.v);
-      most = std::max(most, t.v);
-    }
-    plan.step_time = Seconds{sum / static_cast<double>(plan.step_times.size())};
-    plan.noise = std::max(plan.noise, (most - least) / plan.step_time.v);
-    plan.error = (plan.predicted.step_time.v - plan.step_time.v) / plan.step_time.v;
-    plan.compared = compare(plan.predicted.summary, plan.measured);
-    Inputs mine = in;
-    mine.plan = plan.plan;
-    SimulateOptions options;
-    options.timeline = true;
-    write(plan.role + ".predicted.trace.json", write_chrome_trace(*simulate(mine, options).timeline));
+  judge(report);
+  for (std::size_t p = 0; p < report.plans.size(); ++p) {
+    const DemoPlan& plan = report.plans[p];
+    if (!plan.repeats.empty()) write(plan.role + ".measured.trace.json", write_chrome_trace(timelines[p][plan.shown]));
   }
-  report.ranked_rightly =
-      (report.plans[0].predicted.step_time < report.plans[1].predicted.step_time) == (report.plans[0].step_time < report.plans[1].step_time);
   return report;
+}
+
+std::string_view name(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::open:
+      return "open";
+    case Verdict::within:
+      return "within";
+    case Verdict::outside:
+      return "outside";
+  }
+  return {};
+}
+
+void judge(DemoReport& report) {
+  const auto median = [](std::vector<double> v) {
+    std::sort(v.begin(), v.end());
+    const std::size_t n = v.size();
+    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+  };
+  const auto tolerance = [](double noise) { return std::max(kLeastTolerance, kNoiseTolerated * noise); };
+  std::vector<double> errors, noises;
+  report.memory_agrees = !report.plans.empty();
+  for (DemoPlan& plan : report.plans) {
+    if (plan.repeats.empty()) {
+      report.memory_agrees = false;
+      continue;
+    }
+    std::vector<double> times;
+    plan.noise = 0;
+    for (const DemoRepeat& r : plan.repeats) {
+      times.push_back(r.step_time.v);
+      plan.noise = std::max(plan.noise, r.noise);
+    }
+    plan.step_time = Seconds{median(times)};
+    const auto [least, most] = std::minmax_element(times.begin(), times.end());
+    plan.noise = std::max(plan.noise, (*most - *least) / 2 / plan.step_time.v);
+    const auto distance = [&](std::size_t r) { return std::abs(times[r] - plan.step_time.v); };
+    plan.shown = 0;
+    for (std::size_t r = 1; r < times.size(); ++r)
+      if (distance(r) < distance(plan.shown)) plan.shown = r;
+    const Summary& shown = plan.repeats[plan.shown].measured;
+    plan.error = (plan.predicted.step_time.v - plan.step_time.v) / plan.step_time.v;
+    plan.tolerance = tolerance(plan.noise);
+    plan.memory_agrees = shown.peak_memory_by_stage == plan.predicted.summary.peak_memory_by_stage;
+    plan.compared = compare(plan.predicted.summary, shown);
+    report.memory_agrees = report.memory_agrees && plan.memory_agrees;
+    errors.push_back(std::abs(plan.error));
+    noises.push_back(plan.noise);
+  }
+  report.verdict = Verdict::open;
+  report.ranked_rightly = false;
+  if (errors.empty()) return;
+  report.median_error = median(errors);
+  report.noise = median(noises);
+  report.tolerance = tolerance(report.noise);
+  if (errors.size() < report.plans.size()) return;
+  if (!report.cancelled) report.verdict = report.median_error <= report.tolerance ? Verdict::within : Verdict::outside;
+  report.ranked_rightly = true;
+  for (const DemoPlan& a : report.plans)
+    for (const DemoPlan& b : report.plans)
+      if (a.predicted.step_time < b.predicted.step_time && !(a.step_time < b.step_time)) report.ranked_rightly = false;
 }
 
 }  // namespace orrery::app

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "app/run.h"
@@ -15,37 +16,66 @@ struct DemoSettings {
   std::string model = "cpu-llama-small";
   std::vector<std::string> settings;  // PATH=VALUE, of the plans, of model.… and of cluster.…; a set axis is not searched
   std::int64_t steps = 20;
-  std::int64_t repeats = 2;                            // runs of each plan, in turn, so that the machine's own noise shows
+  std::int64_t repeats = 3;                            // runs of each plan, in turn, so that the machine's own noise shows
+  Seconds profiling{55};                               // what measuring the kernels may take
   std::function<void(const std::string& what)> stage;  // "profiling 212 operators", once each
   std::function<void(std::int64_t done, std::int64_t of, const std::string& note)> progress;  // within the stage
   const std::atomic<bool>* cancel = nullptr;
 };
 
-// One plan, predicted and run.
+// One run of a plan.
+struct DemoRepeat {
+  Seconds step_time;  // median
+  double noise = 0;   // of one step: half the interquartile range, relative
+  Summary measured;
+};
+
+// One plan, predicted and run. What follows from the repeats is filled in by judge().
 struct DemoPlan {
   std::string role;  // "best" or "poor"
   Plan plan;
   SimulateReport predicted;
-  Summary measured;                 // of the last repeat
-  std::vector<Seconds> step_times;  // median of each repeat
-  Seconds step_time;                // mean of the repeats' medians
-  double noise = 0;                 // of one step (half the interquartile range) or between repeats, whichever is greater; relative
-  double error = 0;                 // (predicted - measured) / measured
+  std::vector<DemoRepeat> repeats;  // an interrupted one counts where there is no other
   double first_loss = 0, last_loss = 0;
+
+  std::size_t shown = 0;       // the repeat whose step time is nearest to the median: what `compared` and the trace show
+  Seconds step_time;           // median of the repeats
+  double noise = 0;            // the greatest of any repeat's, and half the range of the repeats' step times; relative
+  double error = 0;            // (predicted - measured) / measured
+  double tolerance = 0;        // what an error is held against: kLeastTolerance, or twice the noise where that is more
   bool memory_agrees = false;  // predicted and measured peaks of every stage, to the byte
   CompareReport compared;      // A: predicted, B: measured
 };
+
+// Whether the prediction was as good as the demo promises; open where a plan was not run to the end.
+enum class Verdict : std::uint8_t { open, within, outside };
+std::string_view name(Verdict verdict);
+
+inline constexpr double kLeastTolerance = 0.10;  // the project's aim for the step time on a CPU
+inline constexpr double kNoiseTolerated = 2;     // times the machine's own noise
 
 struct DemoReport {
   Inputs inputs;  // with the measured profile
   std::int64_t considered = 0;
   std::vector<DemoPlan> plans;
-  bool ranked_rightly = false;
   std::vector<std::string> files;  // what was written
   double seconds_profiling = 0, seconds_planning = 0, seconds_running = 0;
   bool cancelled = false;
+
+  // By judge(), over the plans that were run.
+  double median_error = 0;          // of the errors' magnitudes
+  double noise = 0;                 // median of the plans'
+  double tolerance = 0;             // as a plan's, from that noise
+  Verdict verdict = Verdict::open;  // of the median error
+  bool ranked_rightly = false;      // the plan predicted to be faster was; false where not all were run
+  bool memory_agrees = false;       // of every plan, to the byte
 };
 
+// Fills in what follows from the predictions and the repeats.
+void judge(DemoReport& report);
+
+// Throws Error where the folder cannot be written or nothing runs on this machine. Interrupted, it returns with what was done until then, having
+// written the profile and the traces that there are.
 DemoReport demo(const DemoSettings& settings);
 
 std::string to_json(const DemoReport& report);

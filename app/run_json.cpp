@@ -44,25 +44,32 @@ std::string to_json(const DemoReport& r) {
   Json plans = Json::array();
   for (const DemoPlan& p : r.plans) {
     Json times = Json::array();
-    for (const Seconds t : p.step_times) times.push_back(t.v);
+    for (const DemoRepeat& repeat : p.repeats) times.push_back(repeat.step_time.v);
+    const bool run = !p.repeats.empty();
     plans.push_back({{"role", p.role},
                      {"label", p.predicted.label},
                      {"predicted_step_time_s", p.predicted.step_time.v},
-                     {"measured_step_time_s", p.step_time.v},
-                     {"error", p.error},
+                     {"measured_step_time_s", run ? Json(p.step_time.v) : Json(nullptr)},
+                     {"error", run ? Json(p.error) : Json(nullptr)},
                      {"noise", p.noise},
+                     {"tolerance", p.tolerance},
                      {"repeats_s", std::move(times)},
                      {"memory_agrees", p.memory_agrees},
                      {"first_loss", p.first_loss},
                      {"last_loss", p.last_loss},
                      {"predicted", summary_json(p.predicted.summary)},
-                     {"measured", summary_json(p.measured)},
+                     {"measured", run ? summary_json(p.repeats[p.shown].measured) : Json(nullptr)},
                      {"plan", Json::parse(write_plan(p.plan))}});
   }
   const Json out{{"orrery", "demo/1"},
                  {"considered", r.considered},
                  {"plans", std::move(plans)},
+                 {"median_error", r.median_error},
+                 {"noise", r.noise},
+                 {"tolerance", r.tolerance},
+                 {"verdict", name(r.verdict)},
                  {"ranked_rightly", r.ranked_rightly},
+                 {"memory_agrees", r.memory_agrees},
                  {"interrupted", r.cancelled},
                  {"seconds", {{"profiling", r.seconds_profiling}, {"planning", r.seconds_planning}, {"running", r.seconds_running}}},
                  {"files", r.files},

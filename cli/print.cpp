@@ -174,32 +174,37 @@ std::string text(const app::DemoReport& r) {
     out += fmt::format("{}{}{}: best matrix product {}, copy {}\n", s.bold, r.inputs.profile->device, s.reset, format_rate(r.inputs.profile->peak),
                        format_rate(r.inputs.profile->memory_bandwidth));
   for (const app::DemoPlan& p : r.plans) {
-    if (p.step_times.empty()) continue;
+    if (p.repeats.empty()) continue;
     out += fmt::format("\n{}{} plan: {}{}\n", s.bold, p.role, p.predicted.label, s.reset);
-    if (p.step_time.v > 0) {
-      out += fmt::format("  step time   predicted {:>10}   measured {:>10}   error {}{:+.1f} %{}   noise of this machine {:.1f} %\n",
-                         format_seconds(p.predicted.step_time), format_seconds(p.step_time),
-                         std::abs(p.error) <= std::max(0.1, 2 * p.noise) ? s.good : s.bad, 100 * p.error, s.reset, 100 * p.noise);
-      for (const app::Row& row : p.compared.classes)
-        out += fmt::format("  {:<12}predicted {:>10}   measured {:>10}   {}\n", row.name, format_seconds(Seconds{row.a}),
-                           format_seconds(Seconds{row.b}), row.b > 0 ? fmt::format("{:+.1f} %", 100 * (row.a - row.b) / row.b) : "");
-      if (!p.compared.largest.empty())
-        out += fmt::format("  the error is mostly {} ({} predicted, {} measured)\n", p.compared.largest.front().name,
-                           format_seconds(Seconds{p.compared.largest.front().a}), format_seconds(Seconds{p.compared.largest.front().b}));
-      out += fmt::format("  memory      {}\n", p.memory_agrees ? "as predicted on every stage, to the byte" : "differs from the prediction");
-      out += fmt::format("  loss        {:.3f} -> {:.3f}\n", p.first_loss, p.last_loss);
-    }
+    out += fmt::format("  step time   predicted {:>10}   measured {:>10}   error {}{:+.1f} %{}   noise of this machine {:.1f} %\n",
+                       format_seconds(p.predicted.step_time), format_seconds(p.step_time), std::abs(p.error) <= p.tolerance ? s.good : s.bad,
+                       100 * p.error, s.reset, 100 * p.noise);
+    for (const app::Row& row : p.compared.classes)
+      out += fmt::format("  {:<12}predicted {:>10}   measured {:>10}   {}\n", row.name, format_seconds(Seconds{row.a}),
+                         format_seconds(Seconds{row.b}), row.b > 0 ? fmt::format("{:+.1f} %", 100 * (row.a - row.b) / row.b) : "");
+    if (!p.compared.largest.empty())
+      out += fmt::format("  the error is mostly {} ({} predicted, {} measured)\n", p.compared.largest.front().name,
+                         format_seconds(Seconds{p.compared.largest.front().a}), format_seconds(Seconds{p.compared.largest.front().b}));
+    out += fmt::format("  memory      {}\n", p.memory_agrees ? "as predicted on every stage, to the byte" : "differs from the prediction");
+    out += fmt::format("  loss        {:.3f} -> {:.3f}\n", p.first_loss, p.last_loss);
   }
-  if (!r.cancelled && r.plans.size() == 2)
-    out += fmt::format("\nof the two plans the faster one was {}{}{}\n", r.ranked_rightly ? s.good : s.bad,
+  if (r.verdict != app::Verdict::open) {
+    const bool within = r.verdict == app::Verdict::within;
+    out += fmt::format("\n{}median error {:.1f} %: {}{} the tolerance of {:.1f} % ({:.0f} %, or {:.0f} times the noise where that is more){}\n",
+                       s.bold, 100 * r.median_error, within ? s.good : s.bad, app::name(r.verdict), 100 * r.tolerance, 100 * app::kLeastTolerance,
+                       app::kNoiseTolerated, s.reset);
+    out += fmt::format("of the two plans the faster one was {}{}{}\n", r.ranked_rightly ? s.good : s.bad,
                        r.ranked_rightly ? "predicted rightly" : "predicted wrongly", s.reset);
+    out += fmt::format("peak memory is {}\n", r.memory_agrees ? "as predicted for both, to the byte" : "not as predicted");
+  }
   out += fmt::format("\nprofiling {:.0f} s, planning {:.1f} s over {} plans, running {:.0f} s\nwritten:", r.seconds_profiling, r.seconds_planning,
                      r.considered, r.seconds_running);
   for (const std::string& file : r.files) out += "\n  " + file;
-  out += "\nopen the traces in ui.perfetto.dev, or compare: orrery compare ";
-  if (!r.plans.empty())
-    out += r.files.front().substr(0, r.files.front().rfind('/')) + "/best.predicted.trace.json " +
-           r.files.front().substr(0, r.files.front().rfind('/')) + "/best.measured.trace.json";
+  if (!r.plans.empty() && !r.plans.front().repeats.empty()) {
+    const std::string folder = r.files.front().substr(0, r.files.front().rfind('/'));
+    out += fmt::format("\nopen the traces in ui.perfetto.dev, or compare: orrery compare {0}/best.predicted.trace.json {0}/best.measured.trace.json",
+                       folder);
+  }
   return out + "\n";
 }
 

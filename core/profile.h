@@ -20,6 +20,7 @@ struct OperatorMeasurement {
   Seconds median;          // of one call
   double spread = 0;       // half the interquartile range, relative to the median
   std::int64_t count = 0;  // calls timed
+  Bytes footprint{};       // of all operands that were used in turn, per rank: what else was touched between two uses of one; 0: not said
   bool operator==(const OperatorMeasurement&) const = default;
 };
 
@@ -43,6 +44,8 @@ struct Profile {
   BytesPerSecond memory_bandwidth;  // copy, read + written bytes, by one rank alone
   std::vector<OperatorMeasurement> operators;
   std::vector<CollectiveMeasurement> collectives;
+  Seconds issue{};                    // host time per instruction of a program whose kernels run on the issuing thread; 0: not measured
+  std::vector<std::string> left_out;  // what was asked for and not measured, in words: there was no time or memory for it
   bool operator==(const Profile&) const = default;
 };
 

@@ -39,6 +39,7 @@ void fields(F& f, In<F, OperatorMeasurement>& m) {
   f("dtype", m.dtype, about("element type").must());
   f("busy", m.busy, about("ranks that ran the same at the same time, each on its own data").within(1, 1 << 20));
   measured(f, m);
+  f("footprint", m.footprint, about("bytes of all operands used in turn, per rank; 0: not said"));
 }
 
 template <class F>
@@ -60,8 +61,10 @@ void fields(F& f, In<F, Profile>& p) {
   f("memory", p.memory, about("of the device").must());
   f("peak", p.peak, about("best rate of any matrix product measured, by one rank alone").must());
   f("memory_bandwidth", p.memory_bandwidth, about("of a copy, bytes read and written, by one rank alone").must());
+  f("issue", p.issue, about("host time per instruction where kernels run on the issuing thread; 0: not measured"));
   f("operators", p.operators, about("operators by shape").must());
   f("collectives", p.collectives, about("collectives by ranks and size"));
+  f("left_out", p.left_out, about("what was asked for and not measured, for want of time or memory"));
 }
 
 Profile read_profile(std::string_view text, std::string_view file) { return schema::read_document<Profile>(text, file, kVersion); }

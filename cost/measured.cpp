@@ -53,6 +53,9 @@ double median(std::vector<double> v) {
   return v[v.size() / 2];
 }
 
+// The power of four nearest to a footprint, as its exponent; what was measured at no stated footprint is a class of its own.
+int footprint_class(Bytes footprint) { return footprint.v > 0 ? static_cast<int>(std::lround(std::log2(static_cast<double>(footprint.v)) / 2)) : 0; }
+
 constexpr double kSame = 1e-9;  // logarithms closer than this are of the same dimension
 
 Reach worse(Reach a, Reach b) { return std::max(a, b); }
@@ -171,7 +174,7 @@ Measurements::Measurements(const Profile& profile) {
     std::vector<LogInterpolation::Point> points;
     std::vector<double> spreads;
   };
-  std::map<std::pair<Operator, DType>, std::map<std::int64_t, Raw>> raw;
+  std::map<std::pair<Operator, DType>, std::map<std::pair<std::int64_t, int>, Raw>> raw;  // by busy and footprint
   for (const OperatorMeasurement& m : profile.operators) {
     program::Shape shape;
     try {
@@ -183,15 +186,15 @@ Measurements::Measurements(const Profile& profile) {
     shape.dtype = m.dtype;
     std::copy(m.dims.begin(), m.dims.end(), shape.dims.begin());
     Coordinates c = coordinates(shape);
-    Raw& r = raw[{shape.op, m.dtype}][m.busy];
+    Raw& r = raw[{shape.op, m.dtype}][{m.busy, footprint_class(m.footprint)}];
     r.points.push_back({std::move(c.at), std::move(c.category), std::log(m.median.v / work_of(shape))});
     r.spreads.push_back(m.spread);
   }
-  for (auto& [key, by_busy] : raw)
-    for (auto& [busy, r] : by_busy) {
+  for (auto& [key, states] : raw)
+    for (auto& [state, r] : states) {
       LogInterpolation rate(std::move(r.points));
       const double error = rate.leave_one_out();
-      operators_[key].emplace(busy, Table{std::move(rate), median(std::move(r.spreads)), error});
+      operators_[key][state.first].emplace(state.second, Table{std::move(rate), median(std::move(r.spreads)), error});
     }
 
   std::map<std::pair<Operator, std::int64_t>, std::map<double, std::pair<double, int>>> curves;
@@ -218,27 +221,65 @@ Measurements::Measurements(const Profile& profile) {
   }
 }
 
-std::optional<MeasuredTime> Measurements::operation(const program::Shape& shape) const {
+Measurements::Known Measurements::ask(const ByFootprint& tables, const std::vector<double>& at, const std::vector<int>& category,
+                                      const Reuse& reuse) {
+  struct State {
+    double footprint;
+    LogInterpolation::Answer answer;
+    const Table* table;
+  };
+  std::vector<State> states;
+  bool exact = false;
+  for (const auto& [exponent, table] : tables) {
+    states.push_back({std::exp2(2.0 * exponent), table.rate(at, category), &table});
+    exact = exact || states.back().answer.reach == Reach::measured;
+  }
+  // A shape that was measured at some footprints is not guessed from other shapes at the others.
+  if (exact)
+    states.erase(std::remove_if(states.begin(), states.end(), [](const State& s) { return s.answer.reach != Reach::measured; }), states.end());
+  std::vector<double> footprints;
+  for (const State& s : states) footprints.push_back(s.footprint);
+  const std::vector<double> weights = reuse.over(footprints);
+  Known out;
+  double rate = 0;
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    if (weights[i] <= 0) continue;
+    rate += weights[i] * std::exp(states[i].answer.value);
+    out.reach = worse(out.reach, states[i].answer.reach);
+    out.spread = std::max(out.spread, states[i].table->spread);
+    out.error = std::max(out.error, states[i].table->error);
+  }
+  out.log_rate = std::log(rate);
+  return out;
+}
+
+bool Measurements::depend_on_reuse() const {
+  for (const auto& [key, by_busy] : operators_)
+    for (const auto& [busy, tables] : by_busy)
+      if (tables.size() > 1) return true;
+  return false;
+}
+
+std::optional<MeasuredTime> Measurements::operation(const program::Shape& shape, const Reuse& reuse) const {
   const auto found = operators_.find({shape.op, shape.dtype});
   if (found == operators_.end()) return std::nullopt;
   const auto& by_busy = found->second;
   const Coordinates c = coordinates(shape);
   const double work = work_of(shape);
-  const auto ask = [&](const Table& table) { return table.rate(c.at, c.category); };
 
   // Normally busy = 1; a profile taken only under load has nothing better than its least busy figures.
-  const auto& [least, alone] = *by_busy.begin();
-  const LogInterpolation::Answer answer = ask(alone);
+  const auto& [least, least_busy] = *by_busy.begin();
+  const Known alone = ask(least_busy, c.at, c.category, reuse);
   MeasuredTime out;
-  out.alone = Seconds{std::exp(answer.value) * work};
-  out.reach = answer.reach;
+  out.alone = Seconds{std::exp(alone.log_rate) * work};
+  out.reach = alone.reach;
   out.sigma = std::max(kLeastSigma, alone.spread);
-  if (answer.reach != Reach::measured) out.sigma = std::max(out.sigma, alone.error);
-  if (answer.reach == Reach::extrapolated) out.sigma += kExtrapolationSigma;
-  const auto& [most, busy] = *by_busy.rbegin();
+  if (alone.reach != Reach::measured) out.sigma = std::max(out.sigma, alone.error);
+  if (alone.reach == Reach::extrapolated) out.sigma += kExtrapolationSigma;
+  const auto& [most, most_busy] = *by_busy.rbegin();
   if (most > least) {
     out.busy = most;
-    out.slowdown = std::max(1.0, std::exp(ask(busy).value - answer.value));
+    out.slowdown = std::max(1.0, std::exp(ask(most_busy, c.at, c.category, reuse).log_rate - alone.log_rate));
   }
   return out;
 }

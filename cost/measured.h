@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/profile.h"
+#include "cost/reuse.h"
 #include "program/operators.h"
 
 namespace orrery::cost {
@@ -55,8 +56,13 @@ class Measurements {
  public:
   explicit Measurements(const Profile& profile);
 
-  // Nothing when the profile has no measurement of this operator in this type.
-  std::optional<MeasuredTime> operation(const program::Shape& shape) const;
+  // Nothing when the profile has no measurement of this operator in this type. What was measured at several footprints is averaged over them by how
+  // far apart the program's touches of the operands are: the time that a byte takes depends on where the caches left it, and adds up over the bytes.
+  // Without `reuse` the greatest footprint counts.
+  std::optional<MeasuredTime> operation(const program::Shape& shape, const Reuse& reuse = {}) const;
+
+  // Whether an operator was measured at more than one footprint.
+  bool depend_on_reuse() const;
 
   // `ranks` devices, consecutive; nothing when the profile has no measurement of this collective.
   std::optional<MeasuredTime> collective(program::Operator op, std::int64_t ranks, Bytes bytes) const;
@@ -72,8 +78,17 @@ class Measurements {
     double spread = 0;
   };
 
-  std::map<std::pair<program::Operator, DType>, std::map<std::int64_t, Table>> operators_;  // by busy
-  std::map<program::Operator, std::map<std::int64_t, Curve>> collectives_;                  // by ranks
+  // Footprints within a factor of two of the same power of four count as alike: from their exponent to what was measured there.
+  using ByFootprint = std::map<int, Table>;
+  struct Known {
+    double log_rate = 0;  // of time / work
+    Reach reach = Reach::measured;
+    double spread = 0, error = 0;
+  };
+  static Known ask(const ByFootprint& tables, const std::vector<double>& at, const std::vector<int>& category, const Reuse& reuse);
+
+  std::map<std::pair<program::Operator, DType>, std::map<std::int64_t, ByFootprint>> operators_;  // by busy
+  std::map<program::Operator, std::map<std::int64_t, Curve>> collectives_;                        // by ranks
 };
 
 }  // namespace orrery::cost

@@ -9,6 +9,7 @@
 #include "cost/cost.h"
 #include "cost/measured.h"
 #include "cost/power.h"
+#include "cost/reuse.h"
 #include "cost/roofline.h"
 
 namespace orrery::cost {
@@ -49,6 +50,7 @@ class Pricer {
     cores_ = std::max<std::int64_t>(1, cluster.shared_cores);
     if (!profile) return;
     measurements_.emplace(*profile);
+    if (on_cpu() && measurements_->depend_on_reuse()) reuse_ = reuse(program);
     cores_ = std::max(cores_, profile->cores);
     if (!on_cpu()) return;
     // What the profile did not measure is priced by the roofline of the machine that it did measure.
@@ -56,19 +58,25 @@ class Pricer {
     if (profile->memory_bandwidth.v > 0) device_.memory_bandwidth = profile->memory_bandwidth;
   }
 
-  Entry price(const program::Shape& shape) {
+  Entry price(std::size_t index) {
+    const program::Shape& shape = program_.shapes[index];
     if (shape.op == program::Operator::wait) return {};
-    return program::is_communication(shape.op) ? communication(shape) : computation(shape);
+    return program::is_communication(shape.op) ? communication(shape) : computation(shape, reuse_.empty() ? Reuse{} : reuse_[index]);
+  }
+  // Where kernels run on the thread that issues them, what issuing costs was measured with them.
+  Seconds issue() const {
+    if (profile_ && on_cpu() && program_.launch == program::Launch::inline_host) return profile_->issue;
+    return issue_time(cluster_.device, program_.launch);
   }
 
  private:
   bool on_cpu() const { return cluster_.device.kind == DeviceKind::cpu_core; }
 
-  Entry computation(const program::Shape& shape) {
+  Entry computation(const program::Shape& shape, const Reuse& reuse) {
     Entry entry;
     if (const double work = program::flops(shape).v; work > 0)
       if (const FlopsPerSecond peak = device_.peak_of(shape.dtype); peak.v > 0) entry.ideal = upper_picosecond(Seconds{work / peak.v});
-    const std::optional<MeasuredTime> measured = measurements_ ? measurements_->operation(shape) : std::nullopt;
+    const std::optional<MeasuredTime> measured = measurements_ ? measurements_->operation(shape, reuse) : std::nullopt;
     if (!measured) {
       const Estimate estimate = roofline(shape, device_);
       finish(entry, estimate.duration, estimate.arithmetic_bound ? Activity::arithmetic : Activity::memory, estimate.source);
@@ -148,6 +156,7 @@ class Pricer {
   Device device_;  // the cluster's, with a CPU profile's peaks in place of the datasheet's
   const Profile* profile_;
   std::optional<Measurements> measurements_;
+  std::vector<Reuse> reuse_;  // by shape; empty where the profile does not tell footprints apart
   std::int64_t cores_ = 1;
   SourceList sources_;
   std::map<std::pair<std::uint16_t, bool>, std::vector<Placement>> placements_;
@@ -159,8 +168,8 @@ Table price(const program::Program& program, const Cluster& cluster, const Profi
   Table table;
   Pricer pricer(program, cluster, profile, table);
   table.entries.reserve(program.shapes.size());
-  for (const program::Shape& shape : program.shapes) table.entries.push_back(pricer.price(shape));
-  table.issue = upper_picosecond(issue_time(cluster.device, program.launch));
+  for (std::size_t s = 0; s < program.shapes.size(); ++s) table.entries.push_back(pricer.price(s));
+  table.issue = upper_picosecond(pricer.issue());
   table.idle = cluster.device.idle_power;
   return table;
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <thread>
 
 #include "executor/comm/threads.h"
@@ -78,16 +79,9 @@ struct Stamp {
 // All items of one count of ranks, on one set of threads.
 class Session {
  public:
-  Session(std::vector<CollectiveItem> items, std::int64_t ranks, const std::function<StopRule(const CollectiveItem&)>& begin,
+  Session(std::vector<CollectiveItem> items, std::int64_t ranks, const std::function<std::optional<StopRule>(const CollectiveItem&)>& begin,
           const std::atomic<bool>* cancel)
-      : items_(std::move(items)),
-        ranks_(ranks),
-
-        begin_(begin),
-        cancel_(cancel),
-        world_(ranks),
-        everybody_(at(ranks)),
-        stamps_(at(ranks)) {
+      : items_(std::move(items)), ranks_(ranks), begin_(begin), cancel_(cancel), world_(ranks), everybody_(at(ranks)), stamps_(at(ranks)) {
     std::iota(everybody_.begin(), everybody_.end(), 0);
     for (auto& s : stamps_) s.resize(at(kBatch));
   }
@@ -137,7 +131,10 @@ class Session {
   // Runs while every thread waits in the barrier: begins an item, or adds the batch that was just run to it.
   void decide() {
     if (!sampling_) {
-      sampling_.emplace(begin_(items_[item_]));
+      if (const std::optional<StopRule> rule = begin_(items_[item_]))
+        sampling_.emplace(*rule);
+      else
+        ++item_;
       return;
     }
     for (std::int64_t k = 1; k < kBatch; ++k) {
@@ -160,7 +157,7 @@ class Session {
 
   std::vector<CollectiveItem> items_;
   std::int64_t ranks_;
-  const std::function<StopRule(const CollectiveItem&)>& begin_;
+  const std::function<std::optional<StopRule>(const CollectiveItem&)>& begin_;
   const std::atomic<bool>* cancel_;
   executor::ThreadsWorld world_;
   std::vector<std::int64_t> everybody_;
@@ -175,7 +172,8 @@ class Session {
 }  // namespace
 
 std::vector<CollectiveMeasurement> measure_collectives(const std::vector<CollectiveItem>& items,
-                                                       const std::function<StopRule(const CollectiveItem&)>& begin, const std::atomic<bool>* cancel) {
+                                                       const std::function<std::optional<StopRule>(const CollectiveItem&)>& begin,
+                                                       const std::atomic<bool>* cancel) {
   std::map<std::int64_t, std::vector<CollectiveItem>> by_ranks;
   for (const CollectiveItem& item : items) {
     if (item.ranks > 1) by_ranks[item.ranks].push_back(item);

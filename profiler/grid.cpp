@@ -6,11 +6,18 @@
 #include <set>
 #include <tuple>
 
+#include "cost/reuse.h"
+
 namespace orrery::profiler {
 namespace {
 
 using program::Operator;
 using program::Shape;
+
+bool is_load(const Shape& s) { return s.op == Operator::load_tokens || s.op == Operator::load_targets; }
+
+// A footprint that matters for fewer of a shape's bytes is left to its neighbours.
+constexpr double kLeastShare = 0.1;
 
 auto key(const Shape& s) { return std::make_tuple(s.op, s.dtype, s.dims); }
 
@@ -37,25 +44,33 @@ ProfileGrid grid_for(std::span<const program::Program> programs, const executor:
   const auto kernels = executor::make_cpu_kernels();
   std::map<decltype(key(Shape{})), std::size_t> seen;
   std::set<CollectiveItem> collectives;
+  std::vector<std::set<std::int64_t>> footprints;  // by operator of the grid
+  const std::vector<double> distances(kFootprints.begin(), kFootprints.end());
   for (const program::Program& program : programs) {
+    const std::vector<cost::Reuse> reuse = cost::reuse(program);
     for (const program::Role& role : program.roles) {
       for (const program::Instruction& i : role.instructions) {
         const Shape& shape = program.shapes[i.shape];
         if (program::is_communication(shape.op)) {
           const bool pair = program::is_point_to_point(shape.op);
           collectives.insert(item(shape.op, pair ? 2 : program::group_size(program.mesh, program.groups[shape.group]), shape.bytes));
-        } else if (kernels->has(shape)) {
+        } else if (kernels->has(shape) || is_load(shape)) {
           const auto [at, is_new] = seen.try_emplace(key(shape), grid.operators.size());
           if (is_new) {
             grid.operators.push_back({shape, i.access_count});
+            footprints.emplace_back();
           } else {
             std::uint8_t& operands = grid.operators[at->second].operands;
             operands = std::max(operands, i.access_count);
           }
+          const std::vector<double> shares = reuse[i.shape].over(distances);
+          for (std::size_t f = 0; f < shares.size(); ++f)
+            if (shares[f] >= kLeastShare) footprints[at->second].insert(kFootprints[f]);
         }
       }
     }
   }
+  for (std::size_t i = 0; i < footprints.size(); ++i) grid.operators[i].footprints.assign(footprints[i].begin(), footprints[i].end());
   grid.collectives.assign(collectives.begin(), collectives.end());
   return grid;
 }
@@ -67,7 +82,7 @@ ProfileGrid default_grid() {
     Shape s;
     s.op = op;
     s.dims = dims;
-    if (seen.insert(key(s)).second) grid.operators.push_back({s, operands});
+    if (seen.insert(key(s)).second) grid.operators.push_back({s, operands, {}});
   };
   const auto linear = [&](std::int64_t tokens, std::int64_t in, std::int64_t out) {
     add(Operator::linear_forward, 3, {tokens, in, out});
@@ -95,6 +110,8 @@ ProfileGrid default_grid() {
       add(Operator::embedding_backward, 3, {tokens, hidden, kVocabulary});
       for (const Operator op : {Operator::accumulate, Operator::copy, Operator::zero}) add(op, op == Operator::zero ? 1 : 2, {elements});
     }
+    add(Operator::load_tokens, 1, {tokens});
+    add(Operator::load_targets, 1, {tokens});
     add(Operator::cross_entropy_max, 2, {tokens, kVocabulary});
     add(Operator::cross_entropy_sum, 4, {tokens, kVocabulary});
     add(Operator::cross_entropy_grad, 5, {tokens, kVocabulary});

@@ -41,7 +41,7 @@ void Sampling::add(double value, Seconds spent) {
   samples_.push_back(value);
   spent_ += spent;
   const std::int64_t n = count();
-  if (n >= rule_.most || (spent_ >= rule_.limit && n >= kLeastAtLimit)) done_ = true;
+  if (n >= rule_.most || (spent_ >= rule_.limit && n >= kLeastAtLimit) || spent_ >= rule_.end) done_ = true;
   if (done_ || n < std::max(next_look_, rule_.least)) return;
   next_look_ = n + n / 2;
   done_ = result().relative_error() <= rule_.relative_error;

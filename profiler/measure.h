@@ -26,6 +26,7 @@ struct StopRule {
   double relative_error = 0.02;
   std::int64_t least = 8, most = 2000;  // samples
   Seconds limit{0.1};                   // time spent; after it, three samples are enough
+  Seconds end{1e9};                     // time spent; after it, one sample is enough
   bool operator==(const StopRule&) const = default;
 };
 

@@ -10,7 +10,7 @@ namespace {
 using program::Operator;
 
 constexpr std::int64_t kAlignment = 64;  // a cache line and the widest vector register, as the executor's arena aligns
-constexpr std::int64_t kMostSets = 512;
+constexpr std::int64_t kMostSets = 16384;
 
 std::int64_t padded(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -183,13 +183,25 @@ std::int64_t set_bytes(const std::vector<Operand>& operands) {
   return bytes;
 }
 
-OperandSets::OperandSets(const std::vector<Operand>& operands, std::int64_t footprint, std::uint64_t seed) {
-  const std::int64_t one = std::max<std::int64_t>(kAlignment, set_bytes(operands));
-  const std::int64_t count = std::clamp<std::int64_t>((footprint + one - 1) / one, 1, kMostSets);
-  bytes_ = count * one;
-  memory_.reset(new std::byte[static_cast<std::size_t>(bytes_ + kAlignment)]);
+std::byte* Room::get(std::int64_t bytes) {
+  if (bytes > bytes_) {
+    memory_.reset();  // first, so that both are never there
+    memory_.reset(new std::byte[static_cast<std::size_t>(bytes + kAlignment)]);
+    bytes_ = bytes;
+  }
   const auto misaligned = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(memory_.get()) % kAlignment);
-  std::byte* at = memory_.get() + (kAlignment - misaligned) % kAlignment;
+  return memory_.get() + (kAlignment - misaligned) % kAlignment;
+}
+
+std::int64_t OperandSets::bytes(const std::vector<Operand>& operands, std::int64_t footprint) {
+  const std::int64_t one = std::max<std::int64_t>(kAlignment, set_bytes(operands));
+  return one * std::clamp<std::int64_t>((footprint + one / 2) / one, 1, kMostSets);
+}
+
+OperandSets::OperandSets(const std::vector<Operand>& operands, std::int64_t footprint, std::uint64_t seed, Room& room)
+    : bytes_(bytes(operands, footprint)) {
+  const std::int64_t one = std::max<std::int64_t>(kAlignment, set_bytes(operands)), count = bytes_ / one;
+  std::byte* at = room.get(bytes_);
   std::uint64_t state = seed * 0x9e3779b97f4a7c15ULL | 1U;
   const std::byte* first = at;
   for (std::int64_t i = 0; i < count; ++i) {

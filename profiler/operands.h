@@ -26,16 +26,29 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
 // operands says which optimizer and, with a beta, which norm.
 executor::KernelSettings settings_for(const OperatorItem& item, const executor::KernelSettings& settings);
 
-// Several sets of the same operands in one allocation, used in turn; together they take at least `footprint` bytes (or 512 sets). A training step
-// touches much more than a core's own cache between two calls of an operator, so calls must not find all of their operands there.
-class OperandSets {
+// Memory that is kept from one measurement to the next, since fresh pages take longer to get than to fill.
+class Room {
  public:
-  OperandSets(const std::vector<Operand>& operands, std::int64_t footprint, std::uint64_t seed);
-  const std::vector<void*>& next();
-  std::int64_t bytes() const { return bytes_; }
+  // At least `bytes`, aligned to 64, until the next call; holds anything.
+  std::byte* get(std::int64_t bytes);
 
  private:
   std::unique_ptr<std::byte[]> memory_;
+  std::int64_t bytes_ = 0;
+};
+
+// Several sets of the same operands side by side, used in turn, so that all of them are touched between two uses of one: as many as come nearest to
+// `footprint` bytes together, at least one and at most 16384.
+class OperandSets {
+ public:
+  // `room` must live as long, and serve nothing else meanwhile.
+  OperandSets(const std::vector<Operand>& operands, std::int64_t footprint, std::uint64_t seed, Room& room);
+  const std::vector<void*>& next();
+  std::int64_t bytes() const { return bytes_; }
+  // What bytes() would be.
+  static std::int64_t bytes(const std::vector<Operand>& operands, std::int64_t footprint);
+
+ private:
   std::int64_t bytes_ = 0;
   std::vector<std::vector<void*>> sets_;
   std::size_t at_ = 0;

@@ -29,6 +29,17 @@ TEST(ReadProfile, TakesMeasurementsWithUnitMedianSpreadAndCount) {
   EXPECT_EQ(p.collectives[0], (CollectiveMeasurement{"all_reduce", 2, 1_MiB, Seconds{192e-6}, 0.1, 100}));
 }
 
+TEST(ReadProfile, TakesTheCacheStateAndWhatWasLeftOutAndNeedsNeither) {
+  Profile p = read_profile(kExample, "profile.json");
+  EXPECT_EQ(p.operators[0].footprint, Bytes{0});
+  EXPECT_EQ(p.issue, Seconds{0});
+  EXPECT_TRUE(p.left_out.empty());
+  p.operators[0].footprint = 4_MiB;
+  p.issue = 2_us;
+  p.left_out = {"linear_forward 8x8x8"};
+  EXPECT_EQ(read_profile(write_profile(p), "profile.json"), p);
+}
+
 TEST(ReadProfile, RefusesABareNumberAndAnUndatedProfile) {
   for (const char* piece : {R"("unit": "s", )", R"("median": 1.25e-3, )", R"("spread": 0.02, )", R"(, "count": 40)", R"("date": "2026-11-21", )",
                             R"("device": "AMD EPYC, 2 cores", )"}) {

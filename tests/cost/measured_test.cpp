@@ -4,6 +4,7 @@
 
 #include <rapidcheck/gtest.h>
 #include <cmath>
+#include <tuple>
 
 #include "clusters.h"
 #include "cost/cost.h"
@@ -80,6 +81,31 @@ TEST(Measurements, ReproduceWhatWasMeasured) {
     EXPECT_EQ(t->reach, Reach::measured);
     EXPECT_DOUBLE_EQ(t->sigma, 0.02);
   }
+}
+
+TEST(Measurements, AreAveragedOverFootprintsByWhereTheOperandsBytesAre) {
+  // 1 ms where the operands stay in a cache, 3 ms where they do not, and half of the bytes are there: 2 ms. On two cores 1 and 5 ms: 3 ms.
+  Profile p;
+  const Shape s = linear(16, 64, 64);
+  for (const auto& [mib, busy, seconds] : {std::tuple{1, 1, 1e-3}, {64, 1, 3e-3}, {1, 2, 1e-3}, {64, 2, 5e-3}}) {
+    p.operators.push_back(measured(s, seconds, busy));
+    p.operators.back().footprint = Bytes{std::int64_t{mib} << 20};
+  }
+  // Another shape, measured in the cache only: it does not say what this one does in memory.
+  p.operators.push_back(measured(linear(16, 64, 128), 7e-3));
+  p.operators.back().footprint = 1_MiB;
+  const Measurements m(p);
+  EXPECT_TRUE(m.depend_on_reuse());
+  Reuse half;
+  half.share.front() = half.share.back() = 0.5;
+  const auto t = m.operation(s, half);
+  ASSERT_TRUE(t);
+  EXPECT_NEAR(t->alone.v, 2e-3, 1e-12);
+  EXPECT_NEAR(t->slowdown, 1.5, 1e-9);
+  EXPECT_EQ(t->reach, Reach::measured);
+  EXPECT_NEAR(m.operation(s)->alone.v, 3e-3, 1e-12);  // nothing known: as if nothing were in a cache
+  EXPECT_NEAR(m.operation(linear(16, 64, 128), half)->alone.v, 7e-3, 1e-12);
+  EXPECT_FALSE(Measurements(profile()).depend_on_reuse());
 }
 
 TEST(Measurements, InterpolateTheRateBetweenShapes) {
@@ -196,6 +222,16 @@ TEST(Price, LetsAsManyRanksAsCoresRunUnhinderedWhereNothingSlowedDown) {
   for (OperatorMeasurement& m : p.operators)
     if (m.busy == 2) m.median = m.median / 1.5;
   EXPECT_EQ(price(program_of({linear(256, 64, 64)}), two_cores(), &p).entries[0].memory_share, 32768U);  // a half each
+}
+
+TEST(Price, TakesWhatIssuingAnInstructionWasMeasuredToCost) {
+  Profile p = profile();
+  EXPECT_EQ(price(program_of({linear(16, 64, 64)}), two_cores(), &p).issue, Picoseconds{0});  // not measured
+  p.issue = 2_us;
+  EXPECT_EQ(price(program_of({linear(16, 64, 64)}), two_cores(), &p).issue, to_picoseconds(2_us));
+  program::Program eager = program_of({linear(16, 64, 64)});
+  eager.launch = program::Launch::eager;  // a device is launched on, as its file says
+  EXPECT_EQ(price(eager, two_cores(), &p).issue, to_picoseconds(two_cores().device.launch));
 }
 
 TEST(Price, FallsBackToTheMeasuredMachinesRoofline) {

@@ -89,6 +89,12 @@ TEST(Sampling, StopsWhenTheTimeIsSpentButNeverBelowThreeSamples) {
   EXPECT_TRUE(s.done());
 }
 
+TEST(Sampling, StopsAfterOneSampleWhenAllTimeIsSpent) {
+  Sampling s(StopRule{0, 8, 1000, Seconds{1}, Seconds{4}});
+  s.add(1, Seconds{5});
+  EXPECT_TRUE(s.done());
+}
+
 TEST(Sampling, StopsAtTheMostSamples) {
   Sampling s(StopRule{0, 8, 20, Seconds{1e9}});
   int n = 0;

@@ -173,7 +173,8 @@ inline Profile profile() {
                                whole(1, 64),
                                Seconds{real(-9, 1)},
                                coin() ? 0 : real(-4, 0),
-                               whole(1, 1000000)};
+                               whole(1, 1000000),
+                               Bytes{coin() ? 0 : whole(1, 1LL << 40)}};
   });
   p.collectives = list([] {
     return CollectiveMeasurement{word({"all_reduce", "reduce_scatter", "all_gather", "all_to_all", "broadcast", "send_recv"}),
@@ -183,6 +184,8 @@ inline Profile profile() {
                                  coin() ? 0 : real(-4, 0),
                                  whole(1, 1000000)};
   });
+  p.issue = Seconds{coin() ? 0 : real(-9, -3)};
+  p.left_out = list(text);
   return p;
 }
 
