@@ -25,7 +25,7 @@ Shape shape(Operator op, std::array<std::int64_t, 7> dims) {
 program::Program program_of(const std::vector<std::pair<Shape, std::uint8_t>>& used) {
   program::Program p;
   p.mesh.size = {4, 1, 1, 2};
-  p.groups = {{program::mask(program::Axis::tp), false}, {program::mask(program::Axis::pp), false}};
+  p.groups = {{program::mask(program::Axis::tp)}, {program::mask(program::Axis::pp)}};
   program::Role role;
   for (const auto& [s, operands] : used) {
     program::Instruction i;
