@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace orrery::program {
 
@@ -189,8 +190,9 @@ std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool sett
   std::vector<Dependency> dependencies;
 
   const auto allocates = [this](std::uint32_t root) { return !last_access_.contains({root, half_.second}) && is_born(root); };
-  if (stream != kCompute && std::any_of(uses.begin(), uses.end(), [&](const Use& use) { return allocates(range(use.buffer).root); })) {
-    // Its memory may just have been given back by what the compute stream was told to do.
+  if (stream != kCompute && (std::exchange(after_compute, false) ||
+                             std::any_of(uses.begin(), uses.end(), [&](const Use& use) { return allocates(range(use.buffer).root); }))) {
+    // What it reads may be of an earlier pass; or its memory may just have been given back by what the compute stream was told to do.
     dependencies.push_back({DependencyKind::issued, kCompute});
     for (std::uint32_t i = static_cast<std::uint32_t>(role_.instructions.size()); i-- > first;)
       if (role_.instructions[i].stream == kCompute) {

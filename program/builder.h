@@ -100,6 +100,8 @@ class Builder {
   std::uint16_t layer = kNone;
   std::uint8_t flags = 0;
   DType dtype = DType::fp32;
+  // Set for the next instruction, if it is on another stream: it waits for all that has been issued on the compute stream.
+  bool after_compute = false;
 
   // Each returns the instruction's index in its template.
   std::uint16_t compute(Operator op, std::initializer_list<std::int64_t> dims, const Uses& uses);

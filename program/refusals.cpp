@@ -103,7 +103,7 @@ void feature_refusals(Refusals& r, const Plan& plan) {
               "leave precision.param_gather null");
   r.not_built(plan.optimizer.kind != "adamw" && plan.optimizer.kind != "sgd", fmt::format("optimizer '{}'", plan.optimizer.kind), "optimizer.kind",
               "use adamw or sgd");
-  const std::vector<std::string> known{"1f1b", "gpipe"};  // of schedule_names()
+  const std::vector<std::string> known = schedule_names();
   if (std::find(known.begin(), known.end(), plan.schedule) == known.end())
     r.add("schedule is built", "schedule", fmt::format("not built yet: schedule '{}'", plan.schedule), did_you_mean(plan.schedule, known));
   r.not_built(plan.schedule_args.csv.has_value(), "a schedule from a file", "schedule_args.csv", "leave schedule_args.csv null");

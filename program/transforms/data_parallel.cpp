@@ -31,7 +31,13 @@ bool reduces_gradients(const Layout& layout, std::uint16_t chunk, std::int64_t d
 bool gathers_parameters(const Plan& plan, std::int64_t dp) { return plan.sharding.zero >= 1 && dp > 1; }
 
 GradientReducer::GradientReducer(Builder& b, const Layout& layout, const Plan& plan, std::uint16_t chunk, PassKind pass)
-    : b_(b), layout_(layout), plan_(plan), chunk_(chunk), missing_(layout.buckets.size(), 0), reduced_(layout.buckets.size(), false) {
+    : b_(b),
+      layout_(layout),
+      plan_(plan),
+      chunk_(chunk),
+      whole_(pass != PassKind::weight_grad),
+      missing_(layout.buckets.size(), 0),
+      reduced_(layout.buckets.size(), false) {
   for (const GradientWrite& write : gradient_writes(layout.chunks[chunk]))
     if (const Tensor& t = layout.tensors[static_cast<std::size_t>(write.tensor)];
         t.chunk == chunk && (write.by_weight_grad || pass == PassKind::backward))
@@ -54,6 +60,7 @@ void GradientReducer::reduce(std::size_t bucket) {
   const Reduction todo = reduction(views, extent(b_, Axis::dp), extent(b_, Axis::tp));
   const std::int64_t elements = b_.elements(views.gradient);
   const DType type = plan_.precision.grads;
+  b_.after_compute = !whole_ && (todo.over_tp || todo.over_dp);
   if (todo.over_tp)
     b_.collective(Operator::all_reduce, kTp, b_.tables().group(mask(Axis::tp)), elements, type, {u(views.gradient)},
                   todo.over_dp || todo.over_copies ? kNone : reduced_event(b_, bucket));
@@ -73,9 +80,11 @@ void GradientReducer::finish() {
     if (!reduced_[i]) reduce(i);
   // Last, since the other copy's stage finishes at another time and would hold up the buckets behind it.
   for (std::size_t i = 0; i < reduced_.size(); ++i)
-    if (layout_.buckets[i].chunk == chunk_)
+    if (layout_.buckets[i].chunk == chunk_ && layout_.buckets[i].copies != kNone) {
+      b_.after_compute = !whole_;
       b_.collective(Operator::all_reduce, kDp, layout_.buckets[i].copies, layout_.buckets[i].owned, plan_.precision.grads,
                     {u(layout_.buckets[i].gradient)}, reduced_event(b_, i));
+    }
 }
 
 std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan) {

@@ -29,6 +29,7 @@ class GradientReducer {
   const Layout& layout_;
   const Plan& plan_;
   std::uint16_t chunk_;
+  bool whole_;                         // the pass writes all gradients; otherwise an input_grad wrote some before
   std::vector<std::int64_t> missing_;  // by bucket: gradients not yet written
   std::vector<bool> reduced_;
 };

@@ -83,7 +83,8 @@ std::vector<PassInstance> pipeline_body(const Schedule& schedule, const Replay& 
                                         const std::vector<Transfers>& transfers, const std::vector<std::uint16_t>& templates, bool overlap) {
   const std::vector<Pass>& order = schedule.order[static_cast<std::size_t>(rank)];
   const std::vector<PassTimes>& mine = times.passes[static_cast<std::size_t>(rank)];
-  const bool posts_late = !overlap && chunks.size() == 1;
+  const bool splits = std::any_of(order.begin(), order.end(), [](const Pass& pass) { return pass.kind == PassKind::input_grad; });
+  const bool posts_late = !overlap && chunks.size() == 1 && !splits;
 
   // By chunk, direction of travel and micro-batch: the pass that uses what is received.
   const auto microbatches = static_cast<std::size_t>(schedule.microbatches);

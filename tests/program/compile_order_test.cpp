@@ -25,6 +25,12 @@ std::vector<std::string> problems(const Model& model, const Plan& plan, std::int
   return all;
 }
 
+struct Compiles {
+  std::string schedule;
+  std::int64_t vp;
+};
+void showValue(const Compiles& c, std::ostream& out) { out << c.schedule << " vp " << c.vp; }
+
 TEST(CompiledOrder, EveryCombinationPassesEveryCheck) {
   for (const std::int64_t tp : {1, 2, 4})
     for (const std::int64_t pp : {1, 2, 4})
@@ -40,10 +46,28 @@ TEST(CompiledOrder, EveryCombinationPassesEveryCheck) {
               }
 }
 
+TEST(CompiledOrder, EverySynchronousScheduleOfWholePassesIsWritten) {
+  const Compiles cases[]{{"interleaved", 2}, {"interleaved", 3}, {"looped-bfs", 2}, {"circular", 2}, {"zb-h1", 1},
+                         {"zb-h2", 1},       {"zb-auto", 1},     {"zbv", 2},        {"v-half", 2},   {"v-min", 2}};
+  for (const auto& [schedule, vp] : cases)
+    for (const std::int64_t pp : {1, 2, 4})
+      for (const bool tied : {false, true})
+        for (const bool overlap : {false, true}) {
+          Plan p = small_plan(1, pp, 1, 8);
+          p.schedule = schedule, p.parallel.vp = vp, p.overlap.p2p = overlap;
+          Model m = small_llama(pp * vp);
+          m.tie_embeddings = tied;
+          EXPECT_EQ(problems(m, p, 1), std::vector<std::string>{}) << schedule << " pp " << pp << " vp " << vp;
+        }
+}
+
 RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   const std::int64_t tp = *rc::gen::element(1, 2, 4), pp = *rc::gen::element(1, 2, 3, 4), dp = *rc::gen::element(1, 2, 3);
-  Plan p = small_plan(tp, pp, dp, *rc::gen::inRange(1, 7));
-  p.schedule = *rc::gen::element<std::string>("gpipe", "1f1b");
+  Plan p = small_plan(tp, pp, dp, *rc::gen::inRange(1, 13));
+  const Compiles shape =
+      *rc::gen::element(Compiles{"gpipe", 1}, Compiles{"1f1b", 1}, Compiles{"interleaved", 2}, Compiles{"interleaved", 3}, Compiles{"looped-bfs", 2},
+                        Compiles{"zb-h1", 1}, Compiles{"zb-h2", 1}, Compiles{"zb-auto", 1}, Compiles{"zbv", 2}, Compiles{"v-half", 2});
+  p.schedule = shape.schedule, p.parallel.vp = shape.vp;
   p.sharding.zero = *rc::gen::element(0, 1);
   p.recompute.kind = *rc::gen::element<std::string>("none", "full");
   p.runtime.framework = *rc::gen::element<std::string>("orrery", "megatron-core");
@@ -52,10 +76,12 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   p.overlap.p2p = *rc::gen::arbitrary<bool>();
   p.data_parallel.bucket_bytes = *rc::gen::inRange(1, 10000);
   p.precision.params = *rc::gen::element(DType::fp32, DType::bf16);
-  Model m = *rc::gen::arbitrary<bool>() ? small_llama(*rc::gen::inRange<std::int64_t>(pp, 7)) : small_gpt2(*rc::gen::inRange<std::int64_t>(pp, 7));
+  Model m = *rc::gen::arbitrary<bool>() ? small_llama() : small_gpt2();
+  m.layers = *rc::gen::inRange<std::int64_t>(pp * shape.vp, pp * shape.vp + 3);
   m.tie_embeddings = *rc::gen::arbitrary<bool>(), m.embedding_norm = *rc::gen::arbitrary<bool>();
   m.parallel_block = *rc::gen::arbitrary<bool>(), m.parallel_shared_norm = *rc::gen::arbitrary<bool>(), m.qk_norm = *rc::gen::arbitrary<bool>();
   m.head_bias = *rc::gen::arbitrary<bool>(), m.attention_out_bias = *rc::gen::arbitrary<bool>(), m.mlp_bias = *rc::gen::arbitrary<bool>();
+  RC_PRE(refusals(m, small_cluster(p, dp), p).empty());  // some schedules ask for enough micro-batches
   RC_ASSERT(problems(m, p, dp) == std::vector<std::string>{});
 }
 

@@ -125,6 +125,20 @@ std::vector<Layout> some_layouts() {
           {1, 4, 2, false, "1f1b", 1, false, 2, true}, {2, 1, 4, false, "1f1b", 1, false, 1, false}, {4, 1, 2, false, "gpipe", 1, true, 1, true}};
 }
 
+// Schedules of several chunks per rank, and of split backward passes, with the other dimensions. The models have four layers.
+std::vector<Layout> scheduled_layouts() {
+  std::vector<Layout> out;
+  const std::pair<const char*, std::int64_t> schedules[]{{"interleaved", 2}, {"looped-bfs", 2}, {"circular", 2}, {"zb-h1", 1}, {"zb-h2", 1},
+                                                         {"zb-auto", 1},     {"zbv", 2},        {"v-half", 2},   {"v-min", 2}};
+  for (const auto& [schedule, vp] : schedules) {
+    out.push_back({1, 1, 2, false, schedule, 0, false, 1, true, vp});
+    out.push_back({1, 2, 2, true, schedule, 0, true, 1, true, vp});
+    out.push_back({2, 1, 2, false, schedule, 1, true, 1, false, vp});
+    out.push_back({2, 2, 2, true, schedule, 1, false, 1, true, vp});
+  }
+  return out;
+}
+
 class Equivalence : public testing::TestWithParam<Layout> {};
 TEST_P(Equivalence, ComputesWhatOneRankAloneComputes) { expect_equivalent(llama(), GetParam()); }
 
@@ -144,6 +158,7 @@ TEST(Angles, OfTheModelAreThoseThatRun) {
 
 const auto kName = [](const testing::TestParamInfo<Layout>& info) { return name(info.param); };
 INSTANTIATE_TEST_SUITE_P(All, Equivalence, testing::ValuesIn(all_layouts()), kName);
+INSTANTIATE_TEST_SUITE_P(Scheduled, OtherModels, testing::ValuesIn(scheduled_layouts()), kName);
 INSTANTIATE_TEST_SUITE_P(Some, OtherModels, testing::ValuesIn(some_layouts()), kName);
 
 }  // namespace

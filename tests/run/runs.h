@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -58,17 +59,21 @@ struct Layout {
   bool recompute = false;
   std::int64_t micro = 1;
   bool overlap = true;
+  std::int64_t vp = 1;
 };
 
 inline std::string name(const Layout& l) {
-  return fmt::format("dp{}_tp{}{}_pp{}_{}_zero{}{}{}{}", l.dp, l.tp, l.sp ? "sp" : "", l.pp, l.schedule, l.zero, l.recompute ? "_recompute" : "",
-                     l.micro == 1 ? "" : fmt::format("_micro{}", l.micro), l.overlap ? "" : "_sync");
+  std::string schedule = l.schedule;
+  std::replace(schedule.begin(), schedule.end(), '-', '_');
+  return fmt::format("dp{}_tp{}{}_pp{}_{}_zero{}{}{}{}", l.dp, l.tp, l.sp ? "sp" : "", l.pp, schedule, l.zero, l.recompute ? "_recompute" : "",
+                     l.micro == 1 ? "" : fmt::format("_micro{}", l.micro), l.overlap ? "" : "_sync") +
+         (l.vp == 1 ? "" : fmt::format("_vp{}", l.vp));
 }
 
 inline Plan plan_of(const Layout& l, std::int64_t global = 8, std::int64_t sequence = 16) {
   Plan p;
   p.batch = {.global = global, .micro = l.micro, .sequence = sequence};
-  p.parallel.tp = l.tp, p.parallel.pp = l.pp, p.parallel.sp = l.sp;
+  p.parallel.tp = l.tp, p.parallel.pp = l.pp, p.parallel.sp = l.sp, p.parallel.vp = l.vp;
   p.schedule = l.schedule;
   p.sharding.zero = l.zero;
   p.recompute.kind = l.recompute ? "full" : "none";
