@@ -21,9 +21,10 @@ struct Space {
   std::optional<bool> sp;  // nothing: on wherever tp > 1 and the sequence divides
 };
 
-// All combinations in a fixed order, plans that differ in the micro-batch only next to each other. By default tp runs over the divisors of the devices up to one node, pp over those up to the number of layers,
-// micro over the divisors of the sequences per replica: where more no longer helps, memory and the bound say so. Sequence parallelism is on wherever
-// tp > 1 and the sequence divides; a schedule is not varied where pp = 1, nor ZeRO where dp = 1.
+// All combinations in a fixed order, plans that differ in the micro-batch only next to each other. By default tp runs over the divisors of the
+// devices up to one node, pp over those up to the number of layers, micro over the divisors of the sequences per replica: where more no longer helps,
+// memory and the bound say so. Sequence parallelism is on wherever tp > 1 and the sequence divides; a schedule is not varied where pp = 1, nor ZeRO
+// where dp = 1.
 std::vector<Plan> enumerate(const Model& model, const Cluster& cluster, const Plan& base, const Space& space);
 
 }  // namespace orrery::planner
