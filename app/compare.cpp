@@ -1,8 +1,10 @@
 #include "app/compare.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "app/simulate.h"
 #include "core/error.h"
@@ -49,6 +51,8 @@ CompareReport compare(Summary a, Summary b) {
   const bool known = !a.peak_memory_by_stage.empty() && !b.peak_memory_by_stage.empty();
   for (std::size_t s = 0; known && s < std::max(a.peak_memory_by_stage.size(), b.peak_memory_by_stage.size()); ++s) {
     const auto of = [s](const Summary& x) { return s < x.peak_memory_by_stage.size() ? static_cast<double>(x.peak_memory_by_stage[s]) : 0.0; };
+    // Of a stage that a trace has no rank of, nothing is known: that is not 0 bytes.
+    if ((a.ranks_missing > 0 && of(a) == 0) || (b.ranks_missing > 0 && of(b) == 0)) continue;
     report.memory.push_back({"stage " + std::to_string(s), of(a), of(b)});
   }
   report.a = std::move(a);
@@ -56,16 +60,29 @@ CompareReport compare(Summary a, Summary b) {
   return report;
 }
 
+namespace {
+
+// The pipeline stage of a rank called "pp1 tp0 dp3"; axes of one rank may be left out.
+std::size_t stage_of(const std::string& rank) {
+  std::uint16_t stage = 0;  // wider than any pipeline
+  if (const auto at = rank.find("pp"); at != std::string::npos) std::from_chars(rank.data() + at + 2, rank.data() + rank.size(), stage);
+  return stage;
+}
+
+}  // namespace
+
 Summary summarise(const Timeline& timeline, const std::string& label) {
   Summary summary;
   summary.label = label;
   summary.origin = timeline.origin;
   summary.step = timeline.step;
-  add_up(timeline, {}, summary);
+  add_up(timeline, summary);
   std::map<std::uint32_t, std::uint32_t> dense;  // ranks that occur -> 0, 1, 2, …
+  std::vector<std::int64_t> weights;             // of those
   bool pipelined = false;
   for (const Span& span : timeline.spans) {
-    dense.emplace(span.rank, static_cast<std::uint32_t>(dense.size()));
+    if (dense.emplace(span.rank, static_cast<std::uint32_t>(dense.size())).second)
+      weights.push_back(timeline.weights.empty() ? 1 : timeline.weights[span.rank]);
     pipelined = pipelined || timeline.kinds[span.kind].work == WorkClass::pp_comm;
   }
   WaterfallBuilder builder(dense.size());
@@ -74,7 +91,16 @@ Summary summarise(const Timeline& timeline, const std::string& label) {
     const SpanKind& kind = timeline.kinds[span.kind];
     builder.add(dense[span.rank], kind.work, span.recompute, kind.ideal, span.end - span.start, span.cause, span.waited, span.transfer);
   }
-  summary.waterfall = builder.finish(timeline.step, std::vector<std::int64_t>(dense.size(), 1), pipelined);
+  const std::int64_t represented = std::accumulate(weights.begin(), weights.end(), std::int64_t{0});
+  if (represented == 0) weights.assign(weights.size(), 1);
+  summary.waterfall = builder.finish(timeline.step, weights, pipelined);
+  summary.ranks_missing = std::max<std::int64_t>(0, timeline.all_ranks - represented);
+  for (const MemorySample& sample : timeline.memory) {
+    const std::size_t stage = stage_of(timeline.ranks[sample.rank]);
+    if (stage >= summary.peak_memory_by_stage.size()) summary.peak_memory_by_stage.resize(stage + 1, 0);
+    std::int64_t& peak = summary.peak_memory_by_stage[stage];
+    peak = std::max(peak, sample.bytes);
+  }
   return summary;
 }
 

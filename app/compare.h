@@ -20,7 +20,7 @@ struct CompareReport {
   std::vector<Row> waterfall;  // seconds, in the waterfall's order; parts that are 0 in both are left out
   std::vector<Row> classes;    // seconds by class of work
   std::vector<Row> operators;  // seconds by operator, largest difference first
-  std::vector<Row> memory;     // bytes by pipeline stage; empty where one side does not say (a trace)
+  std::vector<Row> memory;     // bytes by pipeline stage, where both sides know them
   std::vector<Row> largest;    // the waterfall's rows that differ, largest difference first: they add up to the difference of the steps
 };
 
@@ -30,7 +30,7 @@ CompareReport compare(Summary a, Summary b);
 // run.
 Summary load_operand(const std::string& file, const PlanFlags& flags);
 
-// Waterfall and times by class of a timeline (compute stream 0); ranks weigh the same.
+// Waterfall (of compute stream 0), times by class and peak memory by stage of a timeline; a rank weighs as much as the ranks that it stands for.
 Summary summarise(const Timeline& timeline, const std::string& label);
 
 std::string to_json(const CompareReport& report);

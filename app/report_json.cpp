@@ -67,7 +67,8 @@ Json summary_json(const Summary& s) {
           {"waterfall", waterfall_json(s.waterfall)},
           {"classes", work_times(s.classes)},
           {"operators", work_times(s.operators)},
-          {"peak_memory_bytes_by_stage", s.peak_memory_by_stage}};
+          {"peak_memory_bytes_by_stage", s.peak_memory_by_stage},
+          {"ranks_missing", s.ranks_missing}};
 }
 
 Json provenance_json(const std::string& hash) { return {{"orrery", version()}, {"commit", commit()}, {"inputs", hash}}; }
@@ -95,6 +96,7 @@ Summary read_summary(std::string_view text, const std::string& file) {
   s.classes = read_work_times(o.required("classes"));
   s.operators = read_work_times(o.required("operators"));
   for (const json::Value& bytes : o.required("peak_memory_bytes_by_stage").list()) s.peak_memory_by_stage.push_back(bytes.integer(0, INT64_MAX));
+  o.read("ranks_missing", s.ranks_missing);
   o.done();
   return s;
 }

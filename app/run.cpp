@@ -54,7 +54,7 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   report.measured.origin = "measured";
   report.measured.step = report.result.timeline.step;
   report.measured.waterfall = report.result.waterfall;
-  add_up(report.result.timeline, {}, report.measured);
+  add_up(report.result.timeline, report.measured);
   report.measured.peak_memory_by_stage.assign(program.roles.size(), 0);
   for (std::size_t r = 0; r < report.result.memory.size(); ++r) {
     const auto stage = static_cast<std::size_t>(program.mesh.coordinates(static_cast<std::int64_t>(r))[static_cast<std::size_t>(program::Axis::pp)]);

@@ -87,6 +87,7 @@ Tree summary() {
   f.must("classes", work_times("time by class of work; communication: busy time of its streams, hidden or not"));
   f.must("operators", work_times("time by operator, largest first"));
   f.must("peak_memory_bytes_by_stage", list_of(at_least_0("integer")));
+  f.may("ranks_missing", at_least_0("integer", "of a trace of some ranks: those that nothing in it stands for"));
   return f.take();
 }
 

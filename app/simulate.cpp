@@ -122,8 +122,7 @@ SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
   report.periods = result.periods;
   report.trace_hash = result.trace_hash;
   report.hash = inputs_hash(inputs);
-  if (options.operators && result.timeline)
-    add_up(*result.timeline, options.ranks.empty() ? result.weights : std::vector<std::int64_t>{}, report.summary);
+  if (options.operators && result.timeline) add_up(*result.timeline, report.summary);
   if (options.timeline) report.timeline = std::move(result.timeline);
   return report;
 }

@@ -3,18 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 
 namespace orrery::app {
 
-void add_up(const Timeline& timeline, const std::vector<std::int64_t>& weights, Summary& into) {
-  std::map<std::uint32_t, std::int64_t> weight_of;
-  for (const Span& span : timeline.spans) weight_of.emplace(span.rank, 1);
-  if (!weights.empty()) {
-    std::size_t i = 0;
-    for (auto& [rank, weight] : weight_of) weight = i < weights.size() ? weights[i++] : 1;
-  }
+void add_up(const Timeline& timeline, Summary& into) {
+  const auto weight_of = [&](std::uint32_t rank) { return timeline.weights.empty() ? 1.0 : static_cast<double>(timeline.weights[rank]); };
+  std::set<std::uint32_t> occurring;
+  for (const Span& span : timeline.spans) occurring.insert(span.rank);
   double ranks = 0;
-  for (const auto& [rank, weight] : weight_of) ranks += static_cast<double>(weight);
+  for (const std::uint32_t rank : occurring) ranks += weight_of(rank);
   if (ranks == 0) return;
 
   struct Sum {
@@ -23,7 +21,7 @@ void add_up(const Timeline& timeline, const std::vector<std::int64_t>& weights, 
   std::array<Sum, kWorkClasses> classes{};
   std::vector<Sum> kinds(timeline.kinds.size());
   for (const Span& span : timeline.spans) {
-    const auto weight = static_cast<double>(weight_of[span.rank]);
+    const double weight = weight_of(span.rank);
     const double time = static_cast<double>((span.end - span.start).v) * weight;
     const SpanKind& kind = timeline.kinds[span.kind];
     for (Sum* sum : {&classes[static_cast<std::size_t>(kind.work)], &kinds[span.kind]}) {

@@ -26,11 +26,12 @@ struct Summary {
   std::vector<WorkTime> classes;    // every WorkClass that occurs; for communication: busy time of its streams, hidden or not
   std::vector<WorkTime> operators;  // largest first
   std::vector<std::int64_t> peak_memory_by_stage;
+  std::int64_t ranks_missing = 0;  // of a trace of some ranks: those that nothing in it stands for; 0 by stage where no rank of the stage is there
   bool operator==(const Summary&) const = default;
 };
 
-// Adds up the spans of a timeline; `weights[i]`: how many ranks the i-th rank that occurs (ascending) stands for; empty: one each.
-void add_up(const Timeline& timeline, const std::vector<std::int64_t>& weights, Summary& into);
+// Adds up the spans of a timeline, each rank as many times as the ranks that it stands for.
+void add_up(const Timeline& timeline, Summary& into);
 
 // A document {"orrery": "summary/1", …}; read(write(x)) == x. Throws Error.
 std::string write_summary(const Summary& summary);

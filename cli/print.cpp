@@ -113,6 +113,8 @@ std::string text(const app::CompareReport& r) {
   const Style& s = style();
   std::string out = fmt::format("A  {} ({}), {}\nB  {} ({}), {}\n", r.a.label, r.a.origin, format_seconds(to_seconds(r.a.step)), r.b.label,
                                 r.b.origin, format_seconds(to_seconds(r.b.step)));
+  for (const auto& [side, summary] : {std::pair{'A', &r.a}, {'B', &r.b}})
+    if (summary->ranks_missing > 0) out += fmt::format("{} holds some ranks only; of {} more it says nothing\n", side, summary->ranks_missing);
   const double a = to_seconds(r.a.step).v, b = to_seconds(r.b.step).v;
   out += fmt::format("{}B takes {} ({:+.1f} %){}\n", s.bold, signed_seconds(b - a), 100 * (b - a) / a, s.reset);
   const auto table = [&](const char* title, const std::vector<app::Row>& rows, bool bytes, std::size_t most) {

@@ -93,6 +93,9 @@ struct Timeline {
   Picoseconds step;                  // the period
   std::vector<std::string> streams;  // "compute", "tp", "dp", "send-forward", …
   std::vector<std::string> ranks;    // name by rank, e.g. "pp0 tp0 dp0"; empty for ranks that were not recorded
+  // How many ranks each rank stands for: those that did exactly the same and were not recorded, and itself; 0: not recorded. Empty: one each.
+  std::vector<std::int64_t> weights{};
+  std::int64_t all_ranks = 0;  // of the plan, whether or not anything stands for them; 0: those recorded
   std::vector<SpanKind> kinds;
   std::vector<Span> spans;  // by rank, then stream, then start
   std::vector<Flow> flows;

@@ -36,6 +36,8 @@ struct Header {
   std::string version, origin;
   Picoseconds step;
   std::vector<std::string> streams, ranks;
+  std::vector<std::int64_t> weights;
+  std::int64_t all_ranks = 0;
   std::vector<SpanKind> kinds;
 };
 struct HeaderEvent {
@@ -124,6 +126,8 @@ void fields(F& f, In<F, Header>& h) {
   f("step_ps", h.step.v, about("the period in picoseconds").must().within(0, kMostPicoseconds));
   f("streams", h.streams, about("names, by thread").must());
   f("ranks", h.ranks, about("names, by process; empty: not recorded").must());
+  f("weights", h.weights, about("how many ranks each stands for, by process; 0: not recorded; empty: one each").within(0, kMostIndex));
+  f("all_ranks", h.all_ranks, about("ranks of the plan; 0: those recorded").within(0, kMostIndex));
   f("kinds", h.kinds, about("what spans have in common").must());
 }
 template <class F>
@@ -262,6 +266,8 @@ class TraceWriter {
     texts(t_.streams);
     put(",\n\"ranks\":");
     texts(t_.ranks);
+    if (!t_.weights.empty()) put(",\n\"weights\":[{}]", fmt::join(t_.weights, ","));
+    if (t_.all_ranks != 0) put(",\"all_ranks\":{}", t_.all_ranks);
     put(",\n\"kinds\":[");
     for (std::size_t i = 0; i < t_.kinds.size(); ++i) {
       const SpanKind& k = t_.kinds[i];
@@ -476,7 +482,12 @@ class TraceReader {
       timeline_.step = e.args.step;
       timeline_.streams = std::move(e.args.streams);
       timeline_.ranks = std::move(e.args.ranks);
+      timeline_.weights = std::move(e.args.weights);
+      timeline_.all_ranks = e.args.all_ranks;
       timeline_.kinds = std::move(e.args.kinds);
+      if (!timeline_.weights.empty() && timeline_.weights.size() != timeline_.ranks.size())
+        object.required("args").object().required("weights").fail(
+            fmt::format("has {} numbers for {} ranks", timeline_.weights.size(), timeline_.ranks.size()), "write one a rank, or leave it out");
       return;
     }
     switch (kPhases[phase][0]) {

@@ -422,6 +422,15 @@ void Account::write(const Options& options, Result& result) {
         add_spans(r, rank, *result.timeline, waits[r], earliest);
         add_memory(r, rank, earliest, *result.timeline);
       }
+    // Several recorded ranks of one class share the ranks that it stands for.
+    Timeline& out = *result.timeline;
+    out.weights.assign(out.ranks.size(), 0);
+    out.all_ranks = program.mesh.ranks();
+    for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
+      const auto sharing = static_cast<std::int64_t>(recorded[r].size()), weight = machine_.ranks[r].weight;
+      for (std::int64_t i = 0; i < sharing; ++i)
+        out.weights[static_cast<std::size_t>(recorded[r][static_cast<std::size_t>(i)])] = weight / sharing + (i < weight % sharing ? 1 : 0);
+    }
     finish_timeline(*result.timeline);
   }
   result.waterfall = waterfall.finish(result.step, result.weights, program.mesh.size[static_cast<std::size_t>(program::Axis::pp)] > 1);

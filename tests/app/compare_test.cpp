@@ -79,6 +79,8 @@ TEST(Compare, OfAPredictionAndItsRunAddsUpAndAgreesAboutMemoryToTheByte) {
   for (const Row& row : r.memory) EXPECT_EQ(row.a, row.b) << row.name;
   // Every class of work that is predicted is measured.
   for (const Row& row : r.classes) EXPECT_TRUE(row.a == 0 || row.b > 0) << row.name;
+  // The trace of the run has the same memory.
+  EXPECT_EQ(summarise(report.result.timeline, "trace").peak_memory_by_stage, report.measured.peak_memory_by_stage);
   // And so says the report, read back as an operand.
   const TemporaryFolder folder;
   const Summary again = load_operand(folder.write("run.json", to_json(report)), {});
@@ -102,6 +104,43 @@ TEST(Compare, TakesPlansTracesAndReports) {
   EXPECT_THROW(load_operand(folder.write("other.json", "{}"), {}), Error);
 }
 
+// Whatever ranks a trace was made with, as long as some rank of each kind is in it: the summary of the step is the same.
+TEST(Compare, WeighsTheRanksOfATraceByTheRanksThatTheyStandFor) {
+  PlanFlags f = flags(1, 2);
+  const auto of_trace = [&](std::vector<std::int64_t> ranks, bool unfold) {
+    SimulateOptions options;
+    options.timeline = true;
+    options.unfold = unfold;
+    options.ranks = std::move(ranks);
+    const std::string text = write_chrome_trace(*simulate(load_inputs(f), options).timeline);
+    return summarise(read_timeline(text, "t.json"), "t");
+  };
+  // tp 1, pp 2, dp 4: ranks 0 to 3 are stage 0, ranks 4 to 7 stage 1.
+  const Summary all = of_trace({}, true);
+  EXPECT_EQ(all, of_trace({}, false));
+  EXPECT_EQ(all, of_trace({0, 1, 2, 4}, false));  // three ranks of one stage, one of the other
+  EXPECT_EQ(all.waterfall, simulated(f).summary.waterfall);
+  EXPECT_EQ(all.ranks_missing, 0);
+  const Summary first = of_trace({0}, false);
+  EXPECT_NE(first.waterfall, all.waterfall);
+  EXPECT_EQ(first.ranks_missing, 4);
+}
+
+TEST(Compare, OfATraceAndItsPlanHasTheMemoryOfEachStageThatTheTraceHolds) {
+  SimulateOptions options;
+  options.timeline = true;
+  const Inputs in = load_inputs(flags(2, 2));
+  const SimulateReport report = simulate(in, options);
+  CompareReport r = compare(summarise(*report.timeline, "trace"), report.summary);
+  ASSERT_EQ(r.memory.size(), 2U);
+  for (const Row& row : r.memory) EXPECT_EQ(row.a, row.b) << row.name;
+  options.ranks = {4};  // tp 2, dp 2: the first rank of stage 1
+  r = compare(summarise(*simulate(in, options).timeline, "trace"), report.summary);
+  ASSERT_EQ(r.memory.size(), 1U);
+  EXPECT_EQ(r.memory[0].name, "stage 1");
+  EXPECT_EQ(r.memory[0].a, r.memory[0].b);
+}
+
 RC_GTEST_PROP(SummaryText, IsReadBackAsItWasWritten, ()) {
   Summary s;
   s.label = *rc::gen::element<std::string>("tp=2 pp=2", "", "quoted \" and \\ and ü");
@@ -116,6 +155,7 @@ RC_GTEST_PROP(SummaryText, IsReadBackAsItWasWritten, ()) {
   for (std::int64_t i = gen::whole(0, 4); i > 0; --i) s.classes.push_back({"gemm", time(), static_cast<double>(gen::whole(0, 1000)) / 8});
   for (std::int64_t i = gen::whole(0, 4); i > 0; --i) s.operators.push_back({"linear_forward", time(), static_cast<double>(gen::whole(0, 1000)) / 7});
   for (std::int64_t i = gen::whole(0, 4); i > 0; --i) s.peak_memory_by_stage.push_back(gen::whole(0, INT64_MAX - 1));
+  s.ranks_missing = gen::whole(0, 1000);
   RC_ASSERT(read_summary(write_summary(s), "s.json") == s);
 }
 

@@ -197,6 +197,9 @@ inline Timeline timeline() {
   t.streams.push_back(text());
   t.ranks = list([] { return coin() ? text() : std::string(); });
   t.ranks.push_back(text());
+  if (coin())
+    for (std::size_t r = 0; r < t.ranks.size(); ++r) t.weights.push_back(whole(0, 100'000));
+  if (coin()) t.all_ranks = whole(1, 100'000);
   t.kinds = list([] {
     return SpanKind{coin() ? text() : std::string(),
                     static_cast<WorkClass>(whole(0, kWorkClasses - 1)),
