@@ -197,7 +197,7 @@ TEST(Compile, TellsARefusalAtTheFlagOrSettingThatGaveTheField) {
   EXPECT_EQ(refused(f), "--global-batch (batch.global)");
   EXPECT_EQ(refused(flags("mixtral-8x7b", "dgx-h100:8")), "--model");
   PlanFlags g = flags("llama-3.1-8b", "dgx-h100:8");
-  g.schedule = "zb-h1";
+  g.schedule = "zb-h3";
   EXPECT_EQ(refused(g), "--schedule");
   g.schedule.reset();
   g.settings = {"parallel={\"tp\": 3}"};

@@ -124,7 +124,7 @@ const std::vector<Bad>& table() {
     {"simulate --model llama-3.1-8b --cluster dgx-h100:-8", "cluster dgx-h100:-8: '-8' is not a positive whole number of devices", "write it like dgx-h100:64"},
     {"simulate --model llama-3.1-8b --cluster dgx-h100:12", "cluster dgx-h100:12: 12 devices do not fill whole nodes of 8", "the nearest sizes are 8 and 16"},
     {kSimulate + "--schedule 1f1d", "--schedule: '1f1d' is not known here", "did you mean '1f1b'?"},
-    {kSimulate + "--schedule interleaved", "--schedule: not built yet: schedule 'interleaved'", "known: 1f1b, gpipe"},
+    {kSimulate + "--schedule interleaved", "parallel.vp: interleaving needs two chunks per rank or more", "use 2 chunks, or schedule 1f1b"},
     {kSimulate + "--recompute half", "--recompute: 'half' is not known here", "known: none, selective, full"},
     {kSimulate + "--precision fp8", "--precision: 'fp8' is not a precision of this version", "known: fp32, bf16"},
     {kSimulate + "--network flow", "--network: 'flow' is not built yet", "known: analytic"},
