@@ -4,6 +4,7 @@
 #include <cmath>
 #include <compare>
 #include <cstdint>
+#include <limits>
 
 namespace orrery {
 
@@ -53,8 +54,20 @@ constexpr Watts operator/(Joules e, Seconds t) { return Watts{e.v / t.v}; }
 
 constexpr Seconds to_seconds(Picoseconds t) { return Seconds{static_cast<double>(t.v) * 1e-12}; }
 
-// Rounds up, so that no work takes less simulated time than it needs. Requires 0 <= t < 9.2e6 s.
-inline Picoseconds to_picoseconds(Seconds t) { return Picoseconds{static_cast<std::int64_t>(std::ceil(t.v * 1e12))}; }
+// The longest time there is: what takes longer than 106.7 days, or nobody knows how long (NaN), takes this. The simulator refuses it.
+inline constexpr Picoseconds kForever{std::numeric_limits<std::int64_t>::max()};
+
+// Rounds up, so that no work takes less simulated time than it needs. Requires t >= 0, or NaN.
+inline Picoseconds to_picoseconds(Seconds t) {
+  const double ps = std::ceil(t.v * 1e12);
+  return ps < 0x1p63 ? Picoseconds{static_cast<std::int64_t>(ps)} : kForever;
+}
+
+// The same to the nearest picosecond: for a measurement, which is no bound.
+inline Picoseconds to_nearest_picosecond(Seconds t) {
+  const double ps = t.v * 1e12;
+  return ps < 0x1p63 ? Picoseconds{std::llround(ps)} : kForever;
+}
 
 inline namespace literals {
 constexpr Bytes operator""_B(unsigned long long n) { return Bytes{static_cast<std::int64_t>(n)}; }

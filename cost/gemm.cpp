@@ -41,6 +41,8 @@ Fit fit_of(Generation generation) {
   return {};
 }
 
+constexpr double kAssumed = 0.2;  // sigma of a share that nobody measured on the part itself
+
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
@@ -73,14 +75,16 @@ GemmModel gemm_model(const Device& device, DType type) {
   model.boost = Seconds{g.boost_us * 1e-6};
   model.fixed = Seconds{g.fixed_us * 1e-6};
   model.source.name = "matrix products on " + device.name + ": ";
+  // A share that the device's file borrows from another part is no better known for the fit of its shapes.
+  const bool borrowed = own != device.efficiency.end() && own->second.source.starts_with("assumed");
   if (known != Generation::other) {
-    model.source.name += g.source;
-    model.source.grade = Grade::fitted;
-    model.source.sigma = g.sigma;
+    model.source.name += std::string(borrowed ? "share borrowed from another part, shapes " : "") + std::string(g.source);
+    model.source.grade = borrowed ? Grade::assumed : Grade::fitted;
+    model.source.sigma = borrowed ? std::max(g.sigma, kAssumed) : g.sigma;
   } else {
     model.source.name += "the device's best shape, other shapes assumed to relate to it as on A100";
     model.source.grade = Grade::assumed;
-    model.source.sigma = 0.2;
+    model.source.sigma = kAssumed;
   }
   return model;
 }

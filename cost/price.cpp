@@ -19,12 +19,6 @@ constexpr std::uint32_t kWhole = 1U << 16U;
 
 std::uint32_t fixed_point(double share) { return static_cast<std::uint32_t>(std::lround(std::clamp(share, 0.0, 1.0) * static_cast<double>(kWhole))); }
 
-// More than integers count becomes the longest time there is, which the simulator refuses.
-bool countable(Seconds t) { return t.v < 9.2e6; }
-Picoseconds upper_picosecond(Seconds t) { return countable(t) ? to_picoseconds(t) : Picoseconds{INT64_MAX}; }
-// To the nearest picosecond: a measurement is no bound, and comes through logarithms.
-Picoseconds nearest_picosecond(Seconds t) { return countable(t) ? Picoseconds{std::llround(t.v * 1e12)} : Picoseconds{INT64_MAX}; }
-
 // Every source once, in order of first use; index 0 is what costs nothing.
 class SourceList {
  public:
@@ -75,7 +69,7 @@ class Pricer {
   Entry computation(const program::Shape& shape, const Reuse& reuse) {
     Entry entry;
     if (const double work = program::flops(shape).v; work > 0)
-      if (const FlopsPerSecond peak = device_.peak_of(shape.dtype); peak.v > 0) entry.ideal = upper_picosecond(Seconds{work / peak.v});
+      if (const FlopsPerSecond peak = device_.peak_of(shape.dtype); peak.v > 0) entry.ideal = to_picoseconds(Seconds{work / peak.v});
     const std::optional<MeasuredTime> measured = measurements_ ? measurements_->operation(shape, reuse) : std::nullopt;
     if (!measured) {
       const Estimate estimate = roofline(shape, device_);
@@ -87,7 +81,7 @@ class Pricer {
     const double streaming = device_.memory_bandwidth.v > 0 ? static_cast<double>(program::traffic(shape).v) / device_.memory_bandwidth.v : 0;
     const bool arithmetic = to_seconds(entry.ideal).v > streaming;
     finish(entry, measured->alone, arithmetic ? Activity::arithmetic : Activity::memory, source_of(*measured, program::work_class(shape.op)));
-    entry.duration = nearest_picosecond(measured->alone);
+    entry.duration = to_nearest_picosecond(measured->alone);
     if (on_cpu()) {
       // `busy` ranks that each demand a share s of one memory run at 1 / (busy · s): s = slowdown / busy gives back the measured slowdown. As
       // many ranks as there are cores must be able to run unhindered where nothing slowed down, hence at least 1 / cores.
@@ -114,7 +108,7 @@ class Pricer {
       if (duration <= slowest) continue;
       slowest = duration;
       finish(entry, duration, Activity::communication, measured ? source_of(*measured, class_of(shape.group)) : estimate.source);
-      if (measured) entry.duration = nearest_picosecond(duration);
+      if (measured) entry.duration = to_nearest_picosecond(duration);
       if (measured && on_cpu()) {
         // Members beyond the cores took turns while it was measured.
         const double share = std::min(1.0, static_cast<double>(cores_) / static_cast<double>(placement.ranks));
@@ -126,7 +120,7 @@ class Pricer {
   }
 
   void finish(Entry& entry, Seconds duration, Activity activity, const Source& source) {
-    entry.duration = upper_picosecond(duration);
+    entry.duration = to_picoseconds(duration);
     entry.energy = energy(cluster_.device, activity, duration);
     entry.core_share = on_cpu() ? kWhole : 0;
     entry.source = sources_.index(source);
@@ -169,7 +163,7 @@ Table price(const program::Program& program, const Cluster& cluster, const Profi
   Pricer pricer(program, cluster, profile, table);
   table.entries.reserve(program.shapes.size());
   for (std::size_t s = 0; s < program.shapes.size(); ++s) table.entries.push_back(pricer.price(s));
-  table.issue = upper_picosecond(pricer.issue());
+  table.issue = to_picoseconds(pricer.issue());
   table.idle = cluster.device.idle_power;
   return table;
 }

@@ -194,7 +194,6 @@ std::string rank_name(const program::Coordinates& c) {
 void lay_out_timeline(const Program& program, const RunOptions& options, const std::vector<WorkClass>& classes,
                       const std::vector<const StepRecord*>& records, Seconds period, RunResult& result) {
   Timeline& t = result.timeline;
-  t.origin = "measured";
   t.step = to_picoseconds(period);
   for (const program::StreamDecl& s : program.streams) t.streams.push_back(s.name);
   std::int64_t origin = std::numeric_limits<std::int64_t>::max();
@@ -307,6 +306,22 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
     throw Error("plan", fmt::format("its {} ranks need {:.1f} GiB together, this machine has {:.1f} GiB", ranks, gib(bytes), gib(physical)),
                 "take a smaller model or micro-batch, recompute, or simulate it");
 
+  if (options.peak.v > 0) {
+    double busiest = 0;
+    for (const program::Role& role : program.roles) {
+      double flops = 0;
+      for (const program::PassInstance& p : role.body)
+        for (std::uint32_t i = 0; i < role.passes[p.pass].count; ++i) {
+          const Instruction& in = role.instructions[role.passes[p.pass].first + i];
+          if (in.opcode == Opcode::compute) flops += program::flops(program.shapes[in.shape]).v;
+        }
+      busiest = std::max(busiest, flops);
+    }
+    if (to_picoseconds(Flops{2 * busiest} / options.peak) == kForever)  // twice: sums of parts that were rounded up
+      throw Error("peak", fmt::format("at {:.2g} FLOP/s a step's ideal time is longer than can be counted (106 days)", options.peak.v),
+                  "measure this machine: orrery profile -o profile.json");
+  }
+
   const std::vector<WorkClass> classes = kind_classes(program);
   const std::size_t kept = std::clamp<std::size_t>(kRecordBytes / (spans * (sizeof(Span) + sizeof(MemorySample))), 2, 256);
   const std::int64_t origin = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -362,6 +377,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   for (const auto& runner : runners) result.memory.push_back(runner->memory());
   if (options.keep_parameters)
     for (const auto& runner : runners) collect_parameters(*runner, result);
+  result.timeline.origin = "measured";
   if (result.steps.empty()) return result;
 
   const std::size_t done = result.steps.size(), skipped = std::min(static_cast<std::size_t>(std::max<std::int64_t>(options.warm_up, 0)), done - 1);

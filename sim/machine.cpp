@@ -230,7 +230,12 @@ void refuse_overflow(const Machine& m, std::int64_t periods) {
     std::vector<__int128> pass;
     for (const program::PassTemplate& t : role.role->passes) {
       __int128 sum = 0;
-      for (std::uint32_t i = t.first; i < t.first + t.count; ++i) sum += __int128{role.steps[i].duration} + role.steps[i].issue;
+      for (std::uint32_t i = t.first; i < t.first + t.count; ++i) {
+        // What it would take at the device's peak is added up too, and may be longer where a profile measured more than that.
+        const Instruction& in = role.role->instructions[i];
+        const std::int64_t ideal = in.opcode == Opcode::compute ? m.cost->entries[in.shape].ideal.v : 0;
+        sum += __int128{std::max(role.steps[i].duration, ideal)} + role.steps[i].issue;
+      }
       pass.push_back(sum);
     }
     __int128 total = 0;

@@ -62,6 +62,18 @@ TEST(Units, PicosecondsRoundUpSoThatNoWorkTakesLessTimeThanItNeeds) {
   EXPECT_EQ(to_picoseconds(Seconds{1.5}), Picoseconds{1'500'000'000'000});
   EXPECT_EQ(to_picoseconds(Seconds{0.25e-12}), Picoseconds{1});
   EXPECT_EQ(to_picoseconds(Seconds{0}), Picoseconds{0});
+  EXPECT_EQ(to_nearest_picosecond(Seconds{0.4e-12}), Picoseconds{0});
+  EXPECT_EQ(to_nearest_picosecond(Seconds{1.5}), Picoseconds{1'500'000'000'000});
+}
+
+TEST(Units, TimesBeyondWhatPicosecondsCountAreForever) {
+  // 2^63 ps = 9,223,372.036854775808 s, 106.75 days; doubles there are 1024 ps apart.
+  EXPECT_LT(to_picoseconds(Seconds{9.2233720e6}), kForever);
+  EXPECT_EQ(to_picoseconds(Seconds{9.2233720e6}).v / 1'000'000'000'000, 9'223'372);
+  for (const double t : {9.2233721e6, 1e7, 1e300, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_EQ(to_picoseconds(Seconds{t}), kForever) << t;
+    EXPECT_EQ(to_nearest_picosecond(Seconds{t}), kForever) << t;
+  }
   EXPECT_EQ(to_seconds(Picoseconds{2'000'000}).v, 2e-6);
   EXPECT_EQ(2_us, to_seconds(Picoseconds{2'000'000}));
 }

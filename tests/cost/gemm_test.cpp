@@ -6,6 +6,7 @@
 #include <string>
 
 #include "clusters.h"
+#include "core/cluster_json.h"
 
 namespace orrery::cost {
 namespace {
@@ -27,6 +28,16 @@ TEST(GemmShape, PutsTheReducedDimensionLast) {
   EXPECT_EQ(gemm_shape(s), (GemmShape{2048, 512, 1024, Bytes{2048 * 512 * 4 * 2}}));  // fp32, read and written
   s.op = program::Operator::norm_forward;
   EXPECT_FALSE(gemm_shape(s));
+}
+
+TEST(GemmModel, IsOnlyAssumedWhereTheDeviceBorrowsItsShareFromAnotherPart) {
+  const GemmModel own = gemm_model(load_device("h100-sxm"), DType::bf16), capped = gemm_model(load_device("h100-sxm-96-500w"), DType::bf16);
+  EXPECT_EQ(own.source.grade, Grade::fitted);
+  EXPECT_EQ(own.source.sigma, 0.10);
+  EXPECT_EQ(capped.source.grade, Grade::assumed);
+  EXPECT_EQ(capped.source.sigma, 0.2);
+  EXPECT_EQ(capped.share, own.share);
+  EXPECT_EQ(gemm_model(load_device("h800-sxm"), DType::bf16).source.grade, Grade::fitted);
 }
 
 TEST(GemmTime, AddsTileFillThrottlingEpilogueAndFixedPart) {

@@ -133,12 +133,25 @@ TEST(Run, CancelKeepsWhatWasDone) {
   const RunResult r = run_tiny({.dp = 2, .tp = 2}, 1'000'000, o);
   EXPECT_TRUE(r.cancelled);
   EXPECT_GE(r.steps.size(), 4U);
+  // What is kept is whole: one step of every rank, whose parts add up to its period.
   EXPECT_EQ(r.timeline.origin, "measured");
+  EXPECT_EQ(r.timeline.ranks.size(), 4U);
+  EXPECT_EQ(r.timeline.step, to_picoseconds(r.steps.at(static_cast<std::size_t>(r.timeline_step)).period));
+  std::set<std::uint32_t> ranks;
+  for (const Span& s : r.timeline.spans) {
+    ranks.insert(s.rank);
+    EXPECT_LE(s.start, s.end);
+  }
+  EXPECT_EQ(ranks.size(), 4U);
+  const auto parts = r.waterfall.parts();
+  EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), Picoseconds{}), r.timeline.step);
   cancel = true;
   o.progress = nullptr;
   const RunResult none = run_tiny({}, 5, o);
   EXPECT_TRUE(none.cancelled);
   EXPECT_TRUE(none.steps.empty());
+  EXPECT_EQ(none.timeline.origin, "measured");
+  EXPECT_TRUE(none.timeline.spans.empty());
   EXPECT_FALSE(run_tiny({}, 2).cancelled);
 }
 
@@ -195,6 +208,9 @@ TEST(Run, RefusesWhatItCannotRun) {
   RunOptions one;
   one.most_ranks = 1;
   EXPECT_THAT(attempt(program, model, one), testing::HasSubstr("plan: has 2 ranks; this executor runs at most 1"));
+  RunOptions slow;
+  slow.peak = FlopsPerSecond{1e-6};
+  EXPECT_THAT(attempt(program, model, slow), testing::HasSubstr("peak: at 1e-06 FLOP/s a step's ideal time is longer than can be counted"));
   RunOptions zero;
   zero.steps = 0;
   EXPECT_THAT(attempt(program, model, zero), testing::HasSubstr("--steps: 0 steps cannot be run"));

@@ -400,6 +400,13 @@ TEST(Overflow, IsRefused) {
   EXPECT_EQ(run(t).step.v, 11 * kDay);
   t.cost.entries[0].duration = Picoseconds{12 * kDay};
   EXPECT_THROW(run(t), Error);
+  t.cost.entries[0].duration = kForever;
+  EXPECT_THROW(run(t), Error);
+  // A device whose peak is absurd beside what was measured: the ideal times cannot be added up.
+  t.cost.entries[0].duration = Picoseconds{1000};
+  EXPECT_EQ(run(t).step.v, 1000);
+  t.cost.entries[0].ideal = Picoseconds{12 * kDay};
+  EXPECT_THROW(run(t), Error);
 }
 
 TEST(Overflow, DoesNotHappenBecauseAnActivityIsSlowedDownForAWhile) {

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/cluster_json.h"
+#include "core/error.h"
 #include "core/model_json.h"
 #include "program/compile.h"
 #include "program/memory.h"
@@ -67,6 +68,20 @@ TEST(CompiledPrograms, AreTheSameFoldedAndUnfolded) {
     EXPECT_EQ(unfolded.simulated_ranks.size(), 8U);
     const auto parts = folded.waterfall.parts();
     EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), Picoseconds{}), folded.step);
+  }
+}
+
+TEST(CompiledPrograms, OnAnAbsurdlySlowDeviceAreRefusedInOneLine) {
+  Compiled c{plan("dgx-h100:8", 1, 1, 16)};
+  for (const double peak : {1.0, 1e-300}) {  // operations per second; a step here has about 1e9
+    for (auto& [type, rate] : c.cluster.device.peak) rate = FlopsPerSecond{peak};
+    c.cost = cost::price(c.program, c.cluster, nullptr);
+    try {
+      c.run();
+      ADD_FAILURE() << "no error at " << peak;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.message(), "a step could take longer than simulated time can count (100 days for all simulated periods)");
+    }
   }
 }
 
