@@ -83,7 +83,8 @@ std::uint32_t whole_gradient(const Context& c, std::uint32_t dx, std::uint32_t (
 struct Parts {
   std::uint32_t q, k, v;
 };
-Parts parts(const Context& c, const std::string& name, std::uint32_t qkv) {
+// The name by value: views are declared among the buffers, and one of these may own it.
+Parts parts(const Context& c, std::string name, std::uint32_t qkv) {
   const std::int64_t q = c.d.rows * c.d.q_heads * c.d.head_dim, kv = c.d.rows * c.d.kv_heads * c.d.head_dim;
   const auto part = [&](const char* which, std::int64_t first, std::int64_t n) {
     return c.b.view(name + which, BufferKind::activation, qkv, first, n, c.b.layer);
