@@ -27,7 +27,7 @@ Json rows_json(const std::vector<Row>& rows) {
 Sweep read_sweep(std::string_view text, const std::string& file) {
   const json::Document document(text, file);
   json::Object o = document.object();
-  if (o.required("orrery").text() != "sweep/1") o.fail("is not a sweep", R"(begin with "orrery": "sweep/1")");
+  if (o.required("orrery").text() != "sweep/1") o.fail("is not a sweep", R"(begin with "orrery": "sweep/1"; a plan to sweep goes after --plan)");
   Sweep sweep;
   std::optional<std::string> plan, model, cluster, profile;
   o.read("plan", plan);

@@ -68,9 +68,11 @@ std::string model_line(const Model& m) {
 
 std::string model_text(const Model& m) {
   const ParameterCount n = count_parameters(m);
-  std::string out = fmt::format("{} ({})\n  parameters      {} in all, {} active for one token\n", m.name, m.family, n.total, n.active);
-  out += fmt::format("                  embedding {}, head {}, routed experts {}, multi-token prediction {} (not in the total)\n", n.embedding,
-                     n.head, n.experts, n.mtp);
+  std::string out = fmt::format("{} ({})\n  parameters      {} in all{}\n", m.name, m.family, n.total,
+                                n.active == n.total ? "" : fmt::format(", {} active for one token", n.active));
+  out += fmt::format("                  embedding {}, head {}{}{}\n", n.embedding, n.head,
+                     n.experts > 0 ? fmt::format(", routed experts {}", n.experts) : "",
+                     n.mtp > 0 ? fmt::format(", multi-token prediction {} (not in the total)", n.mtp) : "");
   out += fmt::format("  layers          {} x hidden {}, feed-forward {}{}\n", m.layers, m.hidden, m.intermediate, m.gated_mlp ? ", gated" : "");
   out += fmt::format("  attention       {} heads, {} key/value heads, {} wide{}\n", m.heads, m.kv_heads, m.head_dim,
                      m.causal ? ", causal" : ", bidirectional");
@@ -103,7 +105,7 @@ std::string device_text(const Device& d) {
 }
 
 std::string cluster_text_for_people(const Cluster& c) {
-  std::string out = fmt::format("{}: {} devices of {} in nodes of {}\n", c.name, c.devices, c.device.name, c.node_size);
+  std::string out = fmt::format("{}: {} device{} of {} in nodes of {}\n", c.name, c.devices, c.devices == 1 ? "" : "s", c.device.name, c.node_size);
   if (c.shared_cores > 0) out += fmt::format("  cores           {} shared by the ranks of a node\n", c.shared_cores);
   for (const NetworkLevel& l : c.levels)
     out += fmt::format("  {:<16}{} per device and direction within {} devices, {:.0f} % reached, {} a step  [{}]\n", l.name, format_rate(l.bandwidth),

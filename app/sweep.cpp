@@ -92,6 +92,10 @@ SweepAxis parse_axis(const std::string& text) {
 }
 
 SweepReport sweep(const Sweep& sweep, const SweepOptions& options) {
+  for (std::size_t i = 0; i < sweep.axes.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (sweep.axes[i].path == sweep.axes[j].path)
+        throw Error(sweep.axes[i].where + " " + sweep.axes[i].path, "is an axis already", "give all its values at once");
   SweepReport report;
   report.axes = sweep.axes;
   std::vector<std::vector<std::string>> points{{}};
@@ -104,7 +108,7 @@ SweepReport sweep(const Sweep& sweep, const SweepOptions& options) {
       }
     }
     points = std::move(longer);
-    if (points.size() > 1'000'000) throw Error("grid", "has more than a million points", "make the grid coarser");
+    if (points.size() > 1'000'000) throw Error("--grid", "has more than a million points", "make the grid coarser");
   }
   std::vector<SweepRow> rows(points.size());
   std::vector<char> reached(points.size(), 0);

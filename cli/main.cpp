@@ -54,18 +54,18 @@ void add_plan_flags(CLI::App& verb, app::PlanFlags& f, bool with_batch) {
   verb.add_option("--profile", f.profile, "measurements to price operators with")->type_name("FILE");
   add_set_flag(verb, f.settings, "set any field of the plan, of model.… or of cluster.…; may be repeated");
   if (!with_batch) return;
-  verb.add_option("--global-batch", f.global_batch, "sequences per step")->type_name("N")->check(whole());
-  verb.add_option("--sequence", f.sequence, "tokens per sequence")->type_name("N")->check(whole());
-  verb.add_option("--precision", f.precision, "of compute and parameters: bf16 or fp32")->type_name("P");
+  verb.add_option("--global-batch", f.global_batch, "sequences per step; default: one micro-batch per replica")->type_name("N")->check(whole());
+  verb.add_option("--sequence", f.sequence, "tokens per sequence; default: the model's most, up to 8192")->type_name("N")->check(whole());
+  verb.add_option("--precision", f.precision, "of compute and parameters: bf16 or fp32; default: bf16, on CPUs fp32")->type_name("P");
 }
 
 void add_split_flags(CLI::App& verb, app::PlanFlags& f) {
-  verb.add_option("--tp", f.tp, "tensor-parallel ranks")->type_name("N")->check(whole());
-  verb.add_option("--pp", f.pp, "pipeline stages")->type_name("N")->check(whole());
-  verb.add_option("--micro-batch", f.micro_batch, "sequences per micro-batch")->type_name("N")->check(whole());
+  verb.add_option("--tp", f.tp, "tensor-parallel ranks; default: 1")->type_name("N")->check(whole());
+  verb.add_option("--pp", f.pp, "pipeline stages; default: 1")->type_name("N")->check(whole());
+  verb.add_option("--micro-batch", f.micro_batch, "sequences per micro-batch; default: 1")->type_name("N")->check(whole());
   verb.add_option("--schedule", f.schedule, "gpipe or 1f1b")->type_name("NAME");
-  verb.add_option("--recompute", f.recompute, "none or full")->type_name("KIND");
-  verb.add_option("--zero", f.zero, "ZeRO stage, 0 or 1")->type_name("N")->check(whole());
+  verb.add_option("--recompute", f.recompute, "none or full; default: none")->type_name("KIND");
+  verb.add_option("--zero", f.zero, "ZeRO stage, 0 or 1; default: 0")->type_name("N")->check(whole());
   verb.add_option("--stages", f.stages, "decoder layers per stage, e.g. 7,8x14,7; default: balanced")->type_name("LIST");
   // CLI11 would write "false" into an optional for a flag that is absent.
   verb.add_flag_callback(
@@ -128,6 +128,7 @@ int main_with_errors(int argc, char** argv) {
   std::function<int()> verb;
   const auto add_verb = [&](const char* name, const char* description, auto& command, auto function) {
     CLI::App* sub = app.add_subcommand(name, description);
+    sub->group("Verbs");
     sub->set_help_flag("-h,--help", "this text");
     sub->add_flag("--json", common.json, "one JSON document on stdout");
     sub->callback([&verb, &command, &common, function] { verb = [&command, &common, function] { return function(command, common); }; });
@@ -155,8 +156,11 @@ int main_with_errors(int argc, char** argv) {
   add_split_flags(*sub, simulate_command.plan);
   sub->add_option("--network", simulate_command.network, "analytic")->type_name("MODEL")->capture_default_str();
   sub->add_option("--flops-convention", simulate_command.convention, "causal-half, full or 6n")->type_name("C")->capture_default_str();
-  sub->add_option("--trace", simulate_command.trace, "write a Chrome/Perfetto trace")->type_name("FILE");
-  sub->add_option("--ranks", simulate_command.ranks, "whose spans the trace holds")->type_name("R,R…")->delimiter(',')->check(whole());
+  sub->add_option("--trace", simulate_command.trace, "write a Chrome/Perfetto trace: open it in ui.perfetto.dev")->type_name("FILE");
+  sub->add_option("--ranks", simulate_command.ranks, "whose spans the trace holds, e.g. 0,4; default: one of each stage")
+      ->type_name("LIST")
+      ->delimiter(',')
+      ->check(whole());
   sub->add_option("--tokens", simulate_command.tokens, "length of the whole run, e.g. 15T: days, energy, money")->type_name("N");
   sub->add_option("--price", simulate_command.price, "US dollars per device and hour")->type_name("P")->check(above(0));
   sub->add_option("-o,--write-plan", simulate_command.write_plan, "write the plan that was simulated")->type_name("FILE");
@@ -166,12 +170,15 @@ int main_with_errors(int argc, char** argv) {
   PlanCommand plan_command;
   sub = add_verb("plan", "search for the fastest plan that fits", plan_command, plan);
   add_plan_flags(*sub, plan_command.plan, true);
-  sub->add_option("--tp", plan_command.space.tp, "values to try; default: all")->type_name("N,N…")->delimiter(',')->check(whole());
-  sub->add_option("--pp", plan_command.space.pp, "values to try; default: all")->type_name("N,N…")->delimiter(',')->check(whole());
-  sub->add_option("--micro-batch", plan_command.space.micro, "values to try; default: all")->type_name("N,N…")->delimiter(',')->check(whole());
-  sub->add_option("--schedule", plan_command.space.schedule, "schedules to try")->type_name("NAME,NAME…")->delimiter(',');
-  sub->add_option("--recompute", plan_command.space.recompute, "kinds to try")->type_name("KIND,KIND…")->delimiter(',');
-  sub->add_option("--zero", plan_command.space.zero, "stages to try")->type_name("N,N…")->delimiter(',')->check(whole());
+  sub->add_option("--tp", plan_command.space.tp, "values to try, e.g. 1,2,4; default: all")->type_name("LIST")->delimiter(',')->check(whole());
+  sub->add_option("--pp", plan_command.space.pp, "values to try, e.g. 1,2,4; default: all")->type_name("LIST")->delimiter(',')->check(whole());
+  sub->add_option("--micro-batch", plan_command.space.micro, "values to try, e.g. 1,2,4; default: all")
+      ->type_name("LIST")
+      ->delimiter(',')
+      ->check(whole());
+  sub->add_option("--schedule", plan_command.space.schedule, "schedules to try; default: 1f1b,gpipe")->type_name("LIST")->delimiter(',');
+  sub->add_option("--recompute", plan_command.space.recompute, "kinds to try; default: none,full")->type_name("LIST")->delimiter(',');
+  sub->add_option("--zero", plan_command.space.zero, "ZeRO stages to try; default: 0,1")->type_name("LIST")->delimiter(',')->check(whole());
   sub->add_option("--objective", plan_command.objective, "time")->type_name("WHAT")->capture_default_str();
   sub->add_option("--top", plan_command.top, "plans to show")->type_name("K")->capture_default_str()->check(whole(1, 1000));
   sub->add_option("--threads", plan_command.threads, "default: one per core")->type_name("N")->check(whole(0, 1024));
@@ -183,7 +190,10 @@ int main_with_errors(int argc, char** argv) {
   sub->add_option("file", sweep_command.file, "sweep.json; or name the grid by flags")->type_name("FILE");
   add_plan_flags(*sub, sweep_command.base, true);
   add_split_flags(*sub, sweep_command.base);
-  sub->add_option("--grid", sweep_command.grid, "an axis of the grid; may be repeated")->type_name("PATH=V,V…")->expected(1)->take_all();
+  sub->add_option("--grid", sweep_command.grid, "an axis of the grid, e.g. parallel.tp=1,2,4; may be repeated")
+      ->type_name("PATH=LIST")
+      ->expected(1)
+      ->take_all();
   sub->add_option("--threads", sweep_command.threads, "default: one per core")->type_name("N")->check(whole(0, 1024));
   sub->add_option("-o,--output", sweep_command.output, "CSV file; default: stdout")->type_name("FILE");
 
@@ -215,12 +225,36 @@ int main_with_errors(int argc, char** argv) {
 
   ShowCommand show_command;
   sub = add_verb("show", "models, clusters, devices, one of them by name, a document's schema", show_command, show);
-  sub->add_option("WHAT", show_command.what, "models, clusters, devices, model, cluster, device, plan, profile, timeline, schema")->required();
+  sub->add_option("WHAT", show_command.what, "models, clusters, devices, model, cluster, device, plan, profile, timeline or schema")->required();
   sub->add_option("NAME", show_command.name, "a name or a file");
   add_set_flag(*sub, show_command.settings,
                "show a model, a cluster or a plan with a field changed: model.…, cluster.…, or a plan's; may be repeated");
-  sub->add_flag("--svg", show_command.svg, "a picture, of a timeline");
+  sub->add_flag("--svg", show_command.svg, "of a timeline: a picture");
 
+  app.get_formatter()->label("SUBCOMMAND", "VERB");
+  app.footer("'orrery VERB --help' says more about a verb. To begin with: orrery demo");
+  const auto examples = [&](const char* name, const char* text) { app.get_subcommand(name)->footer(text); };
+  examples("profile", "e.g. orrery profile --model cpu-llama-small --sequence 256 --global-batch 8 -o profile.json");
+  examples("simulate",
+           "e.g. orrery simulate --model llama-3.1-70b --cluster dgx-h100:64 --tp 8 --pp 2 --zero 1 --tokens 15T\n"
+           "     orrery simulate --plan plan.json --set cluster.levels.1.bandwidth=\"800 Gb/s\" --trace t.json");
+  examples("plan", "e.g. orrery plan --model llama-3.1-70b --cluster dgx-h100:64 --global-batch 512 --sequence 8192 --explain -o plan.json");
+  examples("sweep", "e.g. orrery sweep --plan plan.json --grid batch.micro=1,2,4 --grid recompute.kind=none,full -o sweep.csv");
+  examples("run", "e.g. orrery run --model cpu-llama-small --cluster this-machine --sequence 256 --global-batch 8 --data README.md");
+  examples("compare", "e.g. orrery compare plan.json other.json\n     orrery compare predicted.trace.json measured.trace.json");
+  examples("show",
+           "e.g. orrery show models\n     orrery show cluster dgx-h100:64 --set cluster.device.memory=\"96 GB\"\n"
+           "     orrery show schema plan");
+
+  // `orrery help VERB`, as other programs have it.
+  std::vector<char*> words(argv, argv + argc);
+  static char kHelp[] = "--help";
+  if (argc > 1 && std::string_view(argv[1]) == "help") {
+    words.erase(words.begin() + 1);
+    words.insert(words.begin() + std::min<std::ptrdiff_t>(2, static_cast<std::ptrdiff_t>(words.size())), kHelp);
+    argc = static_cast<int>(words.size());
+    argv = words.data();
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

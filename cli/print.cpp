@@ -31,7 +31,16 @@ std::string_view part_meaning(std::string_view part) {
   if (part == "imbalance") return "less work than the busiest rank";
   if (part == "bubble") return "waiting for the pipeline or a peer";
   if (part == "host") return "waiting for the host";
+  if (part == "optimizer") return "clipping and updating parameters";
   return "";
+}
+
+// "1 device", "64 devices".
+std::string counted(std::int64_t n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
+
+// What a step trains on, which may be a default that nobody typed.
+std::string batch_line(const Plan& plan) {
+  return fmt::format("{} of {} a step", counted(plan.batch.global, "sequence"), counted(plan.batch.sequence, "token"));
 }
 
 std::string signed_seconds(double s) { return fmt::format("{}{}", s < 0 ? '-' : '+', format_seconds(Seconds{std::abs(s)})); }
@@ -54,23 +63,26 @@ std::string text(const app::SimulateReport& r, bool explain) {
   const Style& s = style();
   const std::string_view convention = program::name(r.convention);
   std::string out = fmt::format("{}{} on {}: {}{}\n", s.bold, r.model, r.plan.cluster, r.label, s.reset);
+  out += fmt::format("batch            {}, {} per micro-batch on each of {}\n", batch_line(r.plan), r.plan.batch.micro, counted(r.dp, "replica"));
   out += fmt::format("step time        {}{}{}{}\n", s.bold, format_seconds(r.step_time), s.reset, r.steady ? "" : "  (no steady period was reached)");
   out += fmt::format("throughput       {:.0f} tokens/s, {:.1f} tokens/s per device\n", r.tokens_per_s, r.tokens_per_s_per_gpu);
-  out += fmt::format("model rate       {:.4g} TFLOP/s per device, MFU {:.1f} %, HFU {:.1f} % ({} FLOPs)\n", r.tflops_per_gpu, 100 * r.mfu,
-                     100 * r.hfu, convention);
+  const bool slow = r.tflops_per_gpu < 0.1;  // a CPU core
+  out += fmt::format("model rate       {:.4g} {}FLOP/s per device, MFU {:.1f} %, HFU {:.1f} % ({} FLOPs)\n", r.tflops_per_gpu * (slow ? 1e3 : 1),
+                     slow ? 'G' : 'T', 100 * r.mfu, 100 * r.hfu, convention);
   out += fmt::format("bubble           {:.1f} % of the schedule with equal stages\n", 100 * r.bubble_fraction);
   out += fmt::format("memory           {} of {} on stage {}: {}{}{}\n", format_bytes(r.capacity - r.headroom), format_bytes(r.capacity),
                      r.fullest_stage, r.fits ? s.good : s.bad,
                      r.fits ? fmt::format("fits, {} to spare", format_bytes(r.headroom))
-                            : fmt::format("does not fit, {} too much", format_bytes(Bytes{-r.headroom.v})),
+                            : fmt::format("does not fit, {} too much ('orrery plan' finds plans that fit)", format_bytes(Bytes{-r.headroom.v})),
                      s.reset);
   for (const app::MemoryAtPeak& b : r.memory[static_cast<std::size_t>(r.fullest_stage)].largest)
     out += fmt::format("                   {:>11}  {}\n", format_bytes(Bytes{b.bytes}), b.name);
-  out += fmt::format("energy           {:.4g} kJ per step (assumed: idle power and utilisation of the rated power)\n", r.energy.v * 1e-3);
+  out += fmt::format("energy           {} per step (assumed: idle power and utilisation of the rated power)\n", format_energy(r.energy));
   if (r.run) {
-    out += fmt::format("whole run        {:.4g} tokens: {:.4g} days, {:.4g} device-hours, {:.4g} MWh", r.run->tokens, r.run->days,
-                       r.run->device_hours, r.run->megawatt_hours);
-    out += r.run->dollars ? fmt::format(", ${:.4g}\n", *r.run->dollars) : ", no price known (--price)\n";
+    out +=
+        fmt::format("whole run        {} tokens in {} steps: {:.4g} days, {} device-hours, {}", format_count(r.run->tokens),
+                    format_count(r.run->steps), r.run->days, format_count(r.run->device_hours), format_energy(Joules{r.run->megawatt_hours * 3.6e9}));
+    out += r.run->dollars ? fmt::format(", ${}\n", format_count(*r.run->dollars)) : ", no price known (--price)\n";
   }
   out += "where the step goes (mean over ranks)\n" + text(r.summary.waterfall);
   if (explain) {
@@ -84,17 +96,18 @@ std::string text(const app::SimulateReport& r, bool explain) {
     for (std::size_t i = 0; i < r.memory.size(); ++i)
       out += fmt::format("  stage {:<3} {:>3} layers {:>11} (states {})\n", i, r.layers_by_rank[i], format_bytes(Bytes{r.memory[i].peak}),
                          format_bytes(Bytes{r.memory[i].persistent}));
-    out += fmt::format("simulated {} ranks for {} devices, {} instructions, {} periods\n", r.simulated_ranks, r.devices, r.instructions, r.periods);
+    out += fmt::format("simulated {} for {}, {} instructions, {} periods\n", counted(r.simulated_ranks, "rank"), counted(r.devices, "device"),
+                       r.instructions, r.periods);
   }
   return out;
 }
 
 std::string text(const app::PlanReport& r, bool explain) {
-  if (explain) return r.explanation;
   const Style& s = style();
-  std::string out;
+  std::string out = fmt::format("{}{} on {}: {}{}\n", s.bold, r.inputs.model.name, r.inputs.plan.cluster, batch_line(r.inputs.plan), s.reset);
+  if (explain) return out + r.explanation;
   if (r.outcome.ranked.empty()) {
-    out = fmt::format("{}{}{}\n", s.bad, r.outcome.cancelled ? "interrupted before a plan was simulated" : "no plan fits", s.reset);
+    out += fmt::format("{}{}{}\n", s.bad, planner::why_none(r.outcome), s.reset);
   } else {
     out += fmt::format("{}{:>4} {:>3} {:>3} {:>5} {:>6} {:<9} {:<9} {:>4} {:>11} {:>8} {:>11}{}\n", s.bold, "rank", "tp", "pp", "dp", "micro",
                        "schedule", "recompute", "zero", "step", "bubble", "memory", s.reset);
@@ -116,10 +129,14 @@ std::string text(const app::CompareReport& r) {
   for (const auto& [side, summary] : {std::pair{'A', &r.a}, {'B', &r.b}})
     if (summary->ranks_missing > 0) out += fmt::format("{} holds some ranks only; of {} more it says nothing\n", side, summary->ranks_missing);
   const double a = to_seconds(r.a.step).v, b = to_seconds(r.b.step).v;
-  out += fmt::format("{}B takes {} ({:+.1f} %){}\n", s.bold, signed_seconds(b - a), 100 * (b - a) / a, s.reset);
+  if (r.a.step == r.b.step)
+    out += fmt::format("{}A and B take the same time{}\n", s.bold, s.reset);
+  else
+    out += fmt::format("{}B takes {} {} than A{}{}\n", s.bold, format_seconds(Seconds{std::abs(b - a)}), b > a ? "longer" : "less",
+                       a > 0 ? fmt::format(" ({:+.1f} %)", 100 * (b - a) / a) : "", s.reset);
   const auto table = [&](const char* title, const std::vector<app::Row>& rows, bool bytes, std::size_t most) {
     if (rows.empty()) return;
-    out += fmt::format("{:<24}{:>12}{:>12}{:>13}{:>9}\n", title, "A", "B", "B - A", "");
+    out += fmt::format("{:<24}{:>12}{:>12}{:>13}\n", title, "A", "B", "B - A");
     for (std::size_t i = 0; i < std::min(most, rows.size()); ++i) {
       const app::Row& row = rows[i];
       const std::string percent = row.a > 0 ? fmt::format("{:+.1f} %", 100 * row.difference() / row.a) : "";

@@ -61,7 +61,14 @@ int simulate(const SimulateCommand& command, const Common& common) {
     if (*options.tokens <= 0) throw Error("--tokens", "a run has at least one token", "e.g. --tokens 15T");
   }
   options.price_per_device_hour = command.price;
-  const app::SimulateReport report = app::simulate(app::load_inputs(command.plan), options);
+  const app::SimulateReport report = [&] {
+    try {
+      return app::simulate(app::load_inputs(command.plan), options);
+    } catch (const Error& e) {
+      if (e.where() == "ranks") throw Error("--ranks", e.message(), e.hint());
+      throw;
+    }
+  }();
   if (report.timeline) {
     write_file_atomically(command.trace, write_chrome_trace(*report.timeline));
     say("trace: {} ({} spans); open it in ui.perfetto.dev\n", command.trace, report.timeline->spans.size());

@@ -406,7 +406,7 @@ class TraceReader {
  private:
   [[noreturn]] void fail(const std::string& what, const std::string& hint = {}) const { throw Error(fmt::format("{}:{}", file_, line_), what, hint); }
   [[noreturn]] void foreign() const {
-    fail("is not a trace that Orrery wrote", "its first event is {\"ph\":\"M\",\"name\":\"orrery\",…}; read other traces with `orrery import`");
+    fail("is not a trace that Orrery wrote", "its first event is {\"ph\":\"M\",\"name\":\"orrery\",…}; traces of other programs cannot be read yet");
   }
   char peek() const {
     if (at_ == text_.size()) fail("ends in the middle of the document", "is the file truncated?");

@@ -181,9 +181,14 @@ std::string label(const Cluster& cluster, const Plan& plan) {
                      plan.batch.micro, plan.schedule, plan.recompute.kind, plan.sharding.zero);
 }
 
+std::string why_none(const Outcome& outcome) {
+  if (outcome.cancelled) return "interrupted before a plan was simulated";
+  const bool memory = std::any_of(outcome.refused.begin(), outcome.refused.end(), [](const Rejected& r) { return r.constraint == "memory"; });
+  return memory ? "no plan fits" : "no plan is legal";
+}
+
 std::string explain(const Cluster& cluster, const Outcome& outcome) {
-  if (outcome.ranked.empty())
-    return fmt::format("{}\n{}\n", outcome.cancelled ? "interrupted before a plan was simulated" : "no plan fits", refusal_line(outcome));
+  if (outcome.ranked.empty()) return fmt::format("{}\n{}\n", why_none(outcome), refusal_line(outcome));
   const Candidate& best = outcome.ranked.front();
   std::string text = fmt::format("chose {}: {:.4g} s/step\n", label(cluster, best.plan), to_seconds(best.step).v);
   const auto share = [](Picoseconds part, const Candidate& c) { return 100.0 * (part / c.step); };
@@ -200,7 +205,7 @@ std::string explain(const Cluster& cluster, const Outcome& outcome) {
   std::vector<const Rejected*> near;
   for (const std::vector<Rejected>* list : {&outcome.refused, &outcome.pruned})
     for (const Rejected& r : *list)
-      if (r.excess > 0) near.push_back(&r);
+      if (r.excess > 0 && !r.reason.starts_with("already ")) near.push_back(&r);
   std::stable_sort(near.begin(), near.end(), [](const Rejected* a, const Rejected* b) { return a->excess < b->excess; });
   for (std::size_t i = 0; i < std::min<std::size_t>(near.size(), 5); ++i)
     text += fmt::format("  rejected {}: {}\n", label(cluster, near[i]->plan), near[i]->reason);

@@ -53,6 +53,9 @@ struct Options {
 // Ranks the legal plans that fit by simulated step time; ties by their order in the enumeration. The result does not depend on the number of threads.
 Outcome search(const Model& model, const Cluster& cluster, const Plan& base, const Space& space, const Profile* profile, const Options& options = {});
 
+// Where nothing was ranked: "no plan fits", "no plan is legal" or that it was interrupted.
+std::string why_none(const Outcome& outcome);
+
 // "chose tp=8 pp=4 dp=16 …: 1.84 s/step" and a line for each of the next plans and of the nearest refused ones, with the numbers that decided.
 std::string explain(const Cluster& cluster, const Outcome& outcome);
 

@@ -151,7 +151,8 @@ TEST(SweepDocument, IsReadInItsOwnOrder) {
 }
 
 TEST(SweepDocument, IsReadStrictly) {
-  EXPECT_EQ(refusal(R"({"orrery": "sweep/2", "grid": {}})"), "s.json:1: is not a sweep\n  hint: begin with \"orrery\": \"sweep/1\"");
+  EXPECT_EQ(refusal(R"({"orrery": "sweep/2", "grid": {}})"),
+            "s.json:1: is not a sweep\n  hint: begin with \"orrery\": \"sweep/1\"; a plan to sweep goes after --plan");
   EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "gird": {}})"), "s.json:1: gird: is not a known field\n  hint: did you mean 'grid'?");
   EXPECT_EQ(refusal(R"({"orrery": "sweep/1"})"), "s.json:1: has no grid to sweep\n  hint: e.g. \"grid\": {\"parallel.tp\": [1, 2, 4]}");
   EXPECT_EQ(refusal(R"({"orrery": "sweep/1", "grid": {"seed": []}})"), "s.json:1: grid.seed: has no values\n  hint: give at least one");

@@ -173,7 +173,8 @@ const std::vector<Bad>& table() {
     {kSimulate + "--profile p.json", "p.json:1: orrery: 'plan/1' is not 'profile/1'", "a profile starts with {\"orrery\": \"profile/1\", …"},
     {"compare a.json b.json", "a.json: no such file", ""},
     {"compare p.json file", "file: is neither a plan, a trace, nor the JSON of a simulation or a run", "compare takes plan.json, a --trace file, or what 'orrery simulate --json' and 'orrery run --json' print"},
-    {"sweep p.json", "p.json:1: is not a sweep", "begin with \"orrery\": \"sweep/1\""},
+    {"sweep p.json", "p.json:1: is not a sweep", "begin with \"orrery\": \"sweep/1\"; a plan to sweep goes after --plan"},
+    {kSweep + "--grid seed=1 --grid seed=2", "--grid seed: is an axis already", "give all its values at once"},
     {"sweep nogrid.json", "nogrid.json:1: gird: is not a known field", "did you mean 'grid'?"},
     {"sweep novalues.json", "novalues.json:1: grid.parallel.tp: has no values", "give at least one"},
     {"sweep list.json", "list.json:1: grid.parallel.tp[1]: a list is not a value to try", "a number, a text, true or false"},
@@ -205,7 +206,7 @@ const std::vector<Bad>& table() {
     {"run p.json --data markov --steps 1 --report /dev/full", "/dev/full: cannot be written: No space left on device", ""},
     {"profile -o missing/profile.json", "missing/profile.json: cannot be written: no such folder: missing", "make it first: mkdir -p missing"},
     {"demo --folder file", "file: cannot be made: Not a directory", "name another folder with --folder"},
-    {kSimulate + "--ranks 0,99 --trace t.json", "ranks: there is no rank 99: this plan has ranks 0 to 7", ""},
+    {kSimulate + "--ranks 0,99 --trace t.json", "--ranks: there is no rank 99: this plan has ranks 0 to 7", ""},
     {kSimulate + "--ranks 0", "--ranks: says whose spans a trace holds, but there is no --trace", "add --trace FILE"},
   };
   return kTable;

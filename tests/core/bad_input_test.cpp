@@ -176,7 +176,7 @@ const std::vector<Bad>& table() {
     {"timeline", R"({"traceEvents":[
 {"ph":"M","name":"process_name","pid":0,"args":{"orrery":"timeline/1","origin":"measured","step_ps":9,"streams":["compute"],"ranks":["r0"],"kinds":[{"name":"k","work":"gemm"}]}},
 {"ph":"X","name":"k","cat":"gemm","pid":0,"tid":0,"ts":0,"dur":1,"args":{"ps":[0,9],"kind":0}}
-]})", R"(trace.json:2: is not a trace that Orrery wrote)", R"(its first event is {"ph":"M","name":"orrery",…}; read other traces with `orrery import`)"},
+]})", R"(trace.json:2: is not a trace that Orrery wrote)", R"(its first event is {"ph":"M","name":"orrery",…}; traces of other programs cannot be read yet)"},
     {"timeline", R"({"traceEvents":[
 {"ph":"M","name":"orrery","pid":0,"args":{"orrery":"timeline/1","origin":"measured","step_ps":9,"streams":["compute"],"ranks":["r0"],"kinds":[{"name":"k","work":"gemm"}]}},
 {"ph":"X","name":"k","cat":"gemm","pid":1,"tid":0,"ts":0,"dur":1,"args":{"ps":[0,9],"kind":0}}
@@ -211,7 +211,7 @@ const std::vector<Bad>& table() {
 {"ph":"M","name":"orrery","pid":0,"args":{"orrery":"timeline/1","origin":"measured","step_ps":9,"streams":["compute"],"ranks":["r0"],"kinds":[{"name":"k","work":"gemm"}]}},
 {"ph":"X","name":"k","cat":"gemm","pid":0,"tid":0,"ts":0,"dur":1,"args":{"ps":[0,9],"kind":0}},
 "x"]})", R"(trace.json:4: is not JSON: an event in braces expected)", R"()"},
-    {"timeline", R"([{"ph":"X"}])", R"(trace.json:1: is not a trace that Orrery wrote)", R"(its first event is {"ph":"M","name":"orrery",…}; read other traces with `orrery import`)"},
+    {"timeline", R"([{"ph":"X"}])", R"(trace.json:1: is not a trace that Orrery wrote)", R"(its first event is {"ph":"M","name":"orrery",…}; traces of other programs cannot be read yet)"},
     {"timeline", R"({"traceEvents":[
 {"ph":"M","name":"orrery","pid":0,"args":{"orrery":"timeline/1","origin":"measured","step_ps":9,"streams":["compute"],"ranks":["r0"],"kinds":[{"name":"k","work":"gemm"}]}},
 {"ph":"X","name":"k","cat":"gemm","pid":0,"tid":0,"ts":0,"dur":1,"args":{"ps":[0,9],"kind":0}}
