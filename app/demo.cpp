@@ -1,11 +1,15 @@
 #include "app/demo.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "app/plan.h"
@@ -31,6 +35,20 @@ constexpr std::int64_t kSequence = 256, kGlobalBatch = 8;  // 2048 tokens a step
 constexpr std::int64_t kMostRanks = 4;                     // more would only repeat the picture
 
 double seconds_now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// What all processes have had of the cores, and this one.
+struct CpuTimes {
+  std::optional<double> all;
+  double mine = 0, at = 0;
+};
+CpuTimes cpu_times() {
+  std::ostringstream text;
+  text << std::ifstream("/proc/stat").rdbuf();
+  rusage mine{};
+  getrusage(RUSAGE_SELF, &mine);
+  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  return {busy_seconds(text.str(), static_cast<double>(sysconf(_SC_CLK_TCK))), seconds(mine.ru_utime) + seconds(mine.ru_stime), seconds_now()};
+}
 
 // Real text to train on that every installation has: the model and topology documents that ship with the program.
 std::string corpus() {
@@ -91,6 +109,7 @@ DemoReport demo(const DemoSettings& settings) {
     throw Error("--model", fmt::format("'{}' has no plan on {} ranks that the executor runs", settings.model, ranks), "try cpu-llama-small");
 
   double begin = seconds_now();
+  const CpuTimes before = cpu_times();
   const profiler::ProfileGrid grid = profiler::grid_for(programs, profiler::settings_of(in.model));
   stage(fmt::format("profiling {} operators and {} collectives that {} plans need", grid.operators.size(), grid.collectives.size(), programs.size()));
   profiler::ProfileOptions profiling;
@@ -153,6 +172,8 @@ DemoReport demo(const DemoSettings& settings) {
     }
   }
   report.seconds_running = seconds_now() - begin;
+  if (const CpuTimes after = cpu_times(); before.all && after.all)
+    report.others = std::max(0.0, (*after.all - *before.all - (after.mine - before.mine)) / (after.at - before.at));
   judge(report);
   for (std::size_t p = 0; p < report.plans.size(); ++p) {
     const DemoPlan& plan = report.plans[p];
@@ -171,6 +192,14 @@ std::string_view name(Verdict verdict) {
       return "outside";
   }
   return {};
+}
+
+std::optional<double> busy_seconds(std::string_view proc_stat, double ticks) {
+  std::istringstream line{std::string(proc_stat.substr(0, proc_stat.find('\n')))};
+  std::string name;
+  double user = 0, nice = 0, system = 0, idle = 0, waiting = 0, irq = 0, soft = 0, stolen = 0;
+  if (!(line >> name >> user >> nice >> system >> idle >> waiting >> irq >> soft >> stolen) || name != "cpu" || !(ticks > 0)) return std::nullopt;
+  return (user + nice + system + irq + soft + stolen) / ticks;
 }
 
 void judge(DemoReport& report) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,9 @@ struct DemoReport {
   std::vector<DemoPlan> plans;
   std::vector<std::string> files;  // what was written
   double seconds_profiling = 0, seconds_planning = 0, seconds_running = 0;
+  // Cores that other processes used, as a mean, while this one profiled and ran; empty where the system does not say. A verdict says little where it
+  // is not near 0: the prediction is for a machine that does nothing else.
+  std::optional<double> others;
   bool cancelled = false;
 
   // By judge(), over the plans that were run.
@@ -70,6 +74,10 @@ struct DemoReport {
   bool ranked_rightly = false;      // the plan predicted to be faster was; false where not all were run
   bool memory_agrees = false;       // of every plan, to the byte
 };
+
+// Seconds that all cores together have been busy, user, system and stolen time together, by the text of /proc/stat with `ticks` a second; empty where
+// the text is another.
+std::optional<double> busy_seconds(std::string_view proc_stat, double ticks);
 
 // Fills in what follows from the predictions and the repeats.
 void judge(DemoReport& report);

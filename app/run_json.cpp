@@ -71,6 +71,7 @@ std::string to_json(const DemoReport& r) {
                  {"ranked_rightly", r.ranked_rightly},
                  {"memory_agrees", r.memory_agrees},
                  {"interrupted", r.cancelled},
+                 {"cores_used_by_others", r.others ? Json(*r.others) : Json(nullptr)},
                  {"seconds", {{"profiling", r.seconds_profiling}, {"planning", r.seconds_planning}, {"running", r.seconds_running}}},
                  {"files", r.files},
                  {"provenance", provenance_json(inputs_hash(r.inputs))}};

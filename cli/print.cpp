@@ -207,6 +207,9 @@ std::string text(const app::DemoReport& r) {
     out += fmt::format("  memory      {}\n", p.memory_agrees ? "as predicted on every stage, to the byte" : "differs from the prediction");
     out += fmt::format("  loss        {:.3f} -> {:.3f}\n", p.first_loss, p.last_loss);
   }
+  if (r.others && *r.others > 0.05)
+    out += fmt::format("\n{}other processes used {:.2f} cores meanwhile: the prediction is for a machine that does nothing else{}\n", s.bad,
+                       *r.others, s.reset);
   if (r.verdict != app::Verdict::open) {
     const bool within = r.verdict == app::Verdict::within;
     out += fmt::format("\n{}median error {:.1f} %: {}{} the tolerance of {:.1f} % ({:.0f} %, or {:.0f} times the noise where that is more){}\n",

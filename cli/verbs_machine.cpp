@@ -44,6 +44,9 @@ int profile(const ProfileCommand& command, const Common& common) {
   write_file_atomically(command.output, write_profile(measured));
   const std::string text = common.json ? app::show_json("profile", command.output) : app::show("profile", command.output);
   print(text);
+  if (const std::size_t n = measured.left_out.size(); n > 0)
+    fmt::print(stderr, "left out for want of time or memory: {}{} ('left_out' in the profile)\n", measured.left_out.front(),
+               n > 1 ? fmt::format(" and {} more", n - 1) : "");
   fmt::print(stderr, "profile: {}\n", command.output);
   return interrupted() ? kInterrupted : kOk;
 }

@@ -98,7 +98,15 @@ TEST(DemoVerdict, IsInTheDocument) {
   EXPECT_EQ(j["plans"][0]["repeats_s"].size(), 3U);
   EXPECT_TRUE(j["plans"][1]["measured_step_time_s"].is_null());
   EXPECT_TRUE(j["plans"][1]["measured"].is_null());
-  for (const char* key : {"median_error", "noise", "ranked_rightly", "memory_agrees"}) EXPECT_TRUE(j.contains(key)) << key;
+  for (const char* key : {"cores_used_by_others", "median_error", "noise", "ranked_rightly", "memory_agrees"}) EXPECT_TRUE(j.contains(key)) << key;
+}
+
+TEST(BusySeconds, AddsUpAllThatIsNotIdle) {
+  // user 100, nice 20, system 30, irq 4, softirq 5, stolen 6; idle 1000 and waiting 50 do not count: 165 ticks of 10 ms
+  EXPECT_NEAR(busy_seconds("cpu  100 20 30 1000 50 4 5 6 0 0\ncpu0 1 2 3\n", 100).value(), 1.65, 1e-12);
+  EXPECT_FALSE(busy_seconds("", 100));
+  EXPECT_FALSE(busy_seconds("intr 1 2 3 4 5 6 7 8", 100));
+  EXPECT_FALSE(busy_seconds("cpu 1 2", 100));
 }
 
 // A small demo, interrupted when a stage begins whose name starts with `when` (empty: never).
@@ -124,6 +132,7 @@ TEST(Demo, RunsTheWholeLoopAndJudgesIt) {
   const DemoReport r = small_demo(folder.path().string(), "");
   EXPECT_FALSE(r.cancelled);
   EXPECT_NE(r.verdict, Verdict::open);
+  EXPECT_GE(r.others.value_or(0), 0);
   EXPECT_TRUE(r.memory_agrees);
   ASSERT_EQ(r.plans.size(), 2U);
   for (const char* role : {"best", "poor"})
