@@ -113,8 +113,8 @@ TEST_F(Command, SaysWhatItAssumed) {
 }
 
 TEST_F(Command, ShowsWhatIsSet) {
-  EXPECT_NE(run("show model gpt2 --set model.n_layer=6").out.find("6 x hidden 768"), std::string::npos);
-  EXPECT_EQ(Json::parse(run("show model gpt2 --set model.n_layer=6 --json").out).at("n_layers"), 6);
+  EXPECT_NE(run("show model gpt2 --set model.num_hidden_layers=6").out.find("6 x hidden 768"), std::string::npos);
+  EXPECT_EQ(Json::parse(run("show model gpt2 --set model.num_hidden_layers=6 --json").out).at("num_hidden_layers"), 6);
   EXPECT_EQ(Json::parse(run("show cluster dgx-h100 --set cluster.devices=32 --json").out).at("devices"), 32);
   EXPECT_EQ(Json::parse(run("show plan p.json --set batch.micro=2").out).at("batch").at("micro"), 2);
 }
