@@ -78,7 +78,7 @@ DemoReport demo(const DemoSettings& settings) {
   fs::create_directories(settings.folder, failure);
   if (failure) throw Error(settings.folder, "cannot be made: " + failure.message(), "name another folder with --folder");
   const auto write = [&](const std::string& name, const std::string& text) {
-    const std::string path = (fs::path(settings.folder) / name).string();
+    std::string path = (fs::path(settings.folder) / name).string();
     write_file_atomically(path, text);
     report.files.push_back(path);
     return path;

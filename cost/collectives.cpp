@@ -180,6 +180,8 @@ void each_group(const Cluster& cluster, const program::Mesh& mesh, const program
     if (!first) continue;
     std::vector<std::int64_t> residue;
     for (std::size_t l = 0; l + 1 < cluster.levels.size(); ++l) residue.push_back(base % cluster.levels[l].size);
+    // Experts' groups are translates of each other only where the ranks of a stage are neighbours.
+    if ((group.axes & program::kExpertAxes) && mesh.order.back() != program::Axis::pp) residue.push_back(base);
     if (!seen.insert(std::move(residue)).second) continue;
     visit(program::members(mesh, group, base));
   }

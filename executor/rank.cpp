@@ -23,7 +23,7 @@ using program::Lifetime;
 using program::Opcode;
 using program::Operator;
 
-constexpr auto kTp = static_cast<std::size_t>(Axis::tp), kDp = static_cast<std::size_t>(Axis::dp), kPp = static_cast<std::size_t>(Axis::pp);
+constexpr auto kTp = static_cast<std::size_t>(Axis::tp), kPp = static_cast<std::size_t>(Axis::pp);
 
 Picoseconds ps(std::int64_t ns) { return Picoseconds{ns * 1000}; }
 
@@ -55,6 +55,7 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
       program_(setting.program),
       rank_(rank),
       coordinates_(program_.mesh.coordinates(rank)),
+      replica_(program_.mesh.place(coordinates_, program::kDpAxes)),
       role_(program_.role_of(rank)),
       communicator_(communicator),
       kernel_settings_(kernel_settings(program_, setting.model, setting.plan, coordinates_)) {
@@ -161,8 +162,8 @@ void* RankRunner::operand(const Instruction& in, std::uint32_t place, std::uint1
   if (!of_buckets || buffer.alias < 0) return base;
   const std::int64_t part = program_.shapes[in.shape].dims[0];
   if (part >= buffer.elements) return base;
-  assert(part * program_.mesh.size[kDp] == buffer.elements);
-  return static_cast<std::byte*>(base) + bytes_of(buffer.dtype, coordinates_[kDp] * part);
+  assert(part * program_.mesh.extent(program::kDpAxes) == buffer.elements);
+  return static_cast<std::byte*>(base) + bytes_of(buffer.dtype, replica_ * part);
 }
 
 // --- Instructions --------------------------------------------------------------------------------------------------------------------------------
@@ -210,12 +211,12 @@ void RankRunner::block(Span& span) {
 }
 
 void RankRunner::load(const Instruction& in, std::uint16_t microbatch, bool targets) {
-  const std::int64_t micro = program_.micro_batch, sequence = program_.sequence, dp = program_.mesh.size[kDp];
+  const std::int64_t micro = program_.micro_batch, sequence = program_.sequence, dp = program_.mesh.extent(program::kDpAxes);
   assert(program_.shapes[in.shape].dims[0] == micro * sequence);
   auto* tokens = static_cast<std::int32_t*>(operand(in, 0, microbatch));
   window_.resize(static_cast<std::size_t>(sequence + 1));
   for (std::int64_t i = 0; i < micro; ++i) {
-    setting_.source.window(step_ * program_.global_batch + (microbatch * dp + coordinates_[kDp]) * micro + i, window_);
+    setting_.source.window(step_ * program_.global_batch + (microbatch * dp + replica_) * micro + i, window_);
     for (std::int64_t position = 0; position < sequence; ++position)
       tokens[position * micro + i] = window_[static_cast<std::size_t>(position + (targets ? 1 : 0))];
   }

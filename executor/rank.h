@@ -90,6 +90,7 @@ class RankRunner {
   const program::Program& program_;
   std::int64_t rank_;
   program::Coordinates coordinates_;
+  std::int64_t replica_;  // place among the data-parallel ranks
   const program::Role& role_;
   Communicator& communicator_;
   KernelSettings kernel_settings_;

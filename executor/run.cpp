@@ -77,17 +77,17 @@ class Progress {
   }
 
   void finished(std::int64_t step, RankRunner& rank) {
-    constexpr auto kTp = static_cast<std::size_t>(Axis::tp), kDp = static_cast<std::size_t>(Axis::dp);
     const double loss = rank.take_loss(), norm = rank.squared_gradient_norm();
     const StepRecord& record = rank.records().back();
     const std::lock_guard lock(mutex_);
     while (static_cast<std::int64_t>(steps_.size()) <= step) {
       steps_.emplace_back();
-      steps_.back().loss.resize(static_cast<std::size_t>(program_.mesh.size[kDp]));
+      steps_.back().loss.resize(static_cast<std::size_t>(program_.mesh.extent(program::kDpAxes)));
     }
     Step& s = steps_[static_cast<std::size_t>(step)];
     const program::Coordinates& c = rank.coordinates();
-    if (c[kTp] == 0 && rank.role().loss_buffer >= 0) s.loss[static_cast<std::size_t>(c[kDp])] = loss;
+    if (program_.mesh.place(c, program::kTpAxis) == 0 && rank.role().loss_buffer >= 0)
+      s.loss[static_cast<std::size_t>(program_.mesh.place(c, program::kDpAxes))] = loss;
     s.norm = norm;  // the same on every rank
     s.begin = std::min(s.begin, record.begin_ns);
     s.end = std::max(s.end, record.end_ns);
@@ -185,11 +185,6 @@ Seconds median(std::vector<Seconds> values) {
   return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) * 0.5;
 }
 
-std::string rank_name(const program::Coordinates& c) {
-  return fmt::format("pp{} tp{} dp{}", c[static_cast<std::size_t>(Axis::pp)], c[static_cast<std::size_t>(Axis::tp)],
-                     c[static_cast<std::size_t>(Axis::dp)]);
-}
-
 // Puts the ranks' records of one step together.
 void lay_out_timeline(const Program& program, const RunOptions& options, const std::vector<WorkClass>& classes,
                       const std::vector<const StepRecord*>& records, Seconds period, RunResult& result) {
@@ -221,7 +216,7 @@ void lay_out_timeline(const Program& program, const RunOptions& options, const s
     const auto rank = static_cast<std::int64_t>(r);
     const program::Coordinates c = program.mesh.coordinates(rank);
     const program::Role& role = program.role_of(rank);
-    t.ranks.push_back(rank_name(c));
+    t.ranks.push_back(program::label(program.mesh, rank));
     std::vector<Span> spans = records[r]->spans;
     std::stable_sort(spans.begin(), spans.end(),
                      [](const Span& a, const Span& b) { return std::tie(a.stream, a.start) < std::tie(b.stream, b.start); });

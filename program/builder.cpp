@@ -31,10 +31,11 @@ std::uint16_t Tables::group(AxisMask axes) {
   // Axes of size one do not change the group: leaving them out keeps equal groups equal.
   for (std::size_t a = 0; a < kAxes; ++a)
     if (program_.mesh.size[a] == 1) axes = static_cast<AxisMask>(axes & ~mask(static_cast<Axis>(a)));
-  const WorkClass work = axes & mask(Axis::dp)   ? WorkClass::dp_comm
-                         : axes & mask(Axis::pp) ? WorkClass::pp_comm
-                         : axes & mask(Axis::cp) ? WorkClass::cp_comm
-                                                 : WorkClass::tp_comm;
+  const WorkClass work = axes & (kDpAxes | mask(Axis::edp)) ? WorkClass::dp_comm
+                         : axes & kPpAxis                   ? WorkClass::pp_comm
+                         : axes & kCpAxes                   ? WorkClass::cp_comm
+                         : axes & mask(Axis::ep)            ? WorkClass::ep_comm
+                                                            : WorkClass::tp_comm;
   return intern(Group{axes, Group::Part::whole}, work);
 }
 

@@ -16,18 +16,19 @@
 namespace orrery::program {
 namespace {
 
-// "tp-cp-ep-dp-pp"; ep has no axis of its own on the dense mesh.
-std::array<Axis, kAxes> axis_order(const std::string& text) {
-  std::array<Axis, kAxes> order{};
-  std::size_t n = 0;
-  for (std::size_t from = 0; from < text.size() && n < kAxes;) {
+// The order of the axes from words like "tp-cp-ep-dp-pp".
+void order_axes(const std::string& text, Mesh& mesh) {
+  std::size_t dense = 0, expert = 0;
+  for (std::size_t from = 0; from < text.size();) {
     const std::size_t to = std::min(text.find('-', from), text.size());
     const std::string_view word(text.data() + from, to - from);
-    for (std::size_t a = 0; a < kAxes; ++a)
-      if (word == name(static_cast<Axis>(a))) order[n++] = static_cast<Axis>(a);
     from = to + 1;
+    if (word == "tp") mesh.order[dense++] = Axis::tp, mesh.expert_order[expert++] = Axis::etp;
+    if (word == "cp") mesh.order[dense++] = Axis::cp_inner, mesh.order[dense++] = Axis::cp_outer;
+    if (word == "ep") mesh.expert_order[expert++] = Axis::ep;
+    if (word == "dp") mesh.order[dense++] = Axis::dp_inner, mesh.order[dense++] = Axis::dp_outer, mesh.expert_order[expert++] = Axis::edp;
+    if (word == "pp") mesh.order[dense++] = Axis::pp;
   }
-  return order;
 }
 
 // What a pass of a role does: each is expanded once.
@@ -125,7 +126,7 @@ std::uint16_t last_chunk(const std::vector<Pass>& order) {
 
 void write_role(Role& role, Program& program, Tables& tables, const Model& model, const Plan& plan, const Schedule& schedule, const Replay& times) {
   const Dimensions d = dimensions(model, plan);
-  const std::int64_t dp = program.mesh.size[static_cast<std::size_t>(Axis::dp)];
+  const std::int64_t dp = program.mesh.extent(kDpAxes);
   const std::vector<Pass>& order = schedule.order[static_cast<std::size_t>(role.stage)];
   Builder b(tables, role);
   const Layout layout = lay_out(b, model, plan, d, dp, schedule.placement == Placement::mirrored, last_chunk(order));
@@ -143,7 +144,7 @@ void write_role(Role& role, Program& program, Tables& tables, const Model& model
                              .chunk = i,
                              .before = neighbour_before(schedule, role.stage, i),
                              .after = neighbour_after(schedule, role.stage, i),
-                             .tp = tables.group(mask(Axis::tp)),
+                             .tp = tables.group(kTpAxis),
                              .recompute = recomputes_layers(plan)});
     reduces.push_back(reduces_gradients(layout, i, dp, d.t));
   }
@@ -202,8 +203,8 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& plan) {
 
   Program program;
   const std::int64_t dp = data_parallel(cluster, plan);
-  program.mesh.size = {plan.parallel.tp, plan.parallel.cp, dp, plan.parallel.pp};
-  program.mesh.order = axis_order(plan.parallel.order);
+  program.mesh = dense_mesh(plan.parallel.tp, plan.parallel.cp, dp, plan.parallel.pp);
+  order_axes(plan.parallel.order, program.mesh);
   program.streams = stream_table();
   program.launch = launch(cluster, plan);
   program.micro_batch = plan.batch.micro, program.sequence = plan.batch.sequence, program.global_batch = plan.batch.global;

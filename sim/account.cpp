@@ -258,12 +258,7 @@ void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, co
   const RankView& view = ranks_[r];
   const program::Coordinates c = mesh.coordinates(as_rank);
   if (out.ranks.size() <= static_cast<std::size_t>(as_rank)) out.ranks.resize(static_cast<std::size_t>(as_rank) + 1);
-  std::string& label = out.ranks[static_cast<std::size_t>(as_rank)];
-  for (std::size_t i = program::kAxes; i-- > 0;) {
-    const auto axis = static_cast<std::size_t>(mesh.order[i]);
-    if (mesh.size[axis] > 1) label += fmt::format("{}{}{}", label.empty() ? "" : " ", program::name(mesh.order[i]), c[axis]);
-  }
-  if (label.empty()) label = fmt::format("rank {}", as_rank);
+  out.ranks[static_cast<std::size_t>(as_rank)] = program::label(mesh, as_rank);
   for (std::uint32_t i = 0; i < layout.role->body.size(); ++i) {
     const program::PassInstance instance = layout.role->body[i];
     const program::PassTemplate& pass = layout.role->passes[instance.pass];

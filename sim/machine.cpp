@@ -27,16 +27,6 @@ std::int64_t simulated_members(const Program& program, const program::Group& gro
   return program.mesh.extent(group.axes & program::mask(program::Axis::pp));
 }
 
-// The member by which a group's instance is known.
-std::int64_t first_member(const program::Mesh& mesh, const program::Group& group, std::int64_t rank) {
-  program::Coordinates c = mesh.coordinates(rank);
-  const std::int64_t pipe = c[kPipe];
-  for (std::size_t a = 0; a < program::kAxes; ++a)
-    if (group.axes >> a & 1U) c[a] = 0;
-  if (group.part == program::Group::Part::mirrored) c[kPipe] = std::min(pipe, mesh.size[kPipe] - 1 - pipe);
-  return mesh.rank(c);
-}
-
 class RoleLayout {
  public:
   RoleLayout(const Program& program, const cost::Table& cost, const Role& role, bool shared, bool unfold)

@@ -178,11 +178,9 @@ TEST(Settings, ReplaceAddAndReachIntoListsWithoutMovingLines) {
       {"empty.k=", with("/empty/k", "")},
   };
   for (const auto& [setting, expected] : cases) {
-    EXPECT_EQ(nlohmann::json::parse(set(setting)), expected) << setting;
-    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), [&] {
-      const std::string out = set(setting);
-      return std::count(out.begin(), out.end(), '\n');
-    }()) << setting;
+    const std::string out = set(setting);
+    EXPECT_EQ(nlohmann::json::parse(out), expected) << setting;
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), std::count(out.begin(), out.end(), '\n')) << setting;
   }
   EXPECT_EQ(nlohmann::json::parse(apply_settings("\xef\xbb\xbf {}", "f.json", std::vector{parse_setting("a=1")})), nlohmann::json({{"a", 1}}));
 }

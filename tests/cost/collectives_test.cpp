@@ -48,8 +48,7 @@ TEST(Placement, StopsAtTheLevelThatHoldsTheWholeGroup) {
 
 TEST(Placement, GroupsThatStartElsewhereInANodeAreToldApart) {
   // tp = 3 in nodes of 4: {0,1,2} is in one node, {3,4,5} has 1 + 2, {6,7,8} 2 + 1, {9,10,11} one node again.
-  program::Mesh mesh;
-  mesh.size = {3, 1, 4, 1};
+  const program::Mesh mesh = program::dense_mesh(3, 1, 4, 1);
   const auto all = placements(round_cluster(12), mesh, {program::mask(Axis::tp)});
   EXPECT_EQ(all.size(), 2U);
 }
@@ -187,10 +186,15 @@ RC_GTEST_PROP(Collectives, AreNotSlowedByMoreBandwidth, ()) {
 RC_GTEST_PROP(Collectives, LieTheSameForEveryTranslateOfAGroup, ()) {
   // Every group of a mesh has one of the placements that `placements` lists.
   const Cluster c = *rc::gen::element(round_cluster(64), three_levels());
-  program::Mesh mesh;
-  mesh.size = {*rc::gen::element<std::int64_t>(1, 2, 3, 4), *rc::gen::element<std::int64_t>(1, 2), *rc::gen::element<std::int64_t>(1, 2, 3),
-               *rc::gen::element<std::int64_t>(1, 2)};
-  const program::Group group{static_cast<program::AxisMask>(*rc::gen::inRange(1, 16))};
+  program::Mesh mesh = program::dense_mesh(*rc::gen::element<std::int64_t>(1, 2, 3, 4), *rc::gen::element<std::int64_t>(1, 2),
+                                           *rc::gen::element<std::int64_t>(1, 2, 3), *rc::gen::element<std::int64_t>(1, 2));
+  const std::int64_t stage = mesh.extent(program::kTpAxis | program::kCpAxes | program::kDpAxes), ep = *rc::gen::element<std::int64_t>(1, 2, 3);
+  mesh.size[static_cast<std::size_t>(program::Axis::ep)] = stage % ep == 0 ? ep : 1;
+  mesh.size[static_cast<std::size_t>(program::Axis::edp)] = stage / mesh.size[static_cast<std::size_t>(program::Axis::ep)];
+  if (*rc::gen::arbitrary<bool>()) std::swap(mesh.order[3], mesh.order[5]);
+  const program::Group group{
+      *rc::gen::elementOf(std::vector<program::AxisMask>{program::kTpAxis, program::kDpAxes, program::kTpAxis | program::kPpAxis, program::kCpAxes,
+                                                         program::mask(program::Axis::ep), program::mask(program::Axis::edp)})};
   const auto all = placements(c, mesh, group);
   for (std::int64_t r = 0; r < mesh.ranks(); ++r)
     RC_ASSERT(std::find(all.begin(), all.end(), place(c, program::members(mesh, group, r))) != all.end());

@@ -61,8 +61,8 @@ Cluster two_cores() {
 
 program::Program program_of(std::vector<Shape> shapes, std::int64_t dp = 1) {
   program::Program p;
-  p.mesh.size = {1, 1, dp, 1};
-  p.groups = {{program::mask(program::Axis::dp)}};
+  p.mesh = program::dense_mesh(1, 1, dp, 1);
+  p.groups = {{program::kDpAxes}};
   p.group_class = {WorkClass::dp_comm};
   p.shapes = std::move(shapes);
   p.launch = program::Launch::inline_host;

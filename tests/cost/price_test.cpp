@@ -30,8 +30,8 @@ Shape message(Operator op, std::uint16_t group, std::int64_t bytes) {
 
 Program program_of(std::vector<Shape> shapes, std::array<std::int64_t, 4> mesh = {1, 1, 1, 1}) {
   Program p;
-  p.mesh.size = mesh;
-  p.groups = {{program::mask(Axis::tp)}, {program::mask(Axis::dp)}, {program::mask(Axis::pp)}};
+  p.mesh = program::dense_mesh(mesh[0], mesh[1], mesh[2], mesh[3]);
+  p.groups = {{program::mask(Axis::tp)}, {program::kDpAxes}, {program::mask(Axis::pp)}};
   p.group_class = {WorkClass::tp_comm, WorkClass::dp_comm, WorkClass::pp_comm};
   p.shapes = std::move(shapes);
   return p;

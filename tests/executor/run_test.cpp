@@ -233,7 +233,7 @@ TEST(MeasuredTimeline, HoldsEveryInstructionOfAStepOnce) {
   EXPECT_EQ(t.origin, "measured");
   EXPECT_EQ(t.step, to_picoseconds(r.steps[static_cast<std::size_t>(r.timeline_step)].period));
   EXPECT_EQ(t.ranks.size(), 8U);
-  EXPECT_EQ(t.ranks[0], "pp0 tp0 dp0");
+  EXPECT_EQ(t.ranks[0], "pp0 dp0 tp0");
   std::size_t expected = 0;
   for (std::int64_t rank = 0; rank < 8; ++rank)
     for (const program::PassInstance& p : program.role_of(rank).body) expected += program.role_of(rank).passes[p.pass].count;

@@ -24,7 +24,7 @@ Shape shape(Operator op, std::array<std::int64_t, 7> dims) {
 // A program of one role on tp = 4 that uses the given shapes once each, with the given counts of operands.
 program::Program program_of(const std::vector<std::pair<Shape, std::uint8_t>>& used) {
   program::Program p;
-  p.mesh.size = {4, 1, 1, 2};
+  p.mesh = program::dense_mesh(4, 1, 1, 2);
   p.groups = {{program::mask(program::Axis::tp)}, {program::mask(program::Axis::pp)}};
   program::Role role;
   for (const auto& [s, operands] : used) {

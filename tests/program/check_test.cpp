@@ -146,7 +146,7 @@ TEST(Check, AStageOutsideTheEmbeddingGroupMayNotUseIt) {
   p.roles.push_back(p.roles[1]);
   p.roles[2].name = "stage 2";
   p.roles[2].stage = 2;
-  p.mesh.size = {1, 1, 1, 3};
+  p.mesh = dense_mesh(1, 1, 1, 3);
   p.groups[0].part = Group::Part::ends;
   const auto got = lines(p);
   ASSERT_FALSE(got.empty());
@@ -304,7 +304,7 @@ TEST(Check, AnEventOrdersWhatCrossesTheEndOfAStep) {
   const std::uint16_t gather = w.pass("gather", PassKind::optimizer);
   w.communicate(kReduce, 1, sized(Operator::broadcast, {64}), {update(0)}, {on_stream(kComputeStream)}).signal = gathered;
   w.role.body.push_back({gather, 0});
-  p.groups.push_back({.axes = mask(Axis::dp)});
+  p.groups.push_back({.axes = kDpAxes});
   p.group_class.push_back(WorkClass::dp_comm);
   p.roles[0] = w.role;
   EXPECT_THAT(

@@ -137,7 +137,7 @@ TEST(PointToPoint, MessagesOfOneChannelMeetInIssueOrder) {
 TEST(Overlap, ADataParallelReductionHidesBehindCompute) {
   // Backward of 100 gives a bucket, whose reduction of 80 runs beside another backward of 100; a second reduction of 80 is exposed.
   Timed t{{1, 1, 4, 1}};
-  const auto dp = t.group(mask(Axis::dp), WorkClass::dp_comm);
+  const auto dp = t.group(program::kDpAxes, WorkClass::dp_comm);
   t.pass(0);
   t.compute(0, 100);
   t.collective(0, dp, kSide, 80, {after(0)});
@@ -158,7 +158,7 @@ TEST(Overlap, ADataParallelReductionHidesBehindCompute) {
 TEST(Overlap, AQueueOfReductionsIsExposedAsAWhole) {
   // Three reductions of 80 behind a backward of 100: the compute stream waits 240, all of which is data moving, not only the last 80.
   Timed t{{1, 1, 4, 1}};
-  const auto dp = t.group(mask(Axis::dp), WorkClass::dp_comm);
+  const auto dp = t.group(program::kDpAxes, WorkClass::dp_comm);
   t.pass(0);
   t.compute(0, 100);
   for (int i = 0; i < 3; ++i) t.collective(0, dp, kSide, 80, {after(0)});
@@ -320,7 +320,7 @@ TEST(Events, AreThoseOfTheirMicrobatch) {
 TEST(Events, CrossTheEndOfTheStep) {
   // The parameter gather of 90 at the step's end is waited for by the next step's first instruction; nothing waits for it in the first step.
   Timed t{{1, 1, 2, 1}};
-  const auto dp = t.group(mask(Axis::dp), WorkClass::dp_comm);
+  const auto dp = t.group(program::kDpAxes, WorkClass::dp_comm);
   const auto gathered = t.event(0, false);
   t.pass(0);
   t.compute(0, 50, {on_event(gathered)});

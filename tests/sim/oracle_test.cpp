@@ -67,7 +67,7 @@ std::vector<std::int64_t> ends_by_iteration(const test::Timed& t, std::int64_t p
                 with = {0, in.group, in.stream, program::members(program.mesh, program.groups[in.group], rank).front()};
               } else {
                 program::Coordinates c = program.mesh.coordinates(rank);
-                c[3] = (c[3] + in.peer + program.mesh.size[3]) % program.mesh.size[3];
+                c[5] = (c[5] + in.peer + program.mesh.size[5]) % program.mesh.size[5];
                 const std::int64_t peer = program.mesh.rank(c);
                 with = in.opcode == Opcode::send ? std::tuple<int, std::int64_t, std::int64_t, std::int64_t>{1, rank, peer, in.channel}
                                                  : std::tuple<int, std::int64_t, std::int64_t, std::int64_t>{1, peer, rank, in.channel};

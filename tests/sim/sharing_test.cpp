@@ -111,7 +111,7 @@ TEST(Sharing, AReductionOccupiesTheCoresOfItsMembers) {
   // Two ranks on one core, no launch on the host: a reduction of 100 by both (200 on one core) while both compute 100. Four parts of 100 on one core.
   Timed t{{1, 1, 2, 1}};
   t.cluster.shared_cores = 1;
-  const auto dp = t.group(mask(Axis::dp), WorkClass::dp_comm);
+  const auto dp = t.group(program::kDpAxes, WorkClass::dp_comm);
   t.pass(0);
   t.collective(0, dp, kSide, 100, {}, program::kNone, 1);
   t.add(0, program::Opcode::compute, kCompute, {}, {.duration = 100, .core = 1});

@@ -24,15 +24,16 @@ inline Timed arbitrary_program() {
   const auto core = [&] { return shared && some(0, 3) > 0 ? 1.0 : 0.0; };
   const auto memory = [&] { return static_cast<double>(some(0, 4)) / 4; };
   Timed t{{tp, 1, dp, stages}};
-  if (coin()) t.program.mesh.order = {program::Axis::pp, program::Axis::dp, program::Axis::tp, program::Axis::cp};
+  if (coin())
+    t.program.mesh.order = {program::Axis::pp, program::Axis::dp_inner, program::Axis::dp_outer,
+                            program::Axis::tp, program::Axis::cp_inner, program::Axis::cp_outer};
   if (shared) {
     t.cluster.shared_cores = some(1, 4);
     t.cluster.node_size = coin() ? t.program.mesh.ranks() : tp * dp;
   }
   if (coin()) t.program.launch = program::Launch::inline_host;
   t.cost.issue = Picoseconds{some(0, 1) * some(0, 20)};
-  const auto group_tp = t.group(program::mask(program::Axis::tp), WorkClass::tp_comm),
-             group_dp = t.group(program::mask(program::Axis::dp), WorkClass::dp_comm),
+  const auto group_tp = t.group(program::mask(program::Axis::tp), WorkClass::tp_comm), group_dp = t.group(program::kDpAxes, WorkClass::dp_comm),
              group_all =
                  t.group(static_cast<program::AxisMask>(program::mask(program::Axis::pp) | program::mask(program::Axis::tp)), WorkClass::pp_comm);
   const bool synchronise = coin();

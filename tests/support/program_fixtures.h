@@ -108,7 +108,7 @@ inline constexpr std::uint16_t kForward = 0, kBackward = 1, kRelease = 2, kStep 
 //   both, step        0 zero norm       1 gradient_norm              2 all_reduce   3 optimizer_step   4 zero gradient
 inline Program two_stages() {
   Program program;
-  program.mesh.size = {1, 1, 1, 2};
+  program.mesh = dense_mesh(1, 1, 1, 2);
   program.streams = {{"compute", StreamKind::compute}, {"send", StreamKind::comm}, {"recv", StreamKind::comm}, {"reduce", StreamKind::comm}};
   program.groups = {{.axes = mask(Axis::pp)}};
   program.group_class = {WorkClass::pp_comm};

@@ -38,8 +38,8 @@ struct Timed {
   Cluster cluster;
 
   // tp, cp, dp, pp.
-  explicit Timed(std::array<std::int64_t, program::kAxes> size = {1, 1, 1, 1}) {
-    program.mesh.size = size;
+  explicit Timed(std::array<std::int64_t, 4> size = {1, 1, 1, 1}) {
+    program.mesh = program::dense_mesh(size[0], size[1], size[2], size[3]);
     program.streams = {{"compute", program::StreamKind::compute},    {"side", program::StreamKind::comm},
                        {"send-forward", program::StreamKind::comm},  {"recv-forward", program::StreamKind::comm},
                        {"send-backward", program::StreamKind::comm}, {"recv-backward", program::StreamKind::comm}};

@@ -1,0 +1,26 @@
+#include "program/layers/sublayers.h"
+
+namespace orrery::program {
+
+std::uint32_t mlp_result_gradient(const Context& c) {
+  return c.kept_gradient("mlp.gradient.gathered", c.d.rows * c.d.hidden, BufferKind::communication);
+}
+std::uint32_t up_gradient(const Context& c) { return c.kept_gradient("mlp.up.gradient", c.d.rows * c.d.up); }
+
+void mlp_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t in) {
+  const Dimensions& d = c.d;
+  linear(c, in, t.up, t.up_bias, a.up, d.hidden, d.up);
+  c.b.compute(Operator::activation_forward, {d.rows, d.intermediate, c.model.gated_mlp ? 1 : 0}, {r(a.up), w(a.activated)});
+}
+
+std::uint32_t mlp_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dout) {
+  const Dimensions& d = c.d;
+  const std::uint32_t da = c.temporary("mlp.activated.gradient", d.rows * d.intermediate);
+  c.b.compute(Operator::linear_input_grad, {d.rows, d.intermediate, d.hidden}, {r(dout), r(c.weight(t.down)), w(da)});
+  weight_gradient(c, a.activated, dout, t.down, kAbsent, d.intermediate, d.hidden);
+  const std::uint32_t du = up_gradient(c);
+  c.b.compute(Operator::activation_backward, {d.rows, d.intermediate, c.model.gated_mlp ? 1 : 0}, {r(a.up), r(da), w(du)});
+  return du;
+}
+
+}  // namespace orrery::program

@@ -1,0 +1,56 @@
+// What the sublayers of a transformer layer are written with. For the files of this folder only.
+#pragma once
+
+#include <string>
+
+#include "program/layers/layers.h"
+
+namespace orrery::program {
+
+// Activations of one layer. `raw` is the projection's result before the norms of queries and keys, or `qkv` without them.
+struct LayerBuffers {
+  std::uint32_t x, y1, raw, qkv, attended, lse, x2, y2, up, activated;
+};
+
+LayerBuffers layer_buffers(const Context& c, std::int64_t l);
+
+// --- Linears -------------------------------------------------------------------------------------------------------------------------------------
+
+void linear(const Context& c, std::uint32_t x, std::int32_t weight, std::int32_t bias, std::uint32_t y, std::int64_t in, std::int64_t out);
+// In an input_grad it is left to the weight_grad.
+void weight_gradient(const Context& c, std::uint32_t x, std::uint32_t dy, std::int32_t weight, std::int32_t bias, std::int64_t in, std::int64_t out);
+void bias_gradient(const Context& c, std::int32_t bias, std::uint32_t dy);
+// y += x + bias.
+void residual(const Context& c, std::uint32_t x, std::int32_t bias, std::uint32_t y);
+// A row-parallel linear whose summed result ends in `y`. `normed`, which was gathered for the linear before it, is given back with it where the
+// backward pass makes it anew.
+void row_parallel(const Context& c, const std::string& name, std::uint32_t x, std::int32_t weight, std::int64_t in, std::uint32_t y,
+                  std::uint32_t normed);
+// Backward of a column-parallel linear on the normed input `y`: its input gradient, summed over the group while the weight gradient is made.
+std::uint32_t column_parallel_backward(const Context& c, const std::string& name, std::uint32_t y, std::uint32_t dout, std::int32_t weight,
+                                       std::int32_t bias, std::int64_t out);
+// All rows of `dx`, the gradient of a sublayer's result. A split backward keeps a copy in `whole`, since dx goes on.
+std::uint32_t whole_gradient(const Context& c, std::uint32_t dx, std::uint32_t (*whole)(const Context&));
+
+// --- Attention -----------------------------------------------------------------------------------------------------------------------------------
+
+// The gradients of the results of the attention's linears, which their weight gradients are made of: of the whole sublayer, and of the fused
+// projection before the norms of queries and keys.
+std::uint32_t attention_result_gradient(const Context& c);
+std::uint32_t qkv_gradient(const Context& c);
+// From the gathered normed input to the heads' results.
+void attention_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t in);
+// From the gathered gradient of the sublayer's result to that of the fused projection's result.
+std::uint32_t attention_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dout);
+
+// --- Feed-forward --------------------------------------------------------------------------------------------------------------------------------
+
+// The same for the feed-forward's.
+std::uint32_t mlp_result_gradient(const Context& c);
+std::uint32_t up_gradient(const Context& c);
+// From the gathered normed input to the activation's result.
+void mlp_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t in);
+// From the gathered gradient of the sublayer's result to that of the up projection's result.
+std::uint32_t mlp_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dout);
+
+}  // namespace orrery::program
