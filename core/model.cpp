@@ -141,12 +141,17 @@ std::string missing_kernels(const Model& model) {
     if (yes) reasons += (reasons.empty() ? "" : ", ") + std::string(reason);
   };
   lacks(!model.causal, "attention that is not causal");
-  lacks(model.moe.has_value(), "mixture of experts");
-  lacks(model.mla.has_value(), "latent attention");
+  if (model.moe) {
+    lacks(model.moe->latent > 0, "experts in a latent width");
+    lacks(model.moe->shared_gate, "gated shared experts");
+    lacks(model.moe->expert_bias, "biases of experts");
+  }
+  // Its softmax is stretched too (DeepSeek's mscale), and the description does not say by how much.
+  lacks(model.mla && model.rope_scaling.kind != RopeScaling::Kind::none, "latent attention with stretched positions");
   lacks(model.position == PositionEmbedding::alibi, "ALiBi");
   lacks(model.position == PositionEmbedding::rope && model.rope_scaling.kind == RopeScaling::Kind::other, "scaled rotary positions");
   lacks(model.parallel_block, "parallel block");
-  lacks(model.qk_norm, "query and key norms");
+  lacks(model.qk_norm && !model.qk_norm_trained, "query and key norms without weights");
   lacks(model.attention_sinks, "attention sinks");
   lacks(model.sliding_window > 0, "sliding window");
   lacks(model.attention_chunk > 0, "chunked attention");

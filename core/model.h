@@ -40,6 +40,9 @@ struct Moe {
   bool shared_gate = false;  // Qwen2-MoE: a hidden x 1 gate on the shared expert
   bool expert_bias = false;  // biases on the experts' linears (GPT-OSS)
   std::int64_t router_groups = 0, router_topk_groups = 0;  // node-limited routing (DeepSeek); 0: unrestricted
+  bool router_sigmoid = false;                             // scores of the experts by a sigmoid each (DeepSeek-V3), rather than by a softmax over all
+  bool router_normalized = true;                           // the chosen scores are divided by their sum
+  double router_scale = 1;                                 // and then multiplied with this
   bool operator==(const Moe&) const = default;
 };
 

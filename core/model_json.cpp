@@ -91,6 +91,9 @@ constexpr std::array<std::pair<std::string_view, PositionEmbedding>, 7> kPositio
     {"rotary", kRope},
 }};
 
+// How a router scores: whether by sigmoids.
+constexpr std::array<std::pair<std::string_view, bool>, 2> kScores{{{"softmax", false}, {"sigmoid", true}}};
+
 constexpr std::array<std::pair<std::string_view, DType>, 10> kDTypes{{
     {"float32", DType::fp32},
     {"bfloat16", DType::bf16},
@@ -487,6 +490,14 @@ class ModelReader {
         e.router_groups = groups;
         e.router_topk_groups = required_size(o_, {"topk_group"}, groups);
       }
+      const bool sigmoid = is({"deepseek_v3", "kimi_k2"});
+      e.router_sigmoid = sigmoid;
+      if (const auto scoring = first(o_, {"scoring_func", "moe_router_score_function"})) e.router_sigmoid = scoring->choice(kScores);
+      e.router_normalized = !is({"deepseek_v2", "qwen2_moe"}) && !llama4;  // the default of their classes
+      if (llama4) e.router_sigmoid = true;
+      flag(o_, {"norm_topk_prob"}, e.router_normalized);
+      e.router_scale = sigmoid ? 2.5 : 1;
+      if (const auto scale = first(o_, {"routed_scaling_factor", "moe_router_topk_scaling_factor"})) e.router_scale = scale->number(0, 1e6);
       m_.moe = e;
     }
 
@@ -682,6 +693,9 @@ std::string write_model(const Model& m) {
     j["moe_latent_size"] = e.latent;
     j["router_bias"] = e.router_bias;
     j["expert_bias"] = e.expert_bias;
+    j["scoring_func"] = name_in(kScores, e.router_sigmoid);
+    j["norm_topk_prob"] = e.router_normalized;
+    j["routed_scaling_factor"] = e.router_scale;
     if (e.router_groups > 0) {
       j["n_group"] = e.router_groups;
       j["topk_group"] = e.router_topk_groups;

@@ -240,7 +240,8 @@ CollectiveEstimate collective_time(Operator op, Bytes bytes, const Placement& p,
       out.algorithm = Algorithm::ring;
       out.duration = combine(base + std::min(step, tree_latency(p, cluster)), payload / speed);
       break;
-    case Operator::all_to_all: {
+    case Operator::all_to_all:
+    case Operator::all_to_all_by_count: {
       Seconds farthest{0};
       for (std::size_t l = 0; l < levels_of(p); ++l)
         if (used(p, l)) farthest = std::max(farthest, cluster.levels[l].latency);
@@ -266,7 +267,7 @@ Seconds bandwidth_bound(Operator op, Bytes bytes, const Placement& p, const Clus
   if (p.ranks < 2) return Seconds{0};
   const auto n = static_cast<double>(p.ranks);
   const auto payload = static_cast<double>(bytes.v);
-  if (op == Operator::all_to_all) return Seconds{all_to_all_transfer(payload, p, cluster, true)};
+  if (op == Operator::all_to_all || op == Operator::all_to_all_by_count) return Seconds{all_to_all_transfer(payload, p, cluster, true)};
   double worst = 0;
   for (std::size_t l = 0; l < levels_of(p); ++l) {
     if (!used(p, l)) continue;

@@ -56,6 +56,16 @@ std::optional<GemmShape> gemm_shape(const program::Shape& shape) {
       return GemmShape{tokens, in, out, Bytes{bytes_of(shape.dtype, tokens * in)}};
     case program::Operator::linear_weight_grad:  // accumulates into fp32
       return GemmShape{out, in, tokens, Bytes{2 * bytes_of(DType::fp32, in * out)}};
+    // Products of one launch: each expert's rows fill tiles of their own, and waves run over the tiles of all.
+    case program::Operator::expert_linear_forward:
+    case program::Operator::expert_linear_input_grad:
+    case program::Operator::expert_linear_weight_grad: {
+      const std::int64_t rows = shape.dims[0], experts = std::max<std::int64_t>(1, shape.dims[1]), from = shape.dims[2], to = shape.dims[3];
+      if (shape.op == program::Operator::expert_linear_weight_grad)
+        return GemmShape{experts * to, from, ceil_div(rows, experts), Bytes{2 * bytes_of(DType::fp32, experts * from * to)}};
+      const std::int64_t n = shape.op == program::Operator::expert_linear_forward ? to : from;
+      return GemmShape{experts * ceil_div(ceil_div(rows, experts), kTile) * kTile, n, from + to - n, Bytes{bytes_of(shape.dtype, rows * n)}};
+    }
     default:
       return std::nullopt;
   }

@@ -31,6 +31,13 @@ Coordinates coordinates(const program::Shape& shape) {
       return {{log(d[0] * d[1])}, {d[2] != 0 ? 1 : 0}};
     case Operator::residual_forward:
       return {{log(d[0] * d[1])}, {}};
+    case Operator::expert_linear_forward:
+    case Operator::expert_linear_input_grad:
+    case Operator::expert_linear_weight_grad:  // rows of one expert
+      return {{log(d[0]) - log(d[1]), log(d[1]), log(d[2]), log(d[3])}, {}};
+    case Operator::expert_activation_forward:
+    case Operator::expert_activation_backward:
+      return {{log(d[0] * d[1])}, {d[2] != 0 ? 1 : 0}};
     default: {
       Coordinates out;
       std::size_t used = d.size();
@@ -286,6 +293,7 @@ std::optional<MeasuredTime> Measurements::operation(const program::Shape& shape,
 
 std::optional<MeasuredTime> Measurements::collective(Operator op, std::int64_t ranks, Bytes bytes) const {
   if (op == Operator::recv) op = Operator::send;
+  if (op == Operator::all_to_all_by_count) op = Operator::all_to_all;
   auto found = collectives_.find(op);
   if (found == collectives_.end() && op == Operator::all_reduce_max) found = collectives_.find(Operator::all_reduce);
   if (found == collectives_.end()) return std::nullopt;

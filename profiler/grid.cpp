@@ -23,6 +23,7 @@ auto key(const Shape& s) { return std::make_tuple(s.op, s.dtype, s.dims); }
 
 CollectiveItem item(Operator op, std::int64_t ranks, std::int64_t bytes) {
   if (program::is_point_to_point(op)) return {Operator::send, 2, bytes};
+  if (op == Operator::all_to_all_by_count) op = Operator::all_to_all;
   return {op == Operator::all_reduce_max ? Operator::all_reduce : op, ranks, bytes};
 }
 

@@ -16,6 +16,8 @@ std::int64_t padded(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAli
 
 Operand floats(std::int64_t n, Fill fill = Fill::uniform) { return {4 * n, fill, 0}; }
 Operand tokens(std::int64_t n, std::int64_t below) { return {4 * n, Fill::tokens, below}; }
+// Rows of each of so many experts.
+Operand counts(std::int64_t experts, std::int64_t rows) { return {4 * experts, Fill::same, rows / std::max<std::int64_t>(1, experts)}; }
 Operand scalar(Fill fill) { return {8, fill, 0}; }
 
 void fill(const Operand& operand, std::byte* to, std::uint64_t& state) {
@@ -48,6 +50,12 @@ void fill(const Operand& operand, std::byte* to, std::uint64_t& state) {
     case Fill::tokens:
       for (std::int64_t i = 0; i < n; ++i) {
         const auto x = static_cast<std::int32_t>(next() % static_cast<std::uint64_t>(operand.tokens));
+        std::memcpy(to + 4 * i, &x, 4);
+      }
+      return;
+    case Fill::same:
+      for (std::int64_t i = 0; i < n; ++i) {
+        const auto x = static_cast<std::int32_t>(operand.tokens);
         std::memcpy(to + 4 * i, &x, 4);
       }
       return;
@@ -144,6 +152,51 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
     case Operator::zero:
       o = {{bytes_of(item.shape.dtype, rows), Fill::uniform, 0}};
       break;
+    case Operator::split_columns:
+      o = {floats(rows * (d[1] + d[2])), floats(rows * d[1]), floats(rows * d[2])};
+      break;
+    case Operator::join_columns:
+      o = {floats(rows * d[1]), floats(rows * d[2]), floats(rows * (d[1] + d[2]))};
+      break;
+    case Operator::mla_pack_forward:
+      for (const std::size_t i : {0U, 1U, 2U, 3U}) o.push_back(floats(program::operand_elements(item.shape, i)));
+      break;
+    case Operator::mla_pack_backward:
+      for (const std::size_t i : {0U, 1U, 2U, 3U}) o.push_back(floats(program::operand_elements(item.shape, i)));
+      break;
+    case Operator::route_forward:
+      o = {floats(rows * d[1]), floats(rows * d[2]), tokens(rows * d[2], d[1])};
+      break;
+    case Operator::route_backward:
+      o = {floats(rows * d[2]), floats(rows * d[1]), tokens(rows * d[2], d[1]), floats(rows * d[1])};
+      break;
+    case Operator::expert_sort:
+      o = {tokens(rows * d[1], d[2]), tokens(rows * d[1] * d[4], 1), tokens(d[2] * d[4], 1)};
+      break;
+    case Operator::expert_sort_received:
+      o = {counts(d[1] * d[2], rows), tokens(rows, 1), tokens(d[2], 1)};
+      break;
+    case Operator::expert_permute:
+      o = {floats(rows * d[2]), tokens(rows * d[1], d[3]), floats(d[3] * d[2])};
+      break;
+    case Operator::expert_unpermute:
+      o = {floats(d[3] * d[2]), tokens(rows * d[1], d[3]), floats(rows * d[2])};
+      break;
+    case Operator::expert_linear_forward:
+      o = {floats(d[4] * d[2]), counts(d[1], rows), floats(d[1] * d[2] * d[3]), floats(d[4] * d[3])};
+      break;
+    case Operator::expert_linear_input_grad:
+      o = {floats(d[4] * d[3]), counts(d[1], rows), floats(d[1] * d[2] * d[3]), floats(d[4] * d[2])};
+      break;
+    case Operator::expert_linear_weight_grad:
+      o = {floats(d[4] * d[2]), floats(d[4] * d[3]), counts(d[1], rows), floats(d[1] * d[2] * d[3])};
+      break;
+    case Operator::expert_activation_forward:
+      o = {floats(d[4] * d[1] * gated), counts(d[3], rows), floats(d[4]), floats(d[4] * d[1])};
+      break;
+    case Operator::expert_activation_backward:
+      o = {floats(d[4] * d[1] * gated), counts(d[3], rows), floats(d[4]), floats(d[4] * d[1]), floats(d[4] * d[1] * gated), floats(d[4])};
+      break;
     case Operator::cross_entropy_max:
       o = {floats(rows * d[1]), floats(rows)};
       break;
@@ -167,6 +220,7 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
     case Operator::reduce_scatter:
     case Operator::all_gather:
     case Operator::all_to_all:
+    case Operator::all_to_all_by_count:
     case Operator::broadcast:
     case Operator::send:
     case Operator::recv:

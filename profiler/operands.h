@@ -11,12 +11,12 @@ namespace orrery::profiler {
 
 // How an operand is filled. Kernels run on their own results again and again while they are timed: no value may grow without bound, turn
 // into NaN or become denormal, since arithmetic on those can take longer.
-enum class Fill : std::uint8_t { uniform, positive, zero, one, tokens };
+enum class Fill : std::uint8_t { uniform, positive, zero, one, tokens, same };
 
 struct Operand {
   std::int64_t bytes = 0;
   Fill fill = Fill::uniform;
-  std::int64_t tokens = 0;  // Fill::tokens: values lie below this
+  std::int64_t tokens = 0;  // Fill::tokens: values lie below this; Fill::same: all are this
 };
 
 // Operands in access order. Requires an operator that the CPU kernels have and a count of operands that it may be called with (asserted).

@@ -63,6 +63,21 @@ class Lister {
   const Dimensions& d_;
 };
 
+template <class Named>
+void list_latent_attention(Lister& l, const Model& model, const Dimensions& d, LayerTensors& t, Named named) {
+  const Mla& m = *model.mla;
+  const std::int64_t h = model.hidden, q = model.heads * model.qk_dim(), kv = model.heads * (m.qk_nope_head_dim + m.v_head_dim);
+  if (m.q_lora_rank > 0) {
+    t.q_a = l.replicated(named("attention.q_a"), m.q_lora_rank, h, Init::normal, d.sp);
+    if (m.latent_norm) t.q_a_norm = l.gain(named("attention.q_a_norm"), m.q_lora_rank);
+  }
+  t.q_b =
+      l.sharded(named("attention.q_b"), {Lister::piece(named("attention.q_b"), q, m.q_lora_rank > 0 ? m.q_lora_rank : h, Init::normal)}, Split::rows);
+  t.kv_a = l.replicated(named("attention.kv_a"), m.kv_lora_rank + m.qk_rope_head_dim, h, Init::normal, d.sp);
+  if (m.latent_norm) t.kv_a_norm = l.gain(named("attention.kv_a_norm"), m.kv_lora_rank);
+  t.kv_b = l.sharded(named("attention.kv_b"), {Lister::piece(named("attention.kv_b"), kv, m.kv_lora_rank, Init::normal)}, Split::rows);
+}
+
 // `tied`: where this role holds the embedding of a tied table, its tensor.
 ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, const Dimensions& d, std::int32_t tied) {
   Lister l(layout, model, d);
@@ -86,22 +101,27 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, const 
     LayerTensors t;
     t.norm1 = l.gain(named("attention.norm"), h);
     if (norm_bias) t.norm1_bias = l.bias(named("attention.norm_bias"), h);
-    t.qkv = l.sharded(named("attention.qkv"),
-                      {Lister::piece(named("attention.q"), q, h, Init::normal), Lister::piece(named("attention.k"), kv, h, Init::normal),
-                       Lister::piece(named("attention.v"), kv, h, Init::normal)},
+    if (model.mla) {
+      list_latent_attention(l, model, d, t, named);
+    } else {
+      t.qkv = l.sharded(named("attention.qkv"),
+                        {Lister::piece(named("attention.q"), q, h, Init::normal), Lister::piece(named("attention.k"), kv, h, Init::normal),
+                         Lister::piece(named("attention.v"), kv, h, Init::normal)},
+                        Split::rows);
+      if (model.qkv_bias)
+        t.qkv_bias =
+            l.sharded(named("attention.qkv_bias"),
+                      {Lister::piece(named("attention.q_bias"), q, 1, Init::zeros), Lister::piece(named("attention.k_bias"), kv, 1, Init::zeros),
+                       Lister::piece(named("attention.v_bias"), kv, 1, Init::zeros)},
                       Split::rows);
-    if (model.qkv_bias)
-      t.qkv_bias =
-          l.sharded(named("attention.qkv_bias"),
-                    {Lister::piece(named("attention.q_bias"), q, 1, Init::zeros), Lister::piece(named("attention.k_bias"), kv, 1, Init::zeros),
-                     Lister::piece(named("attention.v_bias"), kv, 1, Init::zeros)},
-                    Split::rows);
-    if (model.qk_norm) {
-      // Each rank sees its own heads only, so these gradients are partial with or without sequence parallelism.
-      t.q_norm = l.replicated(named("attention.q_norm"), model.head_dim, 1, Init::ones, true);
-      t.k_norm = l.replicated(named("attention.k_norm"), model.head_dim, 1, Init::ones, true);
+      if (model.qk_norm) {
+        // Each rank sees its own heads only, so these gradients are partial with or without sequence parallelism.
+        t.q_norm = l.replicated(named("attention.q_norm"), model.head_dim, 1, Init::ones, true);
+        t.k_norm = l.replicated(named("attention.k_norm"), model.head_dim, 1, Init::ones, true);
+      }
     }
-    t.out = l.sharded(named("attention.out"), {Lister::piece(named("attention.out"), h, q, Init::normal, narrow)}, Split::cols);
+    t.out =
+        l.sharded(named("attention.out"), {Lister::piece(named("attention.out"), h, model.heads * model.v_dim(), Init::normal, narrow)}, Split::cols);
     if (model.attention_out_bias) t.out_bias = l.bias(named("attention.out_bias"), h);
     if (!(model.parallel_block && model.parallel_shared_norm)) {
       t.norm2 = l.gain(named("mlp.norm"), h);
@@ -178,6 +198,8 @@ std::vector<GradientWrite> gradient_writes(const ChunkTensors& chunk) {
   add(false, {chunk.embedding, chunk.position, chunk.embedding_norm, chunk.embedding_norm_bias, chunk.final_norm, chunk.final_norm_bias});
   add(true, {chunk.head, chunk.head_bias});
   for (const LayerTensors& t : chunk.layers) {
+    add(false, {t.q_a_norm, t.kv_a_norm});
+    add(true, {t.q_a, t.q_b, t.kv_a, t.kv_b});
     add(false, {t.norm1, t.norm1_bias, t.q_norm, t.k_norm, t.out_bias, t.norm2, t.norm2_bias, t.down_bias});
     add(true, {t.qkv, t.qkv_bias, t.out, t.up, t.up_bias, t.down});
   }
@@ -196,7 +218,8 @@ Dimensions dimensions(const Model& model, const Plan& plan) {
   d.t = plan.parallel.tp, d.sp = plan.parallel.sp && d.t > 1;
   d.local_rows = d.sp ? d.rows / d.t : d.rows;
   d.hidden = model.hidden, d.head_dim = model.head_dim, d.q_heads = model.heads / d.t, d.kv_heads = model.kv_heads / d.t;
-  d.attention = d.q_heads * d.head_dim, d.qkv = (d.q_heads + 2 * d.kv_heads) * d.head_dim;
+  d.v_head_dim = model.v_dim();
+  d.attention = d.q_heads * d.v_head_dim, d.qkv = (d.q_heads + d.kv_heads) * d.head_dim + d.kv_heads * d.v_head_dim;
   d.intermediate = model.intermediate / d.t, d.up = d.intermediate * (model.gated_mlp ? 2 : 1);
   d.padded_vocab = (model.vocab + d.t - 1) / d.t * d.t, d.vocab = d.padded_vocab / d.t;
   return d;

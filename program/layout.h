@@ -24,6 +24,7 @@ struct Dimensions {
   std::int64_t attention = 0, qkv = 0;                               // local widths of the attention's result and of the fused projection
   std::int64_t intermediate = 0, up = 0;                             // local widths of the activation's result and of the fused up projection
   std::int64_t vocab = 0, padded_vocab = 0;                          // vocab: local, of the padded table
+  std::int64_t v_head_dim = 0;                                       // head_dim: of queries and keys
 };
 Dimensions dimensions(const Model& model, const Plan& plan);
 
@@ -50,6 +51,8 @@ inline constexpr std::int32_t kAbsent = -1;
 struct LayerTensors {
   std::int32_t norm1 = kAbsent, norm1_bias = kAbsent, qkv = kAbsent, qkv_bias = kAbsent, q_norm = kAbsent, k_norm = kAbsent, out = kAbsent,
                out_bias = kAbsent;
+  // Latent attention; q_b is split by heads, and of the hidden state where queries have no latent.
+  std::int32_t q_a = kAbsent, q_a_norm = kAbsent, q_b = kAbsent, kv_a = kAbsent, kv_a_norm = kAbsent, kv_b = kAbsent;
   std::int32_t norm2 = kAbsent, norm2_bias = kAbsent, up = kAbsent, up_bias = kAbsent, down = kAbsent, down_bias = kAbsent;
 };
 

@@ -35,6 +35,21 @@ constexpr std::array<Entry, kOperators> kTable{{
     {"bias_grad", "ru", WorkClass::elementwise},
     {"accumulate", "ru", WorkClass::elementwise},
     {"copy", "rw", WorkClass::elementwise},
+    {"split_columns", "rww", WorkClass::elementwise},
+    {"join_columns", "rrw", WorkClass::elementwise},
+    {"mla_pack_forward", "rrrw", WorkClass::elementwise},
+    {"mla_pack_backward", "rwww", WorkClass::elementwise},
+    {"route_forward", "rww", WorkClass::elementwise},
+    {"route_backward", "rrrw", WorkClass::elementwise},
+    {"expert_sort", "rww", WorkClass::elementwise},
+    {"expert_sort_received", "rww", WorkClass::elementwise},
+    {"expert_permute", "rrw", WorkClass::elementwise},
+    {"expert_unpermute", "rrw", WorkClass::elementwise},
+    {"expert_linear_forward", "rrrw", WorkClass::gemm},
+    {"expert_linear_input_grad", "rrrw", WorkClass::gemm},
+    {"expert_linear_weight_grad", "rrru", WorkClass::gemm},
+    {"expert_activation_forward", "rrrw", WorkClass::elementwise},
+    {"expert_activation_backward", "rrrrww", WorkClass::elementwise},
     {"cross_entropy_max", "rw", WorkClass::loss},
     {"cross_entropy_sum", "rrrw", WorkClass::loss},
     {"cross_entropy_grad", "rrruu", WorkClass::loss},
@@ -46,6 +61,7 @@ constexpr std::array<Entry, kOperators> kTable{{
     {"reduce_scatter", "rw", WorkClass::tp_comm},
     {"all_gather", "rw", WorkClass::tp_comm},
     {"all_to_all", "rw", WorkClass::tp_comm},
+    {"all_to_all_by_count", "rrw", WorkClass::ep_comm},
     {"broadcast", "u", WorkClass::tp_comm},
     {"send", "r", WorkClass::pp_comm},
     {"recv", "w", WorkClass::pp_comm},
@@ -145,6 +161,58 @@ std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int
     case Operator::all_to_all:
       of = {n, n};
       break;
+    case Operator::split_columns:
+      of = {rows * (d[1] + d[2]), rows * d[1], rows * d[2]};
+      break;
+    case Operator::join_columns:
+      of = {rows * d[1], rows * d[2], rows * (d[1] + d[2])};
+      break;
+    case Operator::mla_pack_forward:
+    case Operator::mla_pack_backward: {
+      const std::int64_t q = rows * d[1] * (d[2] + d[3]), kv = rows * d[1] * (d[2] + d[4]), k_rope = rows * d[3];
+      const std::int64_t qkv = rows * d[1] * (2 * (d[2] + d[3]) + d[4]);
+      if (shape.op == Operator::mla_pack_forward)
+        of = {q, kv, k_rope, qkv};
+      else
+        of = {qkv, q, kv, k_rope};
+      break;
+    }
+    case Operator::route_forward:
+      of = {rows * d[1], rows * d[2], rows * d[2]};
+      break;
+    case Operator::route_backward:
+      of = {rows * d[2], rows * d[1], rows * d[2], rows * d[1]};
+      break;
+    case Operator::expert_sort:
+      of = {rows * d[1], rows * d[1] * d[4], d[2] * d[4]};
+      break;
+    case Operator::expert_sort_received:
+      of = {d[1] * d[2], rows, d[2]};
+      break;
+    case Operator::expert_permute:
+      of = {rows * d[2], rows * d[1], d[3] * d[2]};
+      break;
+    case Operator::expert_unpermute:
+      of = {d[3] * d[2], rows * d[1], rows * d[2]};
+      break;
+    case Operator::expert_linear_forward:
+      of = {d[4] * d[2], d[1], d[1] * d[2] * d[3], d[4] * d[3]};
+      break;
+    case Operator::expert_linear_input_grad:
+      of = {d[4] * d[3], d[1], d[1] * d[2] * d[3], d[4] * d[2]};
+      break;
+    case Operator::expert_linear_weight_grad:
+      of = {d[4] * d[2], d[4] * d[3], d[1], d[1] * d[2] * d[3]};
+      break;
+    case Operator::expert_activation_forward:
+      of = {d[4] * d[1] * (d[2] ? 2 : 1), d[3], d[4], d[4] * d[1]};
+      break;
+    case Operator::expert_activation_backward:
+      of = {d[4] * d[1] * (d[2] ? 2 : 1), d[3], d[4], d[4] * d[1], d[4] * d[1] * (d[2] ? 2 : 1), d[4]};
+      break;
+    case Operator::all_to_all_by_count:
+      of = {n * d[1], group * d[2], d[3] * d[1]};
+      break;
     case Operator::cross_entropy_max:
       of = {rows * d[1], rows};
       break;
@@ -184,6 +252,10 @@ Flops flops(const Shape& shape) {
     case Operator::linear_input_grad:
     case Operator::linear_weight_grad:
       return Flops{2 * d(0) * d(1) * d(2)};
+    case Operator::expert_linear_forward:
+    case Operator::expert_linear_input_grad:
+    case Operator::expert_linear_weight_grad:
+      return Flops{2 * d(0) * d(2) * d(3)};
     case Operator::attention_forward:
     case Operator::attention_backward: {
       const double pairs = d(0) * d(2) * attended_pairs(shape.dims[1], shape.dims[6] != 0);
@@ -201,6 +273,7 @@ Bytes traffic(const Shape& shape) {
   // Of `n` elements: in the shape's type; in fp32, for statistics and for gradients of parameters, which every plan accumulates there by default.
   const auto e = [&](std::int64_t n) { return bytes_of(shape.dtype, n); };
   const auto f = [](std::int64_t n) { return bytes_of(DType::fp32, n); };
+  const auto i = [](std::int64_t n) { return bytes_of(DType::int32, n); };
   constexpr std::int64_t kScalar = 8;  // fp64
   const std::int64_t rows = d[0];
   const std::int64_t n = d[0];
@@ -264,6 +337,43 @@ Bytes traffic(const Shape& shape) {
     case Operator::copy:
       bytes = 2 * e(n);
       break;
+    case Operator::split_columns:
+    case Operator::join_columns:
+      bytes = 2 * e(rows * (d[1] + d[2]));
+      break;
+    case Operator::mla_pack_forward:
+    case Operator::mla_pack_backward:
+      bytes = e(rows * (d[1] * (4 * d[2] + 3 * d[3] + 2 * d[4]) + d[3]));
+      break;
+    case Operator::route_forward:
+      bytes = e(rows * d[1]) + f(rows * d[2]) + i(rows * d[2]);
+      break;
+    case Operator::route_backward:
+      bytes = 2 * e(rows * d[1]) + f(rows * d[2]) + i(rows * d[2]);
+      break;
+    case Operator::expert_sort:
+      bytes = i(rows * d[1]) + i(rows * d[1] * d[4]) + i(d[2] * d[4]);
+      break;
+    case Operator::expert_sort_received:
+      bytes = i(d[1] * d[2]) + i(rows) + i(d[2]);
+      break;
+    case Operator::expert_permute:  // each token is read once, for all of its copies
+    case Operator::expert_unpermute:
+      bytes = e(rows * d[1] * d[2]) + i(rows * d[1]) + e(rows * d[2]);
+      break;
+    case Operator::expert_linear_forward:
+    case Operator::expert_linear_input_grad:
+      bytes = e(rows * d[2]) + e(d[1] * d[2] * d[3]) + e(rows * d[3]) + i(d[1]);
+      break;
+    case Operator::expert_linear_weight_grad:
+      bytes = e(rows * d[2]) + e(rows * d[3]) + 2 * f(d[1] * d[2] * d[3]) + i(d[1]);
+      break;
+    case Operator::expert_activation_forward:
+      bytes = e(rows * d[1]) * (d[2] ? 3 : 2) + f(rows) + i(d[3]);
+      break;
+    case Operator::expert_activation_backward:
+      bytes = e(rows * d[1]) * (d[2] ? 5 : 3) + 2 * f(rows) + i(d[3]);
+      break;
     case Operator::cross_entropy_max:
       bytes = e(rows * d[1]) + f(rows);
       break;
@@ -289,6 +399,7 @@ Bytes traffic(const Shape& shape) {
     case Operator::reduce_scatter:
     case Operator::all_gather:
     case Operator::all_to_all:
+    case Operator::all_to_all_by_count:
     case Operator::broadcast:
     case Operator::send:
     case Operator::recv:

@@ -40,6 +40,28 @@ enum class Operator : std::uint8_t {
   bias_grad,            // {tokens, width}                               r dy, u d_bias
   accumulate,           // {elements}                                    r x, u y — y += x
   copy,                 // {elements}                                    r x, w y
+  // Latent attention (DeepSeek-V2). Rows of q: per head [nope | rope]; of kv: per head [nope | v]; k_rope is shared by the heads; the rope parts are
+  // rotated on the way into qkv. d_k_rope is the sum over these heads.
+  split_columns,      // {rows, left, right}               r x, w left, w right
+  join_columns,       // {rows, left, right}               r left, r right, w x
+  mla_pack_forward,   // {tokens, heads, nope, rope, v}    r q, r kv, r k_rope, w qkv
+  mla_pack_backward,  // same                              r d_qkv, w d_q, w d_kv, w d_k_rope
+  // Mixtures of experts. `balanced`: the experts of row r are (r·k + j) mod experts, whatever the logits. Sorted rows are by (ep rank, etp rank, its
+  // expert), of each in order of tokens, and `index` is where a copy is; with a capacity each expert has exactly so many rows and the index of a copy
+  // beyond is -1. Received rows are by (source, expert) and sorted to (expert, source). What permute does not write holds anything, or zero if
+  // `padded`. `rows` is what is expected, and so the work; `most` what there is room for; counts (int32, per expert) what there is.
+  route_forward,               // {tokens, experts, k, groups, chosen groups, balanced}    r logits, w weights(fp32), w chosen(int32): tokens·k
+  route_backward,              // same                                                     r d_weights, r logits, r chosen, w d_logits
+  expert_sort,                 // {tokens, k, experts, ep, etp, capacity}    r chosen, w index(int32: tokens·k·etp), w counts(experts·etp)
+  expert_sort_received,        // {most, sources, experts}                   r counts(sources·experts), w index(int32: most), w sums(experts)
+  expert_permute,              // {tokens, k, width, most, padded}           r x, r index(tokens·k), w rows
+  expert_unpermute,            // {tokens, k, width, most}                   r rows, r index(tokens·k), w x — the sum of its copies
+  expert_linear_forward,       // {rows, experts, in, out, most}             r x, r counts, r W[experts, out, in], w y
+  expert_linear_input_grad,    // same                                       r dy, r counts, r W, w dx
+  expert_linear_weight_grad,   // same                                       r x, r dy, r counts, u dW
+  expert_activation_forward,   // {rows, width, gated, experts, most}        r u, r counts, r weights(fp32, per row), w a — a = weight · f(u)
+  expert_activation_backward,  // same                                       r u, r counts, r weights, r da, w du, w d_weights(fp32)
+  // Losses, parameters and communication.
   cross_entropy_max,    // {tokens, local vocabulary}                    r logits, w max(fp32)
   cross_entropy_sum,    // {tokens, local vocabulary}                    r logits, r max, r targets, w sums(fp32, 2 x tokens: Σexp, target logit)
   cross_entropy_grad,   // {tokens, local vocabulary}                    r max, r sums, r targets, u logits (becomes d_logits), u loss
@@ -52,6 +74,8 @@ enum class Operator : std::uint8_t {
   reduce_scatter,       // {elements of the whole}                       r whole, w shard
   all_gather,           // {elements of the whole}                       r shard, w whole
   all_to_all,           // {elements per rank}                           r send, w receive
+  all_to_all_by_count,  // {rows sent, width, counts per rank, most}     r send, r counts(int32: ranks·counts per rank), w receive
+                        //   to each member in turn the rows that its counts say; received in the order of the members
   broadcast,            // {elements}                                    u x
   send,                 // {elements}                                    r x
   recv,                 // {elements}                                    w x

@@ -12,6 +12,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -154,6 +155,19 @@ void do_part(const Meeting& m, std::size_t index) {
       for (std::size_t k = 0; k < m.ops.size(); ++k)
         copy_bytes(static_cast<std::byte*>(mine.output) + bytes * static_cast<std::int64_t>(k),
                    static_cast<const std::byte*>(m.ops[k]->what.input) + bytes * static_cast<std::int64_t>(index), bytes);
+      return;
+    }
+    case Operator::all_to_all_by_count: {
+      auto* to = static_cast<std::byte*>(mine.output);
+      for (const Op* op : m.ops) {
+        const std::int32_t* counts = op->what.counts;
+        const auto block = static_cast<std::int64_t>(index) * mine.counts_per_rank;
+        const auto row = bytes_of(mine.dtype, mine.width);
+        const std::int64_t before = std::accumulate(counts, counts + block, std::int64_t{0}) * row;
+        const std::int64_t bytes = std::accumulate(counts + block, counts + block + mine.counts_per_rank, std::int64_t{0}) * row;
+        copy_bytes(to, static_cast<const std::byte*>(op->what.input) + before, bytes);
+        to += bytes;
+      }
       return;
     }
     case Operator::broadcast:

@@ -22,6 +22,14 @@ struct OptimizerSettings {
   bool operator==(const OptimizerSettings&) const = default;
 };
 
+// How a router turns its logits into the weights of the experts that it chose: scores by softmax over all experts or by a sigmoid each, divided by
+// the sum of those chosen if `normalize`, times `scale`.
+struct RouterSettings {
+  bool sigmoid = false, normalize = true;
+  double scale = 1;
+  bool operator==(const RouterSettings&) const = default;
+};
+
 // What stays the same for all instructions of one rank during a run and is not in a Shape.
 struct KernelSettings {
   bool layer_norm = false;  // false: RMSNorm
@@ -33,6 +41,7 @@ struct KernelSettings {
   std::int64_t vocab_offset = 0;   // embedding, cross entropy: the token of this rank's first table row or logits column
   std::int64_t vocab = 0;          // tokens without padding; columns whose token is >= vocab count as -inf and get no gradient
   std::int64_t global_tokens = 1;  // of the global batch: the loss is the mean over them
+  RouterSettings router;
   OptimizerSettings optimizer;
   bool operator==(const KernelSettings&) const = default;
 };
@@ -48,9 +57,10 @@ struct KernelContext {
   const program::Shape& shape;
   std::span<void* const> buffers;
   const KernelSettings& settings;
-  std::int64_t position_offset = 0;  // position_*, rope_*: position of the buffer's first row (a sequence-parallel shard does not start at 0)
-  std::int64_t step = 1;             // optimizer_step: 1 in the first step, for the bias correction
-  bool counts = true;                // gradient_norm: false where another rank counts these parameters; nothing is added then
+  // position_*, rope_*, mla_pack_*, route_*: position of the buffer's first row (a sequence-parallel shard does not start at 0)
+  std::int64_t position_offset = 0;
+  std::int64_t step = 1;  // optimizer_step: 1 in the first step, for the bias correction
+  bool counts = true;     // gradient_norm: false where another rank counts these parameters; nothing is added then
 };
 
 // Runs operators one at a time on the calling thread. Results depend on the arguments alone, bit for bit; calls from several threads at once are

@@ -146,6 +146,37 @@ TEST(Communicator, AllToAllTransposesBlocks) {
     });
 }
 
+// Rank r has (3 r + 5 s + k) % 4 rows of kind k for rank s.
+TEST(Communicator, AllToAllOfRowsTakesWhatTheCountsOfEachSenderSay) {
+  constexpr std::int64_t kKinds = 2;
+  const auto rows = [](std::int64_t from, std::int64_t to, std::int64_t kind) { return (3 * from + 5 * to + kind) % 4; };
+  for (std::int64_t n = 1; n <= 5; ++n)
+    for (const std::int64_t width : {1, 700})
+      run_on_ranks(n, [&](Communicator& c) {
+        const auto all = everybody(n);
+        const auto before = [&](std::int64_t from, std::int64_t to) {  // rows that `from` has for ranks below `to`
+          std::int64_t sum = 0;
+          for (std::int64_t s = 0; s < to; ++s)
+            for (std::int64_t k = 0; k < kKinds; ++k) sum += rows(from, s, k);
+          return sum;
+        };
+        std::vector<std::int32_t> counts;
+        for (std::int64_t s = 0; s < n; ++s)
+          for (std::int64_t k = 0; k < kKinds; ++k) counts.push_back(static_cast<std::int32_t>(rows(c.rank(), s, k)));
+        std::vector<float> expected;
+        for (std::int64_t r = 0; r < n; ++r)
+          for (std::int64_t i = before(r, c.rank()) * width; i < before(r, c.rank() + 1) * width; ++i) expected.push_back(value(r, i));
+        const std::vector<float> out = values(c.rank(), before(c.rank(), n) * width);
+        std::vector<float> in(expected.size(), -1);
+        CommOperation o = operation(program::Operator::all_to_all_by_count, all, 4 * width, out.data(), in.data());
+        o.counts = counts.data();
+        o.counts_per_rank = kKinds;
+        o.width = width;
+        c.wait(c.start(o));
+        EXPECT_EQ(in, expected);
+      });
+}
+
 TEST(Communicator, BroadcastCopiesFromTheRoot) {
   for (std::int64_t n = 1; n <= 8; ++n)
     run_on_ranks(n, [&](Communicator& c) {

@@ -168,10 +168,10 @@ TEST(Models, SayWhatTheExecutorLacks) {
   EXPECT_EQ(load_model("llama-2-7b").simulate_only, "");
   EXPECT_EQ(load_model("qwen2.5-7b").simulate_only, "");
   EXPECT_EQ(load_model("gpt2").simulate_only, "");
-  EXPECT_EQ(load_model("mixtral-8x7b").simulate_only, "mixture of experts");
+  EXPECT_EQ(load_model("mixtral-8x7b").simulate_only, "");
   EXPECT_EQ(load_model("llama-3.1-8b").simulate_only, "");
   EXPECT_EQ(load_model("opt-66b").simulate_only, "");
-  EXPECT_EQ(load_model("deepseek-v2").simulate_only, "mixture of experts, latent attention");
+  EXPECT_EQ(load_model("deepseek-v2").simulate_only, "latent attention with stretched positions");
   EXPECT_EQ(load_model("mistral-7b").simulate_only, "sliding window");
   EXPECT_EQ(load_model("mpt-7b").simulate_only, "ALiBi");
   EXPECT_EQ(load_model("palm-540b").simulate_only, "parallel block");
@@ -442,6 +442,7 @@ Model any_model() {
     e.offset = pick(0, e.every - 1);
     e.latent = pick(0, 1) * 20;
     e.router_bias = coin();
+    e.router_sigmoid = coin(), e.router_normalized = coin(), e.router_scale = static_cast<double>(pick(1, 9)) / 2;
     e.shared_gate = coin();
     e.expert_bias = coin();
     m.moe = e;

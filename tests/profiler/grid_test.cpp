@@ -96,7 +96,8 @@ TEST(DefaultGrid, NamesEveryOperatorOfALlamaAndEachShapeOnce) {
   const auto kernels = executor::make_cpu_kernels();
   for (std::size_t i = 0; i < program::kOperators; ++i) {
     const auto op = static_cast<Operator>(i);
-    const bool not_llama = op == Operator::position_forward || op == Operator::position_backward || op == Operator::bias_grad;
+    const bool not_llama = op == Operator::position_forward || op == Operator::position_backward || op == Operator::bias_grad ||
+                           (op >= Operator::split_columns && op <= Operator::expert_activation_backward);
     const bool load = op == Operator::load_tokens || op == Operator::load_targets;
     EXPECT_EQ(has(op), (kernels->has(shape(op, {})) && !not_llama) || load) << program::name(op);
   }
@@ -112,6 +113,21 @@ TEST(Operands, AreWhatTheAccessPatternAsksForAndKernelsStayFiniteOnThem) {
                     {shape(Operator::linear_forward, {8, 16, 4}), 4},
                     {shape(Operator::linear_weight_grad, {8, 16, 4}), 4},
                     {shape(Operator::residual_forward, {8, 16}), 3},
+                    {shape(Operator::split_columns, {8, 3, 5}), 3},
+                    {shape(Operator::join_columns, {8, 3, 5}), 3},
+                    {shape(Operator::mla_pack_forward, {8, 2, 4, 2, 3}), 4},
+                    {shape(Operator::mla_pack_backward, {8, 2, 4, 2, 3}), 4},
+                    {shape(Operator::route_forward, {8, 6, 2, 3, 2, 0}), 3},
+                    {shape(Operator::route_backward, {8, 6, 2, 3, 2, 0}), 4},
+                    {shape(Operator::expert_sort, {8, 2, 6, 3, 2, 0}), 3},
+                    {shape(Operator::expert_sort_received, {24, 4, 3}), 3},
+                    {shape(Operator::expert_permute, {8, 2, 4, 16, 0}), 3},
+                    {shape(Operator::expert_unpermute, {8, 2, 4, 16}), 3},
+                    {shape(Operator::expert_linear_forward, {16, 2, 4, 6, 16}), 4},
+                    {shape(Operator::expert_linear_input_grad, {16, 2, 4, 6, 16}), 4},
+                    {shape(Operator::expert_linear_weight_grad, {16, 2, 4, 6, 16}), 4},
+                    {shape(Operator::expert_activation_forward, {16, 6, 1, 2, 16}), 4},
+                    {shape(Operator::expert_activation_backward, {16, 6, 1, 2, 16}), 6},
                     {shape(Operator::linear_forward, {8, 16, 4}), 3},
                     {shape(Operator::linear_input_grad, {8, 16, 4}), 3},
                     {shape(Operator::linear_weight_grad, {8, 16, 4}), 3},
@@ -148,7 +164,7 @@ TEST(Operands, AreWhatTheAccessPatternAsksForAndKernelsStayFiniteOnThem) {
     const executor::KernelSettings own = settings_for(item, settings);
     for (int i = 0; i < 300; ++i) kernels->run({item.shape, sets.next(), own});
     for (std::size_t i = 0; i < operands.size(); ++i) {
-      if (operands[i].fill == Fill::tokens || operands[i].bytes == 8) continue;
+      if (operands[i].fill == Fill::tokens || operands[i].fill == Fill::same || operands[i].bytes == 8) continue;
       for (std::int64_t k = 0; k < operands[i].bytes / 4; ++k) {
         float x = 0;
         std::memcpy(&x, static_cast<const char*>(sets.next()[i]) + 4 * k, 4);

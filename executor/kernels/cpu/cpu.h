@@ -52,6 +52,42 @@ void rope(const RopeShape& shape, bool forward, float* qkv);
 void attention_forward(const AttentionShape& shape, const float* qkv, float* out, float* lse);
 void attention_backward(const AttentionShape& shape, const float* qkv, const float* out, const float* lse, const float* d_out, float* d_qkv);
 
+// latent.cpp
+struct LatentShape {
+  Index tokens, heads, nope, rope, v, first, micro_batch;
+  double theta;
+  RopeScaling scaling;
+};
+void split_columns(Index rows, Index left, Index right, const float* x, float* a, float* b);
+void join_columns(Index rows, Index left, Index right, const float* a, const float* b, float* x);
+void mla_pack_forward(const LatentShape& shape, const float* q, const float* kv, const float* k_rope, float* qkv);
+void mla_pack_backward(const LatentShape& shape, const float* d_qkv, float* d_q, float* d_kv, float* d_k_rope);
+
+// experts.cpp
+struct Routing {
+  Index tokens, experts, k, groups, chosen_groups;
+  bool balanced;
+  Index first_row;  // balanced: of the micro-batch
+  RouterSettings settings;
+};
+void route_forward(const Routing& routing, const float* logits, float* weights, std::int32_t* chosen);
+void route_backward(const Routing& routing, const float* d_weights, const float* logits, const std::int32_t* chosen, float* d_logits);
+struct ExpertPlaces {
+  Index experts, ep, etp, capacity;
+};
+void expert_sort(Index tokens, Index k, const ExpertPlaces& places, const std::int32_t* chosen, std::int32_t* index, std::int32_t* counts);
+void expert_sort_received(Index rows, Index sources, Index experts, const std::int32_t* counts, std::int32_t* index, std::int32_t* sums);
+// zeroed: so many rows are set to zero first
+void expert_permute(Index tokens, Index k, Index width, Index zeroed, const float* x, const std::int32_t* index, float* rows);
+void expert_unpermute(Index tokens, Index k, Index width, const float* rows, const std::int32_t* index, float* x);
+void expert_linear_forward(Index experts, Index in, Index out, const float* x, const std::int32_t* counts, const float* weight, float* y);
+void expert_linear_input_grad(Index experts, Index in, Index out, const float* dy, const std::int32_t* counts, const float* weight, float* dx);
+void expert_linear_weight_grad(Index experts, Index in, Index out, const float* x, const float* dy, const std::int32_t* counts, float* d_weight);
+void expert_activation_forward(Activation kind, bool gated, Index experts, Index width, const float* u, const std::int32_t* counts,
+                               const float* weights, float* a);
+void expert_activation_backward(Activation kind, bool gated, Index experts, Index width, const float* u, const std::int32_t* counts,
+                                const float* weights, const float* da, float* du, float* d_weights);
+
 // elementwise.cpp; bias may be null
 void activation_forward(Activation kind, bool gated, Index tokens, Index width, const float* u, float* a);
 void activation_backward(Activation kind, bool gated, Index tokens, Index width, const float* u, const float* da, float* du);

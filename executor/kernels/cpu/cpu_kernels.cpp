@@ -22,6 +22,7 @@ class Operands {
   std::size_t count() const { return count_; }
   void* raw(std::size_t position) const { return at_[position]; }
   float* operator[](std::size_t position) const { return static_cast<float*>(at_[position]); }
+  std::int32_t* integers(std::size_t position) const { return static_cast<std::int32_t*>(at_[position]); }
   const std::int32_t* tokens(std::size_t position) const { return static_cast<const std::int32_t*>(at_[position]); }
   double* scalar(std::size_t position) const { return static_cast<double*>(at_[position]); }
 
@@ -75,6 +76,17 @@ cpu::AttentionShape attention(const KernelContext& c) {
   return {d[0], d[1], d[2], d[3], d[4], d[5], d[6] != 0};
 }
 
+cpu::LatentShape latent(const KernelContext& c) {
+  const auto& d = c.shape.dims;
+  const KernelSettings& s = c.settings;
+  return {d[0], d[1], d[2], d[3], d[4], c.position_offset, s.micro_batch, s.rope_theta, s.rope_scaling};
+}
+
+cpu::Routing routing(const KernelContext& c) {
+  const auto& d = c.shape.dims;
+  return {d[0], d[1], d[2], d[3], d[4], d[5] != 0, c.position_offset * c.settings.micro_batch, c.settings.router};
+}
+
 class CpuKernels final : public KernelSet {
  public:
   bool has(const program::Shape& shape) const override {
@@ -100,6 +112,21 @@ class CpuKernels final : public KernelSet {
       case Operator::residual_forward:
       case Operator::bias_grad:
       case Operator::accumulate:
+      case Operator::split_columns:
+      case Operator::join_columns:
+      case Operator::mla_pack_forward:
+      case Operator::mla_pack_backward:
+      case Operator::route_forward:
+      case Operator::route_backward:
+      case Operator::expert_sort:
+      case Operator::expert_sort_received:
+      case Operator::expert_permute:
+      case Operator::expert_unpermute:
+      case Operator::expert_linear_forward:
+      case Operator::expert_linear_input_grad:
+      case Operator::expert_linear_weight_grad:
+      case Operator::expert_activation_forward:
+      case Operator::expert_activation_backward:
       case Operator::cross_entropy_max:
       case Operator::cross_entropy_sum:
       case Operator::cross_entropy_grad:
@@ -113,6 +140,7 @@ class CpuKernels final : public KernelSet {
       case Operator::reduce_scatter:
       case Operator::all_gather:
       case Operator::all_to_all:
+      case Operator::all_to_all_by_count:
       case Operator::broadcast:
       case Operator::send:
       case Operator::recv:
@@ -167,6 +195,36 @@ class CpuKernels final : public KernelSet {
       case Operator::copy:
         std::memcpy(o.raw(1), o.raw(0), static_cast<std::size_t>(bytes_of(c.shape.dtype, d[0])));
         return;
+      case Operator::split_columns:
+        return cpu::split_columns(d[0], d[1], d[2], o[0], o[1], o[2]);
+      case Operator::join_columns:
+        return cpu::join_columns(d[0], d[1], d[2], o[0], o[1], o[2]);
+      case Operator::mla_pack_forward:
+        return cpu::mla_pack_forward(latent(c), o[0], o[1], o[2], o[3]);
+      case Operator::mla_pack_backward:
+        return cpu::mla_pack_backward(latent(c), o[0], o[1], o[2], o[3]);
+      case Operator::route_forward:
+        return cpu::route_forward(routing(c), o[0], o[1], o.integers(2));
+      case Operator::route_backward:
+        return cpu::route_backward(routing(c), o[0], o[1], o.integers(2), o[3]);
+      case Operator::expert_sort:
+        return cpu::expert_sort(d[0], d[1], {d[2], d[3], d[4], d[5]}, o.integers(0), o.integers(1), o.integers(2));
+      case Operator::expert_sort_received:
+        return cpu::expert_sort_received(d[0], d[1], d[2], o.integers(0), o.integers(1), o.integers(2));
+      case Operator::expert_permute:
+        return cpu::expert_permute(d[0], d[1], d[2], d[4] ? d[3] : 0, o[0], o.integers(1), o[2]);
+      case Operator::expert_unpermute:
+        return cpu::expert_unpermute(d[0], d[1], d[2], o[0], o.integers(1), o[2]);
+      case Operator::expert_linear_forward:
+        return cpu::expert_linear_forward(d[1], d[2], d[3], o[0], o.integers(1), o[2], o[3]);
+      case Operator::expert_linear_input_grad:
+        return cpu::expert_linear_input_grad(d[1], d[2], d[3], o[0], o.integers(1), o[2], o[3]);
+      case Operator::expert_linear_weight_grad:
+        return cpu::expert_linear_weight_grad(d[1], d[2], d[3], o[0], o[1], o.integers(2), o[3]);
+      case Operator::expert_activation_forward:
+        return cpu::expert_activation_forward(s.activation, d[2] != 0, d[3], d[1], o[0], o.integers(1), o[2], o[3]);
+      case Operator::expert_activation_backward:
+        return cpu::expert_activation_backward(s.activation, d[2] != 0, d[3], d[1], o[0], o.integers(1), o[2], o[3], o[4], o[5]);
       case Operator::cross_entropy_max:
         return cpu::cross_entropy_max(d[0], d[1], vocabulary(c), o[0], o[1]);
       case Operator::cross_entropy_sum:
@@ -188,6 +246,7 @@ class CpuKernels final : public KernelSet {
       case Operator::reduce_scatter:
       case Operator::all_gather:
       case Operator::all_to_all:
+      case Operator::all_to_all_by_count:
       case Operator::broadcast:
       case Operator::send:
       case Operator::recv:
