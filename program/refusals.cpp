@@ -45,7 +45,13 @@ void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
   if (!model.unsupported.empty()) r.add("model can be described", "model", fmt::format("{}: {}", model.name, model.unsupported), "");
   const auto lacks = [&](bool has, const char* what) { r.not_built(has, what, "model", "'orrery show models' says which can be simulated"); };
   lacks(model.moe.has_value(), "mixture-of-experts layers");
-  lacks(model.mla.has_value(), "multi-head latent attention");
+  if (model.mla) {
+    lacks(model.norm != Normalization::rmsnorm, "latent attention with LayerNorm");
+    lacks(model.qkv_bias, "latent attention with biases");
+    lacks(model.parallel_block, "latent attention in a parallel block");
+    lacks(model.position != PositionEmbedding::rope, "latent attention without rotary positions");
+    lacks(model.kv_heads != model.heads, "latent attention with shared key and value heads");
+  }
   lacks(model.mtp_layers > 0, "multi-token prediction");
   lacks(model.post_norm, "norms after the residual");
   lacks(!model.final_norm, "a model without a final norm");

@@ -144,7 +144,10 @@ void block_weight_grad(const Context& c, const LayerTensors& t, const LayerBuffe
 
 void attention_segment_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a) {
   norm_forward(c, "attention.norm", t.norm1, t.norm1_bias, a.x, a.y1);
-  attention_forward(c, t, a, gather_rows(c, a.y1, "attention.normed.gathered", c.d.hidden));
+  if (c.model.mla)
+    mla_forward(c, t, a);
+  else
+    attention_forward(c, t, a, gather_rows(c, a.y1, "attention.normed.gathered", c.d.hidden));
   row_parallel(c, "attention.out", a.attended, t.out, c.d.attention, a.x2, a.y1);
   residual(c, a.x, t.out_bias, a.x2);
 }
@@ -152,12 +155,16 @@ void attention_segment_forward(const Context& c, const LayerTensors& t, const La
 void attention_segment_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a) {
   const std::uint32_t dx = residual_gradient(c), dout = whole_gradient(c, dx, attention_result_gradient);
   bias_gradient(c, t.out_bias, dx);
-  const std::uint32_t dqkv = attention_backward(c, t, a, dout);
-  const std::uint32_t dy = column_parallel_backward(c, "attention", a.y1, dqkv, t.qkv, t.qkv_bias, c.d.qkv);
+  std::uint32_t dy = 0;
+  if (c.model.mla)
+    dy = mla_backward(c, t, a, dout);
+  else
+    dy = column_parallel_backward(c, "attention", a.y1, attention_backward(c, t, a, dout), t.qkv, t.qkv_bias, c.d.qkv);
   norm_backward(c, "attention.norm", t.norm1, t.norm1_bias, dy, a.x, dx);
 }
 
 void attention_segment_weight_grad(const Context& c, const LayerTensors& t, const LayerBuffers& a) {
+  if (c.model.mla) return mla_weight_grad(c, t, a);
   weight_gradient(c, a.attended, attention_result_gradient(c), t.out, kAbsent, c.d.attention, c.d.hidden);
   const std::uint32_t in = gather_rows(c, a.y1, "attention.normed.regathered", c.d.hidden);
   weight_gradient(c, in, qkv_gradient(c), t.qkv, t.qkv_bias, c.d.hidden, c.d.qkv);

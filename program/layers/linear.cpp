@@ -21,6 +21,22 @@ void weight_gradient(const Context& c, std::uint32_t x, std::uint32_t dy, std::i
   c.written(bias);
 }
 
+void linear_of(const Context& c, std::int64_t rows, std::uint32_t x, std::int32_t weight, std::uint32_t y, std::int64_t in, std::int64_t out) {
+  c.b.compute(Operator::linear_forward, {rows, in, out}, {r(x), r(c.weight(weight)), w(y)});
+}
+
+void input_gradient_of(const Context& c, std::int64_t rows, std::uint32_t dy, std::int32_t weight, std::uint32_t dx, std::int64_t in,
+                       std::int64_t out) {
+  c.b.compute(Operator::linear_input_grad, {rows, in, out}, {r(dy), r(c.weight(weight)), w(dx)});
+}
+
+void weight_gradient_of(const Context& c, std::int64_t rows, std::uint32_t x, std::uint32_t dy, std::int32_t weight, std::int64_t in,
+                        std::int64_t out) {
+  if (c.pass == PassKind::input_grad) return;
+  c.b.compute(Operator::linear_weight_grad, {rows, in, out}, {r(x), r(dy), u(c.gradient(weight))});
+  c.written(weight);
+}
+
 void bias_gradient(const Context& c, std::int32_t bias, std::uint32_t dy) {
   if (bias == kAbsent) return;
   c.b.compute(Operator::bias_grad, {c.d.local_rows, c.d.hidden}, {r(dy), u(c.gradient(bias))});

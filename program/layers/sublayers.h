@@ -22,6 +22,12 @@ void weight_gradient(const Context& c, std::uint32_t x, std::uint32_t dy, std::i
 void bias_gradient(const Context& c, std::int32_t bias, std::uint32_t dy);
 // y += x + bias.
 void residual(const Context& c, std::uint32_t x, std::int32_t bias, std::uint32_t y);
+// The same for any number of rows, without biases; and the input's gradient.
+void linear_of(const Context& c, std::int64_t rows, std::uint32_t x, std::int32_t weight, std::uint32_t y, std::int64_t in, std::int64_t out);
+void input_gradient_of(const Context& c, std::int64_t rows, std::uint32_t dy, std::int32_t weight, std::uint32_t dx, std::int64_t in,
+                       std::int64_t out);
+void weight_gradient_of(const Context& c, std::int64_t rows, std::uint32_t x, std::uint32_t dy, std::int32_t weight, std::int64_t in,
+                        std::int64_t out);
 // A row-parallel linear whose summed result ends in `y`. `normed`, which was gathered for the linear before it, is given back with it where the
 // backward pass makes it anew.
 void row_parallel(const Context& c, const std::string& name, std::uint32_t x, std::int32_t weight, std::int64_t in, std::uint32_t y,
@@ -42,6 +48,14 @@ std::uint32_t qkv_gradient(const Context& c);
 void attention_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t in);
 // From the gathered gradient of the sublayer's result to that of the fused projection's result.
 std::uint32_t attention_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dout);
+
+// --- Latent attention ----------------------------------------------------------------------------------------------------------------------------
+
+// From the normed input, of each rank's own rows, to the heads' results; from the gathered gradient of the sublayer's result to that of the normed
+// input. mla_weight_grad includes the output projection's.
+void mla_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a);
+std::uint32_t mla_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dout);
+void mla_weight_grad(const Context& c, const LayerTensors& t, const LayerBuffers& a);
 
 // --- Feed-forward --------------------------------------------------------------------------------------------------------------------------------
 

@@ -81,6 +81,10 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   m.tie_embeddings = *rc::gen::arbitrary<bool>(), m.embedding_norm = *rc::gen::arbitrary<bool>();
   m.parallel_block = *rc::gen::arbitrary<bool>(), m.parallel_shared_norm = *rc::gen::arbitrary<bool>(), m.qk_norm = *rc::gen::arbitrary<bool>();
   m.head_bias = *rc::gen::arbitrary<bool>(), m.attention_out_bias = *rc::gen::arbitrary<bool>(), m.mlp_bias = *rc::gen::arbitrary<bool>();
+  if (!m.parallel_block && m.norm == Normalization::rmsnorm && *rc::gen::arbitrary<bool>()) {
+    m.mla = Mla{*rc::gen::element<std::int64_t>(0, 6), 6, 4, 2, 3, *rc::gen::arbitrary<bool>()};
+    m.kv_heads = m.heads, m.head_dim = m.qk_dim(), m.qk_norm = false;
+  }
   RC_PRE(refusals(m, small_cluster(p, dp), p).empty());  // some schedules ask for enough micro-batches
   RC_ASSERT(problems(m, p, dp) == std::vector<std::string>{});
 }

@@ -65,6 +65,15 @@ const Case& tied_llama() {
   return c;
 }
 
+const Case& latent() {
+  static const Case c(tiny_latent(12));
+  return c;
+}
+const Case& latent_keys() {
+  static const Case c(tiny_latent(0));
+  return c;
+}
+
 // Largest difference of two values, as a multiple of 1e-6 + 1e-5 |value|.
 double worst(const std::map<std::string, std::vector<float>>& a, const std::map<std::string, std::vector<float>>& b) {
   double most = 0;
@@ -139,6 +148,13 @@ std::vector<Layout> scheduled_layouts() {
   return out;
 }
 
+// What layers of unlike structure must be tried under: tensor and sequence parallelism, whole and split backward passes, recomputation.
+std::vector<Layout> layer_layouts() {
+  return {{1, 2, 1, false, "1f1b", 0, false, 2, true},  {1, 4, 1, true, "1f1b", 0, true, 1, true},
+          {2, 2, 1, true, "1f1b", 1, false, 1, true},   {1, 2, 2, true, "zb-h1", 0, true, 1, true},
+          {1, 2, 2, false, "zb-h2", 0, false, 1, true}, {2, 1, 2, false, "interleaved", 1, true, 1, false, 2}};
+}
+
 class Equivalence : public testing::TestWithParam<Layout> {};
 TEST_P(Equivalence, ComputesWhatOneRankAloneComputes) { expect_equivalent(llama(), GetParam()); }
 
@@ -148,6 +164,10 @@ TEST_P(OtherModels, Opt) { expect_equivalent(opt(), GetParam()); }
 TEST_P(OtherModels, StretchedAndPartlyRotatedLlama) { expect_equivalent(stretched(), GetParam()); }
 TEST_P(OtherModels, LlamaWithATiedTable) { expect_equivalent(tied_llama(), GetParam()); }
 TEST_P(OtherModels, Llama) { expect_equivalent(llama(), GetParam()); }
+
+class Latent : public testing::TestWithParam<Layout> {};
+TEST_P(Latent, QueriesAndKeys) { expect_equivalent(latent(), GetParam()); }
+TEST_P(Latent, KeysAlone) { expect_equivalent(latent_keys(), GetParam()); }
 
 TEST(Angles, OfTheModelAreThoseThatRun) {
   Model plain = tiny_stretched();
@@ -159,6 +179,7 @@ TEST(Angles, OfTheModelAreThoseThatRun) {
 const auto kName = [](const testing::TestParamInfo<Layout>& info) { return name(info.param); };
 INSTANTIATE_TEST_SUITE_P(All, Equivalence, testing::ValuesIn(all_layouts()), kName);
 INSTANTIATE_TEST_SUITE_P(Scheduled, OtherModels, testing::ValuesIn(scheduled_layouts()), kName);
+INSTANTIATE_TEST_SUITE_P(Layers, Latent, testing::ValuesIn(layer_layouts()), kName);
 INSTANTIATE_TEST_SUITE_P(Some, OtherModels, testing::ValuesIn(some_layouts()), kName);
 
 }  // namespace

@@ -51,6 +51,14 @@ inline Model tiny_stretched() {
   return m;
 }
 
+// DeepSeek's attention: queries and keys from normed latents, 6 + 2 wide, values 5 wide.
+inline Model tiny_latent(std::int64_t q_lora_rank) {
+  Model m = tiny_llama();
+  m.name = "tiny-latent", m.family = "deepseek_v3";
+  m.kv_heads = m.heads, m.mla = Mla{q_lora_rank, 10, 6, 2, 5, true}, m.head_dim = m.qk_dim();
+  return m;
+}
+
 struct Layout {
   std::int64_t dp = 1, tp = 1, pp = 1;
   bool sp = false;
