@@ -87,7 +87,7 @@ class Progress {
     Step& s = steps_[static_cast<std::size_t>(step)];
     const program::Coordinates& c = rank.coordinates();
     if (program_.mesh.place(c, program::kTpAxis) == 0 && rank.role().loss_buffer >= 0)
-      s.loss[static_cast<std::size_t>(program_.mesh.place(c, program::kDpAxes))] = loss;
+      s.loss[static_cast<std::size_t>(program_.mesh.place(c, program::kDpAxes))] += loss;  // both ends of a mirrored pipeline have some
     s.norm = norm;  // the same on every rank
     s.begin = std::min(s.begin, record.begin_ns);
     s.end = std::max(s.end, record.end_ns);

@@ -10,6 +10,7 @@
 #include "program/layers/layers.h"
 #include "program/schedules/schedule.h"
 #include "program/transforms/data_parallel.h"
+#include "program/transforms/overlap.h"
 #include "program/transforms/pipeline.h"
 #include "program/transforms/recompute.h"
 
@@ -65,13 +66,15 @@ void weight_grad(const Context& c) {
   for (std::int64_t l = c.layers(); l-- > 0;) layer_weight_grad(c, l);
 }
 
-std::uint16_t write_pass(Context c, const Need& need) {
+std::uint16_t write_pass(Context c, const Need& need, const OverlapRule& rule) {
   std::string called{name(need.kind)};
-  if (c.chunks.size() > 1) called += fmt::format(" of chunk {}", need.chunk);
+  const bool both = need.kind == PassKind::forward_backward;
+  if (c.chunks.size() > 1)
+    called += both ? fmt::format(" of chunks {} and {}", need.chunk, need.backward_chunk) : fmt::format(" of chunk {}", need.chunk);
   if (need.gathered) called += ", first micro-batch";
   if (need.reduces) called += ", last micro-batch";
   c.pass = need.kind;
-  GradientReducer reducer(c.b, c.layout, c.plan, c.chunk, need.kind);
+  GradientReducer reducer(c.b, c.layout, c.plan, both ? need.backward_chunk : c.chunk, both ? PassKind::backward : need.kind);
   if (need.reduces) c.reducer = &reducer;
   c.b.begin(need.kind, called, c.chunk);
   c.b.dtype = c.plan.precision.compute;
@@ -82,6 +85,21 @@ std::uint16_t write_pass(Context c, const Need& need) {
     case PassKind::weight_grad:
       weight_grad(c);
       break;
+    case PassKind::forward_backward: {
+      Context second = c.chunks[need.backward_chunk];
+      second.reducer = c.reducer;
+      if (!rule.compute.empty()) {
+        write_overlapped(c, second, rule, need.gathered);
+        break;
+      }
+      c.pass = PassKind::forward, c.reducer = nullptr;
+      c.b.continue_with(c.pass, c.chunk, false);
+      forward(c, need.gathered);
+      second.pass = PassKind::backward;
+      c.b.continue_with(second.pass, second.chunk, true);
+      backward(second);
+      break;
+    }
     default:
       backward(c);
   }
@@ -152,11 +170,12 @@ void write_role(Role& role, Program& program, Tables& tables, const Model& model
   for (const Context& c : chunks) transfers.push_back(transfer_passes(c));
 
   const bool gathers = gathers_parameters(plan, dp) && plan.overlap.param_gather;
+  const OverlapRule rule = overlap_rule(plan.schedule_args.overlap_rule.value_or("deepseek"), "schedule_args.overlap_rule");
   std::map<Need, std::uint16_t> written;
   std::vector<std::uint16_t> templates;
   for (const Need& need : needs(order, chunks.size(), reduces, gathers)) {
     const auto [at, fresh] = written.try_emplace(need, kNone);
-    if (fresh) at->second = write_pass(chunks[need.chunk], need);
+    if (fresh) at->second = write_pass(chunks[need.chunk], need, rule);
     templates.push_back(at->second);
   }
   const std::uint16_t optimizer = optimizer_pass(b, layout, plan);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/overlap_rule.h"
 #include "program/compile.h"
 
 namespace orrery::program {
@@ -113,8 +114,6 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   if (std::find(known.begin(), known.end(), plan.schedule) == known.end())
     r.add("schedule is built", "schedule", fmt::format("not built yet: schedule '{}'", plan.schedule), did_you_mean(plan.schedule, known));
   r.not_built(plan.schedule_args.csv.has_value(), "a schedule from a file", "schedule_args.csv", "leave schedule_args.csv null");
-  r.not_built(plan.schedule_args.overlap_rule.has_value(), "overlap rules of one's own", "schedule_args.overlap_rule",
-              "leave schedule_args.overlap_rule null");
 }
 
 // What the schedule does not take, and what of it the compiler cannot write yet.
@@ -125,8 +124,12 @@ void schedule_refusals(Refusals& r, const Plan& plan, std::int64_t microbatches)
       return std::any_of(schedule.order.begin(), schedule.order.end(), [&](const auto& rank) { return std::any_of(rank.begin(), rank.end(), what); });
     };
     const std::string named = fmt::format("schedule '{}'", plan.schedule);
-    r.not_built(has([](const Pass& p) { return p.kind == PassKind::forward_backward; }), named + ": overlapped forward and backward", "schedule",
-                "use another schedule");
+    if (plan.schedule_args.overlap_rule) {
+      (void)overlap_rule(*plan.schedule_args.overlap_rule, "schedule_args.overlap_rule");
+      if (!has([](const Pass& p) { return p.kind == PassKind::forward_backward; }))
+        r.add("an overlap rule has passes to overlap", "schedule_args.overlap_rule", named + " overlaps no forward with a backward pass",
+              "leave schedule_args.overlap_rule null, or use dualpipe or dualpipev");
+    }
     r.not_built(schedule.splits > 1, named + ": sequence splits", "schedule", "use another schedule");
     r.not_built(schedule.update_every > 0, named + ": asynchronous updates", "schedule", "use another schedule");
     constexpr std::int64_t kMostChunks = 127;  // Instruction::channel has two numbers for each

@@ -1,10 +1,10 @@
 // Forward and backward of a transformer's parts as instructions. Each function emits into the template that the context's builder has open.
 #pragma once
 
-#include <array>
 #include <string>
 
 #include "core/model.h"
+#include "core/overlap_rule.h"
 #include "core/plan.h"
 #include "program/builder.h"
 #include "program/layout.h"
@@ -88,11 +88,6 @@ void norm_backward(const Context& c, const std::string& name, std::int32_t gain,
 
 void embedding_forward(const Context& c);
 void embedding_backward(const Context& c);
-
-// The parts of a layer in the forward pass's order, which overlapped passes interleave with another micro-batch's. Dispatch and combine are empty
-// where there are no experts, and all but attention where a block computes attention and feed-forward side by side.
-enum class Segment : std::uint8_t { attention, dispatch, mlp, combine };
-inline constexpr std::array<Segment, 4> kForwardOrder{Segment::attention, Segment::dispatch, Segment::mlp, Segment::combine};
 
 // A segment of the chunk's l-th layer. `again` recomputes what its backward pass needs. segment_backward writes a whole backward or, in an
 // input_grad, all but the gradients of the linears' weights, which segment_weight_grad makes later.

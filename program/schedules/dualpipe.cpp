@@ -81,7 +81,9 @@ void need_two_rounds(const ScheduleInput& in) {
 
 Schedule dualpipe(const ScheduleInput& input) {
   const std::int64_t p = input.ranks, m = input.microbatches;
-  if (p % 2 != 0) throw Error("ranks", fmt::format("{} is odd, and half of the ranks face each end", p), fmt::format("use {} or {}", p - 1, p + 1));
+  if (p % 2 != 0)
+    throw Error("ranks", fmt::format("{} is odd, and half of the ranks face each end", p),
+                p > 1 ? fmt::format("use {} or {}", p - 1, p + 1) : "use 2");
   if (m % 2 != 0) throw Error("microbatches", fmt::format("{} is odd, and half of them enter at each end", m), fmt::format("use {}", m + 1));
   need_two_rounds(input);
   Schedule out = empty_schedule(input, Placement::mirrored, 2);

@@ -63,17 +63,17 @@ class RaceFinder {
         } else if (on.kind == DependencyKind::issued) {
           join(clock, stream_clock_[on.index]);
         } else {
-          const std::int64_t of = role_.events[on.index].per_microbatch ? instance.microbatch : -1;
+          const std::int64_t of = role_.events[on.index].per_microbatch ? instance.of(i) : -1;
           if (const auto at = events_.find({on.index, of}); at != events_.end()) join(clock, at->second);
         }
       }
       const std::int64_t number = ++issued_[i.stream];
-      const std::string who = fmt::format("{} #{} ({}, micro-batch {})", t.name, n, name(i.op), instance.microbatch);
+      const std::string who = fmt::format("{} #{} ({}, micro-batch {})", t.name, n, name(i.op), instance.of(i));
       for (std::uint32_t a = i.accesses; a < i.accesses + i.access_count; ++a) touch(role_.accesses[a], i, instance, clock, number, who);
       clock[i.stream] = number;
       done[n] = clock;
       stream_clock_[i.stream] = clock;
-      if (i.signal != kNone) events_[{i.signal, role_.events[i.signal].per_microbatch ? instance.microbatch : -1}] = clock;
+      if (i.signal != kNone) events_[{i.signal, role_.events[i.signal].per_microbatch ? instance.of(i) : -1}] = clock;
     }
   }
 
@@ -82,7 +82,7 @@ class RaceFinder {
     const Buffer& view = role_.buffers[access.buffer];
     const std::uint32_t root = view.alias >= 0 ? static_cast<std::uint32_t>(view.alias) : access.buffer;
     const Buffer& buffer = role_.buffers[root];
-    Object& object = objects_[{root, buffer.lifetime == Lifetime::microbatch ? instance.microbatch : -1}];
+    Object& object = objects_[{root, buffer.lifetime == Lifetime::microbatch ? instance.of(i) : -1}];
     if (buffer.lifetime == Lifetime::persistent) {
       if (access.first || access.last) say(who + " marks the persistent " + buffer.name);
     } else {

@@ -137,14 +137,16 @@ std::vector<Layout> some_layouts() {
 // Schedules of several chunks per rank, and of split backward passes, with the other dimensions. The models have four layers.
 std::vector<Layout> scheduled_layouts() {
   std::vector<Layout> out;
-  const std::pair<const char*, std::int64_t> schedules[]{{"interleaved", 2}, {"looped-bfs", 2}, {"circular", 2}, {"zb-h1", 1}, {"zb-h2", 1},
-                                                         {"zb-auto", 1},     {"zbv", 2},        {"v-half", 2},   {"v-min", 2}};
+  const std::pair<const char*, std::int64_t> schedules[]{{"interleaved", 2}, {"looped-bfs", 2}, {"circular", 2}, {"zb-h1", 1},
+                                                         {"zb-h2", 1},       {"zb-auto", 1},    {"zbv", 2},      {"v-half", 2},
+                                                         {"v-min", 2},       {"dualpipe", 1},   {"dualpipev", 2}};
   for (const auto& [schedule, vp] : schedules) {
     out.push_back({1, 1, 2, false, schedule, 0, false, 1, true, vp});
     out.push_back({1, 2, 2, true, schedule, 0, true, 1, true, vp});
     out.push_back({2, 1, 2, false, schedule, 1, true, 1, false, vp});
     out.push_back({2, 2, 2, true, schedule, 1, false, 1, true, vp});
   }
+  out.push_back({1, 1, 4, false, "dualpipe"});
   return out;
 }
 
