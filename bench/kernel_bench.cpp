@@ -33,7 +33,7 @@ void run(benchmark::State& state, const orrery::program::Shape& shape, const std
   if (bytes > 0) state.counters["B/s"] = benchmark::Counter(bytes * n, benchmark::Counter::kIsRate);
 }
 
-orrery::program::Shape shape(Operator op, std::array<std::int64_t, 7> dims) {
+orrery::program::Shape shape(Operator op, std::array<std::int64_t, 9> dims) {
   orrery::program::Shape s;
   s.op = op;
   s.dims = dims;

@@ -40,7 +40,7 @@ Fit fit_of(Generation generation, bool forward) {
 }  // namespace
 
 AttentionModel attention_model(const Device& device, Operator op) {
-  const bool forward = op == Operator::attention_forward;
+  const bool forward = op == Operator::attention_forward || op == Operator::attention_block_forward;
   const std::string word(forward ? "attention_forward" : "attention_backward");
   const Generation known = generation(device);
   const Fit fit = fit_of(known, forward);
@@ -60,9 +60,14 @@ AttentionModel attention_model(const Device& device, Operator op) {
 
 Seconds attention_time(const AttentionModel& model, const program::Shape& shape, FlopsPerSecond peak, std::int64_t sms) {
   const double work = program::flops(shape).v;
-  const double problems = static_cast<double>(std::max<std::int64_t>(1, shape.dims[0] * shape.dims[2]));
-  const double sequence = static_cast<double>(std::max<std::int64_t>(1, shape.dims[1]));
-  const double loss = (model.diagonal + model.waves * static_cast<double>(sms) / problems) / sequence * (shape.dims[6] != 0 ? 1 : 0.5);
+  const auto& d = shape.dims;
+  const bool block = shape.op == Operator::attention_block_forward || shape.op == Operator::attention_block_backward;
+  const double problems = static_cast<double>(std::max<std::int64_t>(1, d[0] * (block ? d[3] : d[2])));
+  // Half of the keys that a query attends to on average: of a causal sequence, the sequence.
+  const double sequence = block       ? std::max(1.0, static_cast<double>(d[7]) / static_cast<double>(std::max<std::int64_t>(1, d[1])))
+                          : d[6] != 0 ? static_cast<double>(std::max<std::int64_t>(1, d[1]))
+                                      : 2 * static_cast<double>(std::max<std::int64_t>(1, d[1]));
+  const double loss = (model.diagonal + model.waves * static_cast<double>(sms) / problems) / sequence;
   return Seconds{work / (peak.v * std::min(1.0, model.share)) * (1 + loss)};
 }
 

@@ -16,7 +16,7 @@ struct AttentionModel {
 };
 
 // The fit for the device's generation, its share scaled by the device's own "attention_forward" or "attention_backward"; for other devices Ampere's
-// shape parameters, assumed. `op` is one of the two attention operators.
+// shape parameters, assumed. `op` is an attention operator.
 AttentionModel attention_model(const Device& device, program::Operator op);
 
 // The arithmetic of one attention operator at `peak`; never below FLOPs / peak.

@@ -249,6 +249,12 @@ CollectiveEstimate collective_time(Operator op, Bytes bytes, const Placement& p,
       out.duration = combine(base + farthest, all_to_all_transfer(payload, p, cluster, false));
       break;
     }
+    case Operator::rotate:
+      // One message each, at the same time; the slowest is between sub-domains of the outermost level.
+      out.algorithm = Algorithm::direct;
+      for (std::size_t l = 0; l < levels_of(p); ++l)
+        if (used(p, l)) out.duration = std::max(out.duration, cluster.levels[l].latency + Seconds{payload / rate(p, cluster, l)});
+      break;
     case Operator::send:
     case Operator::recv: {
       // One link, one message; the pair's own level is the last that it spans.
@@ -274,6 +280,7 @@ Seconds bandwidth_bound(Operator op, Bytes bytes, const Placement& p, const Clus
     const auto rails = static_cast<double>(p.levels[l].rails);
     double seconds = payload / rails;  // into the smallest sub-domain, over its rails; per byte per second of one of them
     if (op == Operator::reduce_scatter || op == Operator::all_gather) seconds *= (n - rails) / n;
+    if (op == Operator::rotate) seconds = payload;  // one member's message
     // To sum the parts of all sub-domains and to spread the sum takes 2 (parts - 1) payloads over all rails, which are n together.
     if (op == Operator::all_reduce || op == Operator::all_reduce_max)
       seconds = std::max(seconds, 2 * static_cast<double>(parts(p, l) - 1) * payload / n);

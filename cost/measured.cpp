@@ -269,6 +269,17 @@ bool Measurements::depend_on_reuse() const {
 
 std::optional<MeasuredTime> Measurements::operation(const program::Shape& shape, const Reuse& reuse) const {
   const auto found = operators_.find({shape.op, shape.dtype});
+  const bool block = shape.op == Operator::attention_block_forward || shape.op == Operator::attention_block_backward;
+  if (found == operators_.end() && block && shape.dims[7] > 0) {
+    // At the rate of a whole causal attention in which a query attends to as many keys on average.
+    const auto& d = shape.dims;
+    program::Shape whole{shape.op == Operator::attention_block_forward ? Operator::attention_forward : Operator::attention_backward, shape.dtype};
+    whole.dims = {d[0], std::max<std::int64_t>(1, d[7] / std::max<std::int64_t>(1, d[1])), d[3], d[4], d[5], d[6], 1};
+    std::optional<MeasuredTime> like = operation(whole, reuse);
+    if (like) like->alone = like->alone * (work_of(shape) / work_of(whole));
+    if (like) like->reach = worse(like->reach, Reach::interpolated);
+    return like;
+  }
   if (found == operators_.end()) return std::nullopt;
   const auto& by_busy = found->second;
   const Coordinates c = coordinates(shape);
@@ -292,7 +303,7 @@ std::optional<MeasuredTime> Measurements::operation(const program::Shape& shape,
 }
 
 std::optional<MeasuredTime> Measurements::collective(Operator op, std::int64_t ranks, Bytes bytes) const {
-  if (op == Operator::recv) op = Operator::send;
+  if (op == Operator::recv || op == Operator::rotate) op = Operator::send;
   if (op == Operator::all_to_all_by_count) op = Operator::all_to_all;
   auto found = collectives_.find(op);
   if (found == collectives_.end() && op == Operator::all_reduce_max) found = collectives_.find(Operator::all_reduce);

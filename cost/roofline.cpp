@@ -61,7 +61,9 @@ Estimate roofline(const program::Shape& shape, const Device& device) {
     const FlopsPerSecond peak = peak_for(shape, device);
     least = Seconds{work / peak.v};
     const bool gpu = device.kind == DeviceKind::gpu;
-    const bool attention = shape.op == program::Operator::attention_forward || shape.op == program::Operator::attention_backward;
+    using enum program::Operator;
+    const bool forward = shape.op == attention_forward || shape.op == attention_block_forward;
+    const bool attention = forward || shape.op == attention_backward || shape.op == attention_block_backward;
     if (const auto product = gemm_shape(shape); product && gpu) {
       const GemmModel model = gemm_model(device, shape.dtype);
       fixed = model.fixed;
@@ -72,9 +74,7 @@ Estimate roofline(const program::Shape& shape, const Device& device) {
       arithmetic = attention_time(model, shape, peak, device.sms);
       arithmetic_source = model.source;
     } else {
-      const std::string_view what = !attention                                         ? "gemm"
-                                    : shape.op == program::Operator::attention_forward ? "attention_forward"
-                                                                                       : "attention_backward";
+      const std::string_view what = !attention ? "gemm" : forward ? "attention_forward" : "attention_backward";
       const Share share = share_of(device, what, 0.5);
       arithmetic = Seconds{work / (peak.v * share.value)};
       arithmetic_source = share.source;

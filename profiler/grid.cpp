@@ -22,7 +22,7 @@ constexpr double kLeastShare = 0.1;
 auto key(const Shape& s) { return std::make_tuple(s.op, s.dtype, s.dims); }
 
 CollectiveItem item(Operator op, std::int64_t ranks, std::int64_t bytes) {
-  if (program::is_point_to_point(op)) return {Operator::send, 2, bytes};
+  if (program::is_point_to_point(op) || op == Operator::rotate) return {Operator::send, 2, bytes};
   if (op == Operator::all_to_all_by_count) op = Operator::all_to_all;
   return {op == Operator::all_reduce_max ? Operator::all_reduce : op, ranks, bytes};
 }
@@ -79,7 +79,7 @@ ProfileGrid grid_for(std::span<const program::Program> programs, const executor:
 ProfileGrid default_grid() {
   ProfileGrid grid;
   std::set<decltype(key(Shape{}))> seen;
-  const auto add = [&](Operator op, std::uint8_t operands, std::array<std::int64_t, 7> dims) {
+  const auto add = [&](Operator op, std::uint8_t operands, std::array<std::int64_t, 9> dims) {
     Shape s;
     s.op = op;
     s.dims = dims;

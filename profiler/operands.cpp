@@ -129,6 +129,22 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
     case Operator::attention_backward:  // a log-sum-exp near 1 keeps the recomputed probabilities near those of short sequences
       o = {floats(packed), floats(attended), floats(d[0] * d[1] * d[2], Fill::positive), floats(attended), floats(packed)};
       break;
+    case Operator::attention_block_forward:
+    case Operator::attention_block_backward:
+    case Operator::attention_merge:
+    case Operator::take_columns:
+    case Operator::put_columns:
+    case Operator::scatter_heads:
+    case Operator::gather_heads: {
+      // As large as the operator needs; log-sum-exps near 1, as above.
+      const std::string_view pattern = program::access_pattern(item.shape.op);
+      for (std::size_t i = 0; i < pattern.size(); ++i) {
+        const bool lse =
+            (item.shape.op == Operator::attention_block_backward && i == 3) || (item.shape.op == Operator::attention_merge && (i == 1 || i == 3));
+        o.push_back(floats(program::operand_elements(item.shape, i), lse ? Fill::positive : Fill::uniform));
+      }
+      break;
+    }
     case Operator::activation_forward:
       o = {floats(rows * d[1] * gated), floats(rows * d[1])};
       break;
@@ -222,6 +238,7 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
     case Operator::all_to_all:
     case Operator::all_to_all_by_count:
     case Operator::broadcast:
+    case Operator::rotate:
     case Operator::send:
     case Operator::recv:
     case Operator::wait:

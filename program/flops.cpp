@@ -45,12 +45,17 @@ double pairs(const Model& m, std::int64_t layer, std::int64_t sequence, FlopsCon
 
 // What hardware_flops counts of one execution. A fused kernel's backward makes Q Kᵀ again: that is how the kernel works, not a recomputation that the
 // plan chose, and counts in no published utilisation; so attention backward is twice the forward, as in the model's FLOPs.
-double counted(Shape shape, bool full) {
+double counted(Shape shape, bool full, bool causal) {
   double factor = 1;
   if (shape.op == Operator::attention_backward) {
     shape.op = Operator::attention_forward;
     factor = 2;
   }
+  if (shape.op == Operator::attention_block_backward) {
+    shape.op = Operator::attention_block_forward;
+    factor = 2;
+  }
+  if (shape.op == Operator::attention_block_forward && full && causal) factor *= 2;
   if (shape.op == Operator::attention_forward && full) shape.dims[6] = 0;
   return factor * flops(shape).v;
 }
@@ -98,7 +103,7 @@ Flops hardware_flops(const Program& program, const Model& model, FlopsConvention
       for (std::uint32_t i = pass.first; i < pass.first + pass.count; ++i) {
         const Instruction& it = role.instructions[i];
         if (it.opcode != Opcode::compute || (six_n && !(it.flags & kRecompute))) continue;
-        sum += counted(program.shapes[it.shape], convention == FlopsConvention::full);
+        sum += counted(program.shapes[it.shape], convention == FlopsConvention::full, model.causal);
       }
       of_pass.push_back(sum);
     }

@@ -29,6 +29,13 @@ constexpr std::array<Entry, kOperators> kTable{{
     {"rope_backward", "u", WorkClass::elementwise},
     {"attention_forward", "rww", WorkClass::attention},
     {"attention_backward", "rrrrw", WorkClass::attention},
+    {"attention_block_forward", "rrww", WorkClass::attention},
+    {"attention_block_backward", "rrrrruw", WorkClass::attention},
+    {"attention_merge", "rruu", WorkClass::elementwise},
+    {"take_columns", "rw", WorkClass::elementwise},
+    {"put_columns", "ru", WorkClass::elementwise},
+    {"scatter_heads", "rw", WorkClass::elementwise},
+    {"gather_heads", "rw", WorkClass::elementwise},
     {"activation_forward", "rw", WorkClass::elementwise},
     {"activation_backward", "rrw", WorkClass::elementwise},
     {"residual_forward", "rRu", WorkClass::elementwise},
@@ -63,10 +70,30 @@ constexpr std::array<Entry, kOperators> kTable{{
     {"all_to_all", "rw", WorkClass::tp_comm},
     {"all_to_all_by_count", "rrw", WorkClass::ep_comm},
     {"broadcast", "u", WorkClass::tp_comm},
+    {"rotate", "rw", WorkClass::tp_comm},
     {"send", "r", WorkClass::pp_comm},
     {"recv", "w", WorkClass::pp_comm},
     {"wait", "", WorkClass::control},
 }};
+
+// Elements of attention_block_*'s operands; scatter_heads' and gather_heads' packed rows and parts.
+struct BlockElements {
+  std::int64_t q, kv, out, lse;
+};
+BlockElements block_elements(const Shape& shape) {
+  const auto& d = shape.dims;
+  const std::int64_t rows = d[0] * d[1];
+  return {rows * d[8], d[0] * d[2] * d[4] * (d[5] + d[6]), rows * d[3] * d[6], rows * d[3]};
+}
+std::int64_t packed_elements(const Shape& shape) {
+  const auto& d = shape.dims;
+  return d[0] * (d[1] * d[3] + d[2] * (d[3] + d[4]));
+}
+std::int64_t parted_elements(const Shape& shape) {
+  const auto& d = shape.dims;
+  const std::int64_t kv_heads = d[2] == 0 ? 0 : std::max(d[2], d[5]);
+  return d[0] * (d[1] * d[3] + kv_heads * (d[3] + d[4]));
+}
 
 }  // namespace
 
@@ -144,6 +171,33 @@ std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int
         of = {qkv, out, lse, out, qkv};
       break;
     }
+    case Operator::attention_block_forward: {
+      const BlockElements e = block_elements(shape);
+      of = {e.q, e.kv, e.out, e.lse};
+      break;
+    }
+    case Operator::attention_block_backward: {
+      const BlockElements e = block_elements(shape);
+      of = {e.q, e.kv, e.out, e.lse, e.out, e.q, e.kv};
+      break;
+    }
+    case Operator::attention_merge: {
+      const std::int64_t lse = d[0] * d[1] * d[2], out = lse * d[3];
+      of = {out, lse, out, lse};
+      break;
+    }
+    case Operator::take_columns:
+      of = {rows * d[1], rows * d[3]};
+      break;
+    case Operator::put_columns:
+      of = {rows * d[3], rows * d[1]};
+      break;
+    case Operator::scatter_heads:
+      of = {packed_elements(shape), parted_elements(shape)};
+      break;
+    case Operator::gather_heads:
+      of = {parted_elements(shape), packed_elements(shape)};
+      break;
     case Operator::activation_forward:
       of = {rows * d[1] * (d[2] ? 2 : 1), rows * d[1]};
       break;
@@ -159,6 +213,7 @@ std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int
     case Operator::accumulate:
     case Operator::copy:
     case Operator::all_to_all:
+    case Operator::rotate:
       of = {n, n};
       break;
     case Operator::split_columns:
@@ -263,6 +318,11 @@ Flops flops(const Shape& shape) {
       const double width = shape.op == Operator::attention_forward ? d(4) + d(5) : 3 * d(4) + 2 * d(5);
       return Flops{2 * pairs * width};
     }
+    case Operator::attention_block_forward:
+    case Operator::attention_block_backward: {
+      const double pairs = d(0) * d(3) * d(7) / 2, width = shape.op == Operator::attention_block_forward ? d(5) + d(6) : 3 * d(5) + 2 * d(6);
+      return Flops{2 * pairs * width};
+    }
     default:
       return Flops{0};
   }
@@ -319,6 +379,24 @@ Bytes traffic(const Shape& shape) {
       bytes = shape.op == Operator::attention_forward ? qkv + out + lse : 2 * qkv + 2 * out + lse;
       break;
     }
+    case Operator::attention_block_forward:
+    case Operator::attention_block_backward: {
+      const BlockElements block = block_elements(shape);
+      const std::int64_t q = e(rows * d[1] * d[3] * d[5]), kv = e(block.kv), out = e(block.out), lse = f(block.lse);  // rows: the batch
+      bytes = shape.op == Operator::attention_block_forward ? q + kv + out + lse : 3 * q + 2 * kv + 2 * out + lse;
+      break;
+    }
+    case Operator::attention_merge:
+      bytes = 3 * (e(rows * d[1] * d[2] * d[3]) + f(rows * d[1] * d[2]));
+      break;
+    case Operator::take_columns:
+    case Operator::put_columns:
+      bytes = 2 * e(rows * d[3]);
+      break;
+    case Operator::scatter_heads:
+    case Operator::gather_heads:
+      bytes = e(packed_elements(shape)) + e(parted_elements(shape));
+      break;
     case Operator::activation_forward:
       bytes = e(rows * d[1]) * (d[2] ? 3 : 2);
       break;
@@ -401,6 +479,7 @@ Bytes traffic(const Shape& shape) {
     case Operator::all_to_all:
     case Operator::all_to_all_by_count:
     case Operator::broadcast:
+    case Operator::rotate:
     case Operator::send:
     case Operator::recv:
     case Operator::wait:

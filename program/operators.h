@@ -19,21 +19,33 @@ namespace orrery::program {
 // accumulated).
 enum class Operator : std::uint8_t {
   //                       dims                                          accesses, in this order
-  load_tokens,          // {tokens}                                      w tokens(int32): this micro-batch's inputs
-  load_targets,         // {tokens}                                      w targets(int32): this micro-batch's next tokens
-  embedding_forward,    // {tokens, hidden, table rows}                  r tokens, r table, w x — rows of other vocabulary shards give zeros
-  embedding_backward,   // {tokens, hidden, table rows}                  r tokens, r dx, u d_table
-  position_forward,     // {tokens, hidden}                              r table, u x — x += table[position]
-  position_backward,    // {tokens, hidden}                              r dx, u d_table
-  norm_forward,         // {tokens, width}                               r x, r gamma, [r beta], w y, w statistics(fp32: 1/σ; LayerNorm also μ)
-  norm_backward,        // {tokens, width}                               r dy, r x, r gamma, r statistics, u dx, u d_gamma, [u d_beta] — dx += …
-  linear_forward,       // {tokens, in, out}                             r x, r W, [r bias], w y
-  linear_input_grad,    // {tokens, in, out}                             r dy, r W, w dx
-  linear_weight_grad,   // {tokens, in, out}                             r x, r dy, u dW, [u d_bias]
-  rope_forward,         // {tokens, q heads, kv heads, head_dim}         u qkv
-  rope_backward,        // {tokens, q heads, kv heads, head_dim}         u d_qkv
-  attention_forward,    // {batch, sequence, q heads, kv heads, qk_dim, v_dim, causal}  r qkv, w out, w lse(fp32)
-  attention_backward,   // same                                          r qkv, r out, r lse, r d_out, w d_qkv
+  load_tokens,         // {tokens}                                      w tokens(int32): this micro-batch's inputs
+  load_targets,        // {tokens}                                      w targets(int32): this micro-batch's next tokens
+  embedding_forward,   // {tokens, hidden, table rows}                  r tokens, r table, w x — rows of other vocabulary shards give zeros
+  embedding_backward,  // {tokens, hidden, table rows}                  r tokens, r dx, u d_table
+  position_forward,    // {tokens, hidden}                              r table, u x — x += table[position]
+  position_backward,   // {tokens, hidden}                              r dx, u d_table
+  norm_forward,        // {tokens, width}                               r x, r gamma, [r beta], w y, w statistics(fp32: 1/σ; LayerNorm also μ)
+  norm_backward,       // {tokens, width}                               r dy, r x, r gamma, r statistics, u dx, u d_gamma, [u d_beta] — dx += …
+  linear_forward,      // {tokens, in, out}                             r x, r W, [r bias], w y
+  linear_input_grad,   // {tokens, in, out}                             r dy, r W, w dx
+  linear_weight_grad,  // {tokens, in, out}                             r x, r dy, u dW, [u d_bias]
+  rope_forward,        // {tokens, q heads, kv heads, head_dim}         u qkv
+  rope_backward,       // {tokens, q heads, kv heads, head_dim}         u d_qkv
+  attention_forward,   // {batch, sequence, q heads, kv heads, qk_dim, v_dim, causal}  r qkv, w out, w lse(fp32)
+  attention_backward,  // same                                          r qkv, r out, r lse, r d_out, w d_qkv
+  // Attention of some positions to some others, whose positions the runtime knows (program/positions.h). The mask hides pairs only where fewer attend
+  // than queries x keys.
+  attention_block_forward,   // {batch, queries, keys, q heads, kv heads, qk_dim, v_dim, 2 x attended pairs of a head and sample, row width of q}
+                             //   r q (rows [q heads | …]), r kv (rows [k heads | v heads]), w out, w lse(fp32) — without keys: zeros and -inf
+  attention_block_backward,  // same        r q, r kv, r out, r lse, r d_out, u d_q (rows as q's; += …), w d_kv — out, lse: of all keys
+  attention_merge,           // {batch, queries, q heads, v_dim}  r out, r lse (of some keys), u out, u lse (of others; becomes of both)
+  take_columns,              // {rows, row width of x, first column, columns}  r x, w y — y = those columns of x
+  put_columns,               // {rows, row width of y, first column, columns}  r x, u y — those columns of y = x
+  // From all heads of some positions to some heads of all: part p of `parts` gets the p-th share of the heads, each part whole rows of its own; where
+  // there are fewer kv heads than parts, several parts get the same one. Backwards, gather_heads adds them up.
+  scatter_heads,        // {rows, q heads, kv heads, qk_dim, v_dim, parts}  r x (rows [q | k | v]), w y (parts, each as many rows)
+  gather_heads,         // same                                             r y, w x
   activation_forward,   // {tokens, width of the result, gated}          r u, w a — gated: u = [gate | up] per row
   activation_backward,  // same                                          r u, r da, w du
   residual_forward,     // {tokens, width}                               r x, [r bias], u y — y += x + bias
@@ -73,10 +85,11 @@ enum class Operator : std::uint8_t {
   all_reduce_max,       // {elements}                                    u x
   reduce_scatter,       // {elements of the whole}                       r whole, w shard
   all_gather,           // {elements of the whole}                       r shard, w whole
-  all_to_all,           // {elements per rank}                           r send, w receive
+  all_to_all,           // {elements that a rank sends in all}           r send, w receive — the members' parts in their order
   all_to_all_by_count,  // {rows sent, width, counts per rank, most}     r send, r counts(int32: ranks·counts per rank), w receive
                         //   to each member in turn the rows that its counts say; received in the order of the members
   broadcast,            // {elements}                                    u x
+  rotate,               // {elements}                                    r x, w y — what the member before this one sent
   send,                 // {elements}                                    r x
   recv,                 // {elements}                                    w x
   wait,                 // {}                                            (buffers freed here)
@@ -99,7 +112,7 @@ struct Shape {
   Operator op = Operator::wait;
   DType dtype = DType::fp32;
   std::uint16_t group = 0xffff;        // collectives, send, recv: index into Program::groups
-  std::array<std::int64_t, 7> dims{};  // as documented at the operator; unused ones are 0
+  std::array<std::int64_t, 9> dims{};  // as documented at the operator; unused ones are 0
   std::int64_t bytes = 0;  // collectives: payload as in NCCL's conventions (all_gather, reduce_scatter: the whole); send, recv: the message
   bool operator==(const Shape&) const = default;
 };
@@ -123,7 +136,7 @@ Bytes traffic(const Shape& shape);
 // `axis_class` applies to communication only.
 WorkClass work_class(Operator op, WorkClass axis_class = WorkClass::tp_comm);
 
-constexpr bool is_collective(Operator op) { return op >= Operator::all_reduce && op <= Operator::broadcast; }
+constexpr bool is_collective(Operator op) { return op >= Operator::all_reduce && op <= Operator::rotate; }
 constexpr bool is_point_to_point(Operator op) { return op == Operator::send || op == Operator::recv; }
 constexpr bool is_communication(Operator op) { return is_collective(op) || is_point_to_point(op); }
 

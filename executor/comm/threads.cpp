@@ -170,6 +170,11 @@ void do_part(const Meeting& m, std::size_t index) {
       }
       return;
     }
+    case Operator::rotate: {
+      const std::size_t n = m.ops.size();
+      copy_bytes(mine.output, m.ops[(index + n - 1) % n]->what.input, bytes_of(mine.dtype, mine.elements));
+      return;
+    }
     case Operator::broadcast:
       copy_bytes(mine.output, m.ops[static_cast<std::size_t>(mine.root)]->what.input, bytes_of(mine.dtype, mine.elements));
       return;

@@ -177,6 +177,19 @@ TEST(Communicator, AllToAllOfRowsTakesWhatTheCountsOfEachSenderSay) {
       });
 }
 
+TEST(Communicator, RotateGivesEveryMemberWhatTheOneBeforeItSent) {
+  for (std::int64_t n = 1; n <= 8; ++n)
+    run_on_ranks(n, [&](Communicator& c) {
+      const auto all = everybody(n);
+      for (const std::int64_t size : kSizes) {
+        const std::vector<float> out = values(c.rank(), size);
+        std::vector<float> in(out.size());
+        c.wait(c.start(operation(program::Operator::rotate, all, size, out.data(), in.data())));
+        EXPECT_EQ(in, values((c.rank() + n - 1) % n, size));
+      }
+    });
+}
+
 TEST(Communicator, BroadcastCopiesFromTheRoot) {
   for (std::int64_t n = 1; n <= 8; ++n)
     run_on_ranks(n, [&](Communicator& c) {

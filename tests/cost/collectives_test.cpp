@@ -107,6 +107,12 @@ TEST(SendAndReceive, TakeOneStepOfTheLevelBetweenThePair) {
   EXPECT_NEAR(seconds(Operator::recv, 1'000'000'000, {0, 4}, c), 100e-3 + 10e-6, 1e-12);
 }
 
+TEST(Rotate, TakesAsLongAsItsSlowestMessage) {
+  const Cluster c = round_cluster(8);
+  EXPECT_NEAR(seconds(Operator::rotate, 1'000'000'000, range(4), c), 10e-3 + 1e-6, 1e-12);
+  EXPECT_NEAR(seconds(Operator::rotate, 1'000'000'000, range(8), c), 100e-3 + 10e-6, 1e-12);
+}
+
 TEST(Collectives, OfOneRankCostNothing) {
   const Cluster c = round_cluster(8);
   for (const Operator op : {Operator::all_reduce, Operator::all_gather, Operator::all_to_all}) EXPECT_EQ(seconds(op, 1 << 20, {3}, c), 0);
@@ -126,7 +132,7 @@ TEST(AllReduceInSwitches, RunsAtTheSameRateForAnyNumberOfMembersFromFiveOn) {
 }
 
 const std::vector<Operator> kAll{Operator::all_reduce, Operator::reduce_scatter, Operator::all_gather, Operator::all_to_all,
-                                 Operator::broadcast,  Operator::send,           Operator::recv};
+                                 Operator::broadcast,  Operator::rotate,         Operator::send,       Operator::recv};
 
 // Nodes of 4, leaves of 16, and a spine with half of a leaf's bandwidth.
 Cluster three_levels() {

@@ -15,7 +15,7 @@ using program::Operator;
 using program::Program;
 using program::Shape;
 
-Shape shape(Operator op, DType type, std::array<std::int64_t, 7> dims) {
+Shape shape(Operator op, DType type, std::array<std::int64_t, 9> dims) {
   Shape s{op, type};
   s.dims = dims;
   return s;

@@ -9,7 +9,7 @@ namespace {
 using program::Operator;
 using namespace reference;
 
-std::array<std::int64_t, 7> dims(const Attention& s) { return {s.batch, s.sequence, s.q_heads, s.kv_heads, s.qk_dim, s.v_dim, s.causal ? 1 : 0}; }
+std::array<std::int64_t, 9> dims(const Attention& s) { return {s.batch, s.sequence, s.q_heads, s.kv_heads, s.qk_dim, s.v_dim, s.causal ? 1 : 0}; }
 
 struct Results {
   Floats out, lse, d_qkv;

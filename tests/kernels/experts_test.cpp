@@ -203,7 +203,7 @@ TEST_F(KernelExperts, ActivationsAreWeighedRowByRow) {
     const std::int64_t wide_rows = gated ? 2 * in : in;
     const Floats u = some(wide_rows, 1), w = some(1, 2), da = some(in, 3);
     Floats a = poison(most * in), du = poison(most * wide_rows), dw = poison(most);
-    const std::array<std::int64_t, 7> dims{rows, in, gated ? 1 : 0, experts, most};
+    const std::array<std::int64_t, 9> dims{rows, in, gated ? 1 : 0, experts, most};
     Call{Operator::expert_activation_forward, dims}(u, counts, w, a);
     Call{Operator::expert_activation_backward, dims}(u, counts, w, da, du, dw);
     const auto weighed = [&](const Doubles& x, const Doubles& factors) {

@@ -12,7 +12,7 @@ struct Sizes {
   std::int64_t tokens, heads, nope, rope, v;
   std::int64_t qk() const { return nope + rope; }
   std::int64_t width() const { return heads * (2 * qk() + v); }
-  std::array<std::int64_t, 7> dims() const { return {tokens, heads, nope, rope, v}; }
+  std::array<std::int64_t, 9> dims() const { return {tokens, heads, nope, rope, v}; }
 };
 
 constexpr std::int64_t kMicro = 2, kFirst = 3;

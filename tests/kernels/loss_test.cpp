@@ -18,7 +18,7 @@ struct Loss {
 Loss sharded(const Floats& logits, const std::vector<std::int32_t>& target, std::int64_t columns, std::int64_t vocab, std::int64_t shards,
              std::int64_t global_tokens) {
   const auto tokens = static_cast<std::int64_t>(target.size()), local = columns / shards;
-  const std::array<std::int64_t, 7> dims{tokens, local};
+  const std::array<std::int64_t, 9> dims{tokens, local};
   Floats max(at(tokens), -std::numeric_limits<float>::infinity()), sums(at(2 * tokens), 0.F);
   std::vector<Floats> parts;
   std::vector<executor::KernelSettings> settings(at(shards));

@@ -14,7 +14,7 @@ namespace {
 using program::Operator;
 using program::Shape;
 
-Shape shape(Operator op, std::array<std::int64_t, 7> dims) {
+Shape shape(Operator op, std::array<std::int64_t, 9> dims) {
   Shape s;
   s.op = op;
   s.dims = dims;

@@ -9,7 +9,7 @@
 namespace orrery::program {
 namespace {
 
-Shape shape(Operator op, std::array<std::int64_t, 7> dims, DType dtype = DType::bf16) { return {.op = op, .dtype = dtype, .dims = dims}; }
+Shape shape(Operator op, std::array<std::int64_t, 9> dims, DType dtype = DType::bf16) { return {.op = op, .dtype = dtype, .dims = dims}; }
 
 TEST(Operators, NamesAreUniqueAndReadBack) {
   std::set<std::string_view> seen;

@@ -205,10 +205,11 @@ inline double cross_entropy(const Doubles& logits, const std::vector<std::int32_
 // Runs one operator of the kernel set under test on vectors; `buffers` are the operands in access order.
 struct Call {
   program::Operator op;
-  std::array<std::int64_t, 7> dims{};
+  std::array<std::int64_t, 9> dims{};
   executor::KernelSettings settings{};
   std::int64_t position_offset = 0, step = 1;
   bool counts = true;
+  program::Runs rows{}, keys{};
 
   template <class... Buffers>
   void operator()(Buffers&&... buffers) const {
@@ -217,7 +218,7 @@ struct Call {
     program::Shape shape;
     shape.op = op;
     shape.dims = dims;
-    executor::run_under_test({shape, operands, settings, position_offset, step, counts}, bytes);
+    executor::run_under_test({shape, operands, settings, position_offset, step, counts, rows, keys}, bytes);
   }
 };
 

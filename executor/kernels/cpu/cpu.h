@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "core/model.h"
 #include "executor/kernels/kernels.h"
+#include "program/positions.h"
 
 namespace orrery::executor::cpu {
 
@@ -19,6 +21,21 @@ struct VocabularyShard {
 struct AttentionShape {
   Index batch, sequence, q_heads, kv_heads, qk_dim, v_dim;
   bool causal;
+};
+
+// attention_block_*: dims as in operators.h. Row of a query or key -> position by runs; `causal` only where the mask hides something.
+struct AttentionBlock {
+  Index batch, queries, keys, q_heads, kv_heads, qk_dim, v_dim, q_width;
+  bool causal;
+  std::span<const program::Run> query_runs, key_runs;
+};
+
+// scatter_heads, gather_heads.
+struct HeadParts {
+  Index rows, q_heads, kv_heads, qk_dim, v_dim, parts;
+  Index part_kv_heads() const { return kv_heads == 0 ? 0 : kv_heads < parts ? 1 : kv_heads / parts; }
+  Index packed_width() const { return q_heads * qk_dim + kv_heads * (qk_dim + v_dim); }
+  Index part_width() const { return q_heads / parts * qk_dim + part_kv_heads() * (qk_dim + v_dim); }
 };
 
 // embedding.cpp
@@ -51,6 +68,14 @@ void rope(const RopeShape& shape, bool forward, float* qkv);
 // attention.cpp
 void attention_forward(const AttentionShape& shape, const float* qkv, float* out, float* lse);
 void attention_backward(const AttentionShape& shape, const float* qkv, const float* out, const float* lse, const float* d_out, float* d_qkv);
+void attention_block_forward(const AttentionBlock& shape, const float* q, const float* kv, float* out, float* lse);
+void attention_block_backward(const AttentionBlock& shape, const float* q, const float* kv, const float* out, const float* lse, const float* d_out,
+                              float* d_q, float* d_kv);
+void attention_merge(Index batch, Index queries, Index heads, Index v_dim, const float* some, const float* some_lse, float* out, float* lse);
+void take_columns(Index rows, Index width, Index first, Index columns, const float* x, float* y);
+void put_columns(Index rows, Index width, Index first, Index columns, const float* x, float* y);
+void scatter_heads(const HeadParts& shape, const float* x, float* y);
+void gather_heads(const HeadParts& shape, const float* y, float* x);
 
 // latent.cpp
 struct LatentShape {

@@ -52,10 +52,26 @@ void norm_backward(const KernelContext& c, const Operands& o) {
   }
 }
 
+// Calls visit(first row, rows, position of the first) for runs of rows of consecutive positions.
+template <class Visit>
+void each_run(const KernelContext& c, Index rows, Visit visit) {
+  if (c.rows.empty()) return visit(Index{0}, rows, c.position_offset);
+  Index row = 0;
+  for (const program::Run& run : c.rows) {
+    const Index n = run.count * c.settings.micro_batch;
+    visit(row, n, c.position_offset + run.first);
+    row += n;
+  }
+  assert(row == rows);
+}
+
 void rope(const KernelContext& c, const Operands& o, bool forward) {
   const auto& d = c.shape.dims;
   const KernelSettings& s = c.settings;
-  cpu::rope({d[0], d[1], d[2], d[3], c.position_offset, s.micro_batch, s.rope_theta, s.rope_fraction, s.rope_scaling}, forward, o[0]);
+  each_run(c, d[0], [&](Index row, Index rows, Index position) {
+    cpu::rope({rows, d[1], d[2], d[3], position, s.micro_batch, s.rope_theta, s.rope_fraction, s.rope_scaling}, forward,
+              o[0] + row * (d[1] + 2 * d[2]) * d[3]);
+  });
 }
 
 void optimizer_step(const KernelContext& c, const Operands& o) {
@@ -87,6 +103,22 @@ cpu::Routing routing(const KernelContext& c) {
   return {d[0], d[1], d[2], d[3], d[4], d[5] != 0, c.position_offset * c.settings.micro_batch, c.settings.router};
 }
 
+cpu::AttentionBlock attention_block(const KernelContext& c, const program::Run& queries, const program::Run& keys) {
+  const auto& d = c.shape.dims;
+  assert(d[4] > 0 && d[3] % d[4] == 0);
+  return {d[0],
+          d[1],
+          d[2],
+          d[3],
+          d[4],
+          d[5],
+          d[6],
+          d[8],
+          d[7] < 2 * d[1] * d[2],
+          c.rows.empty() ? std::span(&queries, 1) : c.rows,
+          c.keys.empty() ? std::span(&keys, 1) : c.keys};
+}
+
 class CpuKernels final : public KernelSet {
  public:
   bool has(const program::Shape& shape) const override {
@@ -107,6 +139,13 @@ class CpuKernels final : public KernelSet {
       case Operator::rope_backward:
       case Operator::attention_forward:
       case Operator::attention_backward:
+      case Operator::attention_block_forward:
+      case Operator::attention_block_backward:
+      case Operator::attention_merge:
+      case Operator::take_columns:
+      case Operator::put_columns:
+      case Operator::scatter_heads:
+      case Operator::gather_heads:
       case Operator::activation_forward:
       case Operator::activation_backward:
       case Operator::residual_forward:
@@ -142,6 +181,7 @@ class CpuKernels final : public KernelSet {
       case Operator::all_to_all:
       case Operator::all_to_all_by_count:
       case Operator::broadcast:
+      case Operator::rotate:
       case Operator::send:
       case Operator::recv:
       case Operator::wait:
@@ -161,9 +201,13 @@ class CpuKernels final : public KernelSet {
       case Operator::embedding_backward:
         return cpu::embedding_backward(d[0], d[1], d[2], s.vocab_offset, o.tokens(0), o[1], o[2]);
       case Operator::position_forward:
-        return cpu::position_forward(d[0], d[1], c.position_offset, s.micro_batch, o[0], o[1]);
+        return each_run(c, d[0], [&](Index row, Index rows, Index position) {
+          cpu::position_forward(rows, d[1], position, s.micro_batch, o[0], o[1] + row * d[1]);
+        });
       case Operator::position_backward:
-        return cpu::position_backward(d[0], d[1], c.position_offset, s.micro_batch, o[0], o[1]);
+        return each_run(c, d[0], [&](Index row, Index rows, Index position) {
+          cpu::position_backward(rows, d[1], position, s.micro_batch, o[0] + row * d[1], o[1]);
+        });
       case Operator::norm_forward:
         return norm_forward(c, o);
       case Operator::norm_backward:
@@ -182,6 +226,23 @@ class CpuKernels final : public KernelSet {
         return cpu::attention_forward(attention(c), o[0], o[1], o[2]);
       case Operator::attention_backward:
         return cpu::attention_backward(attention(c), o[0], o[1], o[2], o[3], o[4]);
+      case Operator::attention_block_forward:
+      case Operator::attention_block_backward: {
+        const program::Run queries{0, d[1]}, keys{0, d[2]};
+        const cpu::AttentionBlock block = attention_block(c, queries, keys);
+        if (c.shape.op == Operator::attention_block_forward) return cpu::attention_block_forward(block, o[0], o[1], o[2], o[3]);
+        return cpu::attention_block_backward(block, o[0], o[1], o[2], o[3], o[4], o[5], o[6]);
+      }
+      case Operator::attention_merge:
+        return cpu::attention_merge(d[0], d[1], d[2], d[3], o[0], o[1], o[2], o[3]);
+      case Operator::take_columns:
+        return cpu::take_columns(d[0], d[1], d[2], d[3], o[0], o[1]);
+      case Operator::put_columns:
+        return cpu::put_columns(d[0], d[1], d[2], d[3], o[0], o[1]);
+      case Operator::scatter_heads:
+        return cpu::scatter_heads({d[0], d[1], d[2], d[3], d[4], d[5]}, o[0], o[1]);
+      case Operator::gather_heads:
+        return cpu::gather_heads({d[0], d[1], d[2], d[3], d[4], d[5]}, o[0], o[1]);
       case Operator::activation_forward:
         return cpu::activation_forward(s.activation, d[2] != 0, d[0], d[1], o[0], o[1]);
       case Operator::activation_backward:
@@ -248,6 +309,7 @@ class CpuKernels final : public KernelSet {
       case Operator::all_to_all:
       case Operator::all_to_all_by_count:
       case Operator::broadcast:
+      case Operator::rotate:
       case Operator::send:
       case Operator::recv:
       case Operator::wait:
