@@ -20,7 +20,9 @@ struct ParallelSpec {
   std::int64_t tp = 1;
   bool sp = false;
   std::int64_t cp = 1;
-  std::string cp_kind = "allgather";  // allgather | p2p | a2a | a2a+p2p
+  std::string cp_kind = "allgather";     // allgather | p2p | a2a | a2a+p2p
+  std::optional<std::int64_t> cp_inner;  // a2a+p2p: ranks that exchange heads; null: as many of a node as the heads allow
+  bool cp_balanced = true;               // rank i of n holds chunks i and 2n - 1 - i of 2n; false: the i-th of n
   std::int64_t pp = 1, vp = 1, ep = 1, etp = 1;
   std::string order = "tp-cp-ep-dp-pp";  // fastest-varying axis first
   bool operator==(const ParallelSpec&) const = default;

@@ -72,6 +72,8 @@ void fields(F& f, In<F, ParallelSpec>& p) {
   f("sp", p.sp, about("sequence parallelism between the tensor-parallel regions"));
   f("cp", p.cp, about("context parallelism: ranks that share each sequence").within(1, kMostAxis));
   f("cp_kind", p.cp_kind, about("how context-parallel attention exchanges keys and values").one_of(kContextKinds));
+  f("cp_inner", p.cp_inner, about("a2a+p2p: ranks that exchange heads; null: as many of a node as the heads allow").within(1, kMostAxis));
+  f("cp_balanced", p.cp_balanced, about("rank i of n holds chunks i and 2n - 1 - i of a sequence's 2n, which evens out causal attention"));
   f("pp", p.pp, about("pipeline stages").within(1, kMostAxis));
   f("vp", p.vp, about("model chunks per pipeline stage").within(1, kMostAxis));
   f("ep", p.ep, about("expert parallelism").within(1, kMostAxis));

@@ -24,6 +24,7 @@ using program::Opcode;
 using program::Operator;
 
 constexpr auto kTp = static_cast<std::size_t>(Axis::tp), kPp = static_cast<std::size_t>(Axis::pp);
+constexpr auto kCpInner = static_cast<std::size_t>(Axis::cp_inner), kCpOuter = static_cast<std::size_t>(Axis::cp_outer);
 
 Picoseconds ps(std::int64_t ns) { return Picoseconds{ns * 1000}; }
 
@@ -56,6 +57,8 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
       rank_(rank),
       coordinates_(program_.mesh.coordinates(rank)),
       replica_(program_.mesh.place(coordinates_, program::kDpAxes)),
+      context_{program_.sequence, program_.mesh.size[static_cast<std::size_t>(Axis::cp_inner)],
+               program_.mesh.size[static_cast<std::size_t>(Axis::cp_outer)], program_.balanced_context},
       role_(program_.role_of(rank)),
       communicator_(communicator),
       kernel_settings_(kernel_settings(program_, setting.model, setting.plan, coordinates_)) {
@@ -76,8 +79,7 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
     owner_.push_back(owner);
     offset_.push_back(offset);
     first_slot_.push_back(blocks_.size());
-    const std::int64_t instances = b.alias >= 0 ? 0 : b.lifetime == Lifetime::microbatch ? program_.microbatches : 1;
-    blocks_.insert(blocks_.end(), static_cast<std::size_t>(instances), program::Arena::Block{-1, 0});
+    blocks_.insert(blocks_.end(), b.alias >= 0 ? 0 : program_.instances(b), program::Arena::Block{-1, 0});
   }
   for (std::uint32_t i = 0; i < role_.buffers.size(); ++i)
     if (role_.buffers[i].alias < 0 && role_.buffers[i].lifetime == Lifetime::persistent) allocate(i, 0);
@@ -107,7 +109,7 @@ std::int64_t RankRunner::now() const {
 // --- Buffers -------------------------------------------------------------------------------------------------------------------------------------
 
 std::size_t RankRunner::slot(std::uint32_t owner, std::uint16_t microbatch) const {
-  return first_slot_[owner] + (role_.buffers[owner].lifetime == Lifetime::microbatch ? microbatch : 0U);
+  return first_slot_[owner] + program_.instance(role_.buffers[owner], microbatch);
 }
 
 void* RankRunner::at(std::uint32_t buffer, std::uint16_t microbatch) const {
@@ -162,8 +164,8 @@ void* RankRunner::operand(const Instruction& in, std::uint32_t place, std::uint1
   if (!of_buckets || buffer.alias < 0) return base;
   const std::int64_t part = program_.shapes[in.shape].dims[0];
   if (part >= buffer.elements) return base;
-  assert(part * program_.mesh.extent(program::kDpAxes) == buffer.elements);
-  return static_cast<std::byte*>(base) + bytes_of(buffer.dtype, replica_ * part);
+  assert(part * program_.mesh.extent(program::kReplicaAxes) == buffer.elements);
+  return static_cast<std::byte*>(base) + bytes_of(buffer.dtype, program_.mesh.place(coordinates_, program::kReplicaAxes) * part);
 }
 
 // --- Instructions --------------------------------------------------------------------------------------------------------------------------------
@@ -210,15 +212,43 @@ void RankRunner::block(Span& span) {
   }
 }
 
+// --- Positions -----------------------------------------------------------------------------------------------------------------------------------
+
+// Of the rows that this rank holds outside of attention.
+program::Runs RankRunner::own_positions(std::uint16_t microbatch) const {
+  if (program_.splits > 1) return split_positions(microbatch);
+  return program::positions(context_, coordinates_[kCpOuter], coordinates_[kCpInner]);
+}
+
+program::Runs RankRunner::split_positions(std::uint16_t microbatch) const {
+  const std::int64_t length = program_.sequence / program_.splits;
+  return {{microbatch % program_.splits * length, length}};
+}
+
+// Of the keys that an attention block works on.
+program::Runs RankRunner::key_positions(const Instruction& in, std::uint16_t microbatch) const {
+  if (program_.splits > 1) return {{0, (microbatch % program_.splits + 1) * (program_.sequence / program_.splits)}};
+  if (in.peer != program::kAllKeys) return program::positions(context_, (coordinates_[kCpOuter] - in.peer + context_.outer) % context_.outer);
+  program::Runs all;
+  for (std::int64_t member = 0; member < context_.outer; ++member)
+    for (const program::Run& run : program::positions(context_, member)) all.push_back(run);
+  return all;
+}
+
+// --- Computing -----------------------------------------------------------------------------------------------------------------------------------
+
 void RankRunner::load(const Instruction& in, std::uint16_t microbatch, bool targets) {
   const std::int64_t micro = program_.micro_batch, sequence = program_.sequence, dp = program_.mesh.extent(program::kDpAxes);
-  assert(program_.shapes[in.shape].dims[0] == micro * sequence);
+  const program::Runs runs = own_positions(microbatch);
+  assert(program_.shapes[in.shape].dims[0] == micro * program::length(runs));
   auto* tokens = static_cast<std::int32_t*>(operand(in, 0, microbatch));
   window_.resize(static_cast<std::size_t>(sequence + 1));
   for (std::int64_t i = 0; i < micro; ++i) {
-    setting_.source.window(step_ * program_.global_batch + (microbatch * dp + replica_) * micro + i, window_);
-    for (std::int64_t position = 0; position < sequence; ++position)
-      tokens[position * micro + i] = window_[static_cast<std::size_t>(position + (targets ? 1 : 0))];
+    setting_.source.window(step_ * program_.global_batch + (microbatch / program_.splits * dp + replica_) * micro + i, window_);
+    std::int64_t row = 0;
+    for (const program::Run& run : runs)
+      for (std::int64_t position = run.first; position < run.first + run.count; ++position)
+        tokens[row++ * micro + i] = window_[static_cast<std::size_t>(position + (targets ? 1 : 0))];
   }
 }
 
@@ -228,15 +258,33 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
   for (std::uint32_t k = 0; k < in.access_count; ++k) operands_.push_back(operand(in, k, microbatch));
   const program::Shape& shape = program_.shapes[in.shape];
   KernelContext context{shape, operands_, kernel_settings_};
-  if (in.op == Operator::position_forward || in.op == Operator::position_backward || in.op == Operator::rope_forward ||
-      in.op == Operator::rope_backward) {
-    // Fewer rows than a micro-batch has are this rank's block of them.
-    if (shape.dims[0] < program_.micro_batch * program_.sequence)
-      context.position_offset = coordinates_[kTp] * (shape.dims[0] / program_.micro_batch);
-    // OPT's table begins with rows that no position uses.
-    if (in.op == Operator::position_forward || in.op == Operator::position_backward)
-      context.position_offset += setting_.model.position_offset.value_or(0);
+  program::Runs rows, keys;
+  switch (in.op) {
+    case Operator::position_forward:
+    case Operator::position_backward:
+      context.position_offset = setting_.model.position_offset.value_or(0);  // OPT's table begins with rows that no position uses
+      [[fallthrough]];
+    case Operator::rope_forward:
+    case Operator::rope_backward:
+    case Operator::mla_pack_forward:
+    case Operator::mla_pack_backward:
+    case Operator::route_forward:
+    case Operator::route_backward: {
+      rows = own_positions(microbatch);
+      // Fewer rows than that are the block of them that a sequence-parallel rank holds.
+      const std::int64_t count = shape.dims[0] / program_.micro_batch;
+      if (count < program::length(rows)) rows = program::part(rows, coordinates_[kTp] * count, count);
+      break;
+    }
+    case Operator::attention_block_forward:
+    case Operator::attention_block_backward:
+      rows = program_.splits > 1 ? split_positions(microbatch) : program::positions(context_, coordinates_[kCpOuter]);
+      keys = key_positions(in, microbatch);
+      break;
+    default:
+      break;
   }
+  context.rows = rows, context.keys = keys;
   context.step = step_ + 1;
   context.counts = !(in.flags & program::kCountNever) && (!(in.flags & program::kCountOnTp0) || coordinates_[kTp] == 0);
   setting_.kernels.run(context);
@@ -254,6 +302,7 @@ RankRunner::Started RankRunner::communicate(const Instruction& in, std::uint16_t
   std::int64_t pair[2] = {rank_, 0};
   if (in.opcode == Opcode::collective) {
     o.members = group(in.group);
+    if (in.op == Operator::all_to_all) o.elements /= static_cast<std::int64_t>(o.members.size());  // of a pair of ranks
     // In place, the shard is the own part of the whole.
     const std::uint32_t in_buffer = role_.accesses[in.accesses].buffer, out_buffer = role_.accesses[in.accesses + in.access_count - 1U].buffer;
     if ((in.op == Operator::reduce_scatter || in.op == Operator::all_gather) && in_buffer == out_buffer) {

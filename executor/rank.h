@@ -15,6 +15,7 @@
 #include "executor/kernels/kernels.h"
 #include "executor/run.h"
 #include "program/arena.h"
+#include "program/positions.h"
 #include "program/program.h"
 
 namespace orrery::executor {
@@ -81,6 +82,9 @@ class RankRunner {
   void block(Span& span);
   void compute(const program::Instruction& in, std::uint16_t microbatch);
   Started communicate(const program::Instruction& in, std::uint16_t microbatch);
+  program::Runs own_positions(std::uint16_t microbatch) const;
+  program::Runs split_positions(std::uint16_t microbatch) const;
+  program::Runs key_positions(const program::Instruction& in, std::uint16_t microbatch) const;
   void load(const program::Instruction& in, std::uint16_t microbatch, bool targets);
   std::span<const std::int64_t> group(std::uint16_t index);
   void take_times(StepRecord& record, std::vector<std::pair<std::uint32_t, Ticket>>& open);
@@ -91,6 +95,7 @@ class RankRunner {
   std::int64_t rank_;
   program::Coordinates coordinates_;
   std::int64_t replica_;  // place among the data-parallel ranks
+  program::ContextShare context_;
   const program::Role& role_;
   Communicator& communicator_;
   KernelSettings kernel_settings_;

@@ -82,13 +82,13 @@ class Progress {
     const std::lock_guard lock(mutex_);
     while (static_cast<std::int64_t>(steps_.size()) <= step) {
       steps_.emplace_back();
-      steps_.back().loss.resize(static_cast<std::size_t>(program_.mesh.extent(program::kDpAxes)));
+      steps_.back().loss.resize(static_cast<std::size_t>(program_.mesh.extent(program::kReplicaAxes)));
     }
     Step& s = steps_[static_cast<std::size_t>(step)];
     const program::Coordinates& c = rank.coordinates();
     if (program_.mesh.place(c, program::kTpAxis) == 0 && rank.role().loss_buffer >= 0)
-      s.loss[static_cast<std::size_t>(program_.mesh.place(c, program::kDpAxes))] += loss;  // both ends of a mirrored pipeline have some
-    s.norm = norm;  // the same on every rank
+      s.loss[static_cast<std::size_t>(program_.mesh.place(c, program::kReplicaAxes))] += loss;  // both ends of a mirrored pipeline have some
+    s.norm = norm;                                                                              // the same on every rank
     s.begin = std::min(s.begin, record.begin_ns);
     s.end = std::max(s.end, record.end_ns);
     s.peak = std::max(s.peak, rank.memory().peak_live);
@@ -151,7 +151,7 @@ class Progress {
 
  private:
   struct Step {
-    std::vector<double> loss;  // local sums, by dp coordinate
+    std::vector<double> loss;  // local sums, by place among the ranks that hold the same parameters
     double norm = 0;
     std::int64_t begin = std::numeric_limits<std::int64_t>::max(), end = 0, peak = 0;
     std::int64_t ranks = 0;

@@ -67,12 +67,12 @@ Ownership ownership(const Role& role) {
 }
 
 Allocations::Allocations(const Program& program, const Role& role)
-    : role_(&role), ownership_(ownership(role)), slot_(role.buffers.size(), 0), instances_(role.buffers.size(), 0) {
+    : program_(&program), role_(&role), ownership_(ownership(role)), slot_(role.buffers.size(), 0), instances_(role.buffers.size(), 0) {
   std::size_t slots = 0;
   for (std::size_t b = 0; b < role.buffers.size(); ++b) {
     slot_[b] = slots;
     if (role.buffers[b].alias >= 0) continue;
-    slots += role.buffers[b].lifetime == Lifetime::microbatch ? static_cast<std::size_t>(program.microbatches) : 1;
+    slots += program.instances(role.buffers[b]);
   }
   blocks_.assign(slots, {-1, 0});
   for (std::uint32_t b = 0; b < role.buffers.size(); ++b) {

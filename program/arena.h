@@ -53,7 +53,8 @@ class Allocations {
   void allocate(std::uint32_t buffer, std::uint16_t microbatch);
   void release(std::uint32_t buffer, std::uint16_t microbatch);
 
-  // Offset of the buffer's instance (for an alias: of the view), or -1 when it is not allocated. `microbatch` matters for Lifetime::microbatch only.
+  // Offset of the buffer's instance (for an alias: of the view), or -1 when it is not allocated. `microbatch` matters for Lifetime::microbatch and
+  // sequence only.
   std::int64_t offset(std::uint32_t buffer, std::uint16_t microbatch) const;
 
   std::int64_t persistent() const { return persistent_; }          // exact bytes, without alignment
@@ -64,9 +65,10 @@ class Allocations {
 
  private:
   std::size_t slot(std::uint32_t owner, std::uint16_t microbatch) const {
-    return slot_[owner] + (role_->buffers[owner].lifetime == Lifetime::microbatch ? microbatch : 0U);
+    return slot_[owner] + program_->instance(role_->buffers[owner], microbatch);
   }
 
+  const Program* program_;
   const Role* role_;
   Arena arena_;
   Ownership ownership_;

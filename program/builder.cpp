@@ -13,7 +13,8 @@ std::vector<StreamDecl> stream_table() {
           {"send-next", StreamKind::comm},
           {"recv-previous", StreamKind::comm},
           {"send-previous", StreamKind::comm},
-          {"recv-next", StreamKind::comm}};
+          {"recv-next", StreamKind::comm},
+          {"cp", StreamKind::comm}};
 }
 
 // --- Tables --------------------------------------------------------------------------------------------------------------------------------------
@@ -97,9 +98,10 @@ std::uint32_t Builder::temporary(const std::string& name, BufferKind kind, DType
   return declare(std::move(b), {}, half_.chunk, half_.second);
 }
 
-std::uint32_t Builder::stash(const std::string& name, BufferKind kind, DType type, std::int64_t elements, std::uint16_t in_layer, Life life) {
+std::uint32_t Builder::stash(const std::string& name, BufferKind kind, DType type, std::int64_t elements, std::uint16_t in_layer, Life life,
+                             Lifetime lifetime) {
   Buffer b;
-  b.name = name, b.kind = kind, b.lifetime = Lifetime::microbatch, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
+  b.name = name, b.kind = kind, b.lifetime = lifetime, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
   b.layer = in_layer;
   if (life.born_chunk == kNone) life.born_chunk = half_.chunk;
   if (life.dies_chunk == kNone) life.dies_chunk = half_.chunk;
@@ -111,13 +113,17 @@ std::uint32_t Builder::stash(const std::string& name, BufferKind kind, DType typ
 bool Builder::is_born(std::uint32_t root) const {
   const Lifetime lifetime = role_.buffers[root].lifetime;
   if (lifetime == Lifetime::pass) return true;
-  return lifetime == Lifetime::microbatch && (lives_[root].born & mask(half_.kind)) && lives_[root].born_chunk == half_.chunk;
+  const Life& life = lives_[root];
+  if (lifetime == Lifetime::sequence && life.born_split != half_.split) return false;
+  return lifetime != Lifetime::persistent && (life.born & mask(half_.kind)) && life.born_chunk == half_.chunk;
 }
 
 bool Builder::dies_in(std::uint32_t root, const Half& half) const {
   const Lifetime lifetime = role_.buffers[root].lifetime;
   if (lifetime == Lifetime::pass) return true;
-  return lifetime == Lifetime::microbatch && (lives_[root].dies & mask(half.kind)) && lives_[root].dies_chunk == half.chunk;
+  const Life& life = lives_[root];
+  if (lifetime == Lifetime::sequence && life.dies_split != half.split) return false;
+  return lifetime != Lifetime::persistent && (life.dies & mask(half.kind)) && life.dies_chunk == half.chunk;
 }
 
 std::uint16_t Builder::event(const std::string& name, bool per_microbatch) {
@@ -136,11 +142,11 @@ Builder::Range Builder::range(std::uint32_t buffer) const {
 
 // --- Templates -----------------------------------------------------------------------------------------------------------------------------------
 
-void Builder::begin(PassKind kind, const std::string& name, std::uint16_t chunk) {
+void Builder::begin(PassKind kind, const std::string& name, std::uint16_t chunk, std::uint16_t split) {
   PassTemplate pass;
-  pass.name = name, pass.kind = kind, pass.chunk = chunk, pass.first = static_cast<std::uint32_t>(role_.instructions.size());
+  pass.name = name, pass.kind = kind, pass.chunk = chunk, pass.split = split, pass.first = static_cast<std::uint32_t>(role_.instructions.size());
   role_.passes.push_back(pass);
-  half_ = {kind, chunk, false};
+  half_ = {kind, chunk, false, split};
   halves_ = {half_};
   layer = kNone, flags = 0;
   touches_.clear(), last_access_.clear(), expectations_.clear(), complete_before_.clear();
@@ -148,7 +154,7 @@ void Builder::begin(PassKind kind, const std::string& name, std::uint16_t chunk)
 }
 
 void Builder::continue_with(PassKind kind, std::uint16_t chunk, bool second) {
-  half_ = {kind, chunk, second};
+  half_ = {kind, chunk, second, 0};
   if (std::find(halves_.begin(), halves_.end(), half_) == halves_.end()) halves_.push_back(half_);
 }
 
@@ -256,7 +262,7 @@ std::uint16_t Builder::compute(Operator op, std::initializer_list<std::int64_t> 
   shape.op = op, shape.dtype = dtype;
   std::copy(dims.begin(), dims.end(), shape.dims.begin());
   Instruction i;
-  i.opcode = Opcode::compute, i.op = op, i.stream = kCompute, i.shape = tables_.shape(shape);
+  i.opcode = Opcode::compute, i.op = op, i.stream = kCompute, i.shape = tables_.shape(shape), i.peer = std::exchange(keys_of, std::int8_t{0});
   return emit(i, uses);
 }
 

@@ -14,8 +14,8 @@
 namespace orrery::program {
 
 // The streams that every role has, in Program::streams: one for each direction to and from the next and the previous rank of the pipeline (a ring).
-enum Stream : std::uint8_t { kCompute = 0, kTp = 1, kDp = 2, kSendNext = 3, kRecvPrevious = 4, kSendPrevious = 5, kRecvNext = 6 };
-inline constexpr std::size_t kStreams = 7;
+enum Stream : std::uint8_t { kCompute = 0, kTp = 1, kDp = 2, kSendNext = 3, kRecvPrevious = 4, kSendPrevious = 5, kRecvNext = 6, kCp = 7 };
+inline constexpr std::size_t kStreams = 8;
 std::vector<StreamDecl> stream_table();
 
 // Sets of kinds of passes.
@@ -80,12 +80,14 @@ class Builder {
   struct Life {
     PassMask born = 0, dies = 0;
     std::uint16_t born_chunk = kNone, dies_chunk = kNone;
+    std::uint16_t born_split = kNone, dies_split = kNone;  // Lifetime::sequence: the splits whose passes these are
   };
-  std::uint32_t stash(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements, std::uint16_t layer, Life life);
+  std::uint32_t stash(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements, std::uint16_t layer, Life life,
+                      Lifetime lifetime = Lifetime::microbatch);
 
   std::uint16_t event(const std::string& name, bool per_microbatch);
 
-  void begin(PassKind kind, const std::string& name, std::uint16_t chunk = 0);
+  void begin(PassKind kind, const std::string& name, std::uint16_t chunk = 0, std::uint16_t split = 0);
   // Within a forward_backward: what follows is the forward of one chunk, or (`second`) the backward of another.
   void continue_with(PassKind kind, std::uint16_t chunk, bool second);
   // Places the free marks; returns the template's index.
@@ -102,6 +104,9 @@ class Builder {
   DType dtype = DType::fp32;
   // Set for the next instruction, if it is on another stream: it waits for all that has been issued on the compute stream.
   bool after_compute = false;
+
+  // Set for the next instruction: Instruction::peer of an attention block.
+  std::int8_t keys_of = 0;
 
   // Each returns the instruction's index in its template.
   std::uint16_t compute(Operator op, std::initializer_list<std::int64_t> dims, const Uses& uses);
@@ -137,6 +142,7 @@ class Builder {
     PassKind kind = PassKind::forward;
     std::uint16_t chunk = 0;
     bool second = false;
+    std::uint16_t split = 0;
     bool operator==(const Half&) const = default;
   };
   // One instance of a buffer: of the first or of the second micro-batch.

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "program/layers/layers.h"
 #include "program/schedules/schedule.h"
+#include "program/transforms/context_parallel.h"
 #include "program/transforms/data_parallel.h"
 #include "program/transforms/overlap.h"
 #include "program/transforms/pipeline.h"
@@ -35,7 +36,7 @@ void order_axes(const std::string& text, Mesh& mesh) {
 // What a pass of a role does: each is expanded once.
 struct Need {
   PassKind kind = PassKind::forward;
-  std::uint16_t chunk = 0, backward_chunk = 0;
+  std::uint16_t chunk = 0, backward_chunk = 0, split = 0;
   bool gathered = false;  // the first to use the chunk's parameters, which may still be on their way
   bool reduces = false;   // the last to write the chunk's gradients
   auto operator<=>(const Need&) const = default;
@@ -73,10 +74,11 @@ std::uint16_t write_pass(Context c, const Need& need, const OverlapRule& rule) {
     called += both ? fmt::format(" of chunks {} and {}", need.chunk, need.backward_chunk) : fmt::format(" of chunk {}", need.chunk);
   if (need.gathered) called += ", first micro-batch";
   if (need.reduces) called += ", last micro-batch";
-  c.pass = need.kind;
+  if (c.d.splits > 1) called += fmt::format(", split {}", need.split);
+  c.pass = need.kind, c.split = need.split;
   GradientReducer reducer(c.b, c.layout, c.plan, both ? need.backward_chunk : c.chunk, both ? PassKind::backward : need.kind);
   if (need.reduces) c.reducer = &reducer;
-  c.b.begin(need.kind, called, c.chunk);
+  c.b.begin(need.kind, called, c.chunk, c.split);
   c.b.dtype = c.plan.precision.compute;
   switch (need.kind) {
     case PassKind::forward:
@@ -120,6 +122,7 @@ std::vector<Need> needs(const std::vector<Pass>& order, std::size_t chunks, cons
     Need& need = out.emplace_back();
     need.kind = order[k].kind;
     for_each_half(order[k], [&](const Pass& pass) {
+      need.split = pass.split;
       if (pass.kind == PassKind::forward) {
         need.chunk = pass.chunk, need.gathered = gathers && !seen[pass.chunk];
         seen[pass.chunk] = true;
@@ -143,8 +146,8 @@ std::uint16_t last_chunk(const std::vector<Pass>& order) {
 }
 
 void write_role(Role& role, Program& program, Tables& tables, const Model& model, const Plan& plan, const Schedule& schedule, const Replay& times) {
-  const Dimensions d = dimensions(model, plan);
-  const std::int64_t dp = program.mesh.extent(kDpAxes);
+  const Dimensions d = dimensions(model, plan, schedule.splits);
+  const std::int64_t dp = program.mesh.extent(kReplicaAxes);
   const std::vector<Pass>& order = schedule.order[static_cast<std::size_t>(role.stage)];
   Builder b(tables, role);
   const Layout layout = lay_out(b, model, plan, d, dp, schedule.placement == Placement::mirrored, last_chunk(order));
@@ -163,6 +166,8 @@ void write_role(Role& role, Program& program, Tables& tables, const Model& model
                              .before = neighbour_before(schedule, role.stage, i),
                              .after = neighbour_after(schedule, role.stage, i),
                              .tp = tables.group(kTpAxis),
+                             .cp_inner = tables.group(mask(Axis::cp_inner)),
+                             .cp_outer = tables.group(mask(Axis::cp_outer)),
                              .recompute = recomputes_layers(plan)});
     reduces.push_back(reduces_gradients(layout, i, dp, d.t));
   }
@@ -216,13 +221,19 @@ Schedule plan_schedule(const Plan& plan, std::int64_t microbatches) {
 
 std::int64_t data_parallel(const Cluster& cluster, const Plan& plan) { return cluster.devices / plan.model_ranks(); }
 
-Program compile(const Model& model, const Cluster& cluster, const Plan& plan) {
-  if (const auto refused = refusals(model, cluster, plan); !refused.empty())
+Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
+  if (const auto refused = refusals(model, cluster, asked); !refused.empty())
     throw Error(refused.front().field, refused.front().reason, refused.front().hint);
+  Plan plan = asked;
+  if (!plan.parallel.cp_inner) plan.parallel.cp_inner = most_heads_exchanged(model, cluster, plan);
 
   Program program;
   const std::int64_t dp = data_parallel(cluster, plan);
   program.mesh = dense_mesh(plan.parallel.tp, plan.parallel.cp, dp, plan.parallel.pp);
+  const ContextFactors context = dimensions(model, plan).context;
+  program.mesh.size[static_cast<std::size_t>(Axis::cp_inner)] = context.inner;
+  program.mesh.size[static_cast<std::size_t>(Axis::cp_outer)] = context.outer;
+  program.balanced_context = plan.parallel.cp_balanced;
   order_axes(plan.parallel.order, program.mesh);
   program.streams = stream_table();
   program.launch = launch(cluster, plan);
@@ -231,6 +242,7 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& plan) {
   program.padded_vocab = dimensions(model, plan).padded_vocab;
 
   const Schedule schedule = plan_schedule(plan, program.microbatches);
+  program.splits = schedule.splits, program.microbatches *= schedule.splits;
   const Replay times = replay(schedule, {});
   program.bubble_fraction = bubble_fraction(schedule);
 

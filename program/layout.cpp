@@ -212,9 +212,13 @@ std::int64_t Tensor::elements() const {
   return n;
 }
 
-Dimensions dimensions(const Model& model, const Plan& plan) {
+Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits) {
   Dimensions d;
-  d.micro = plan.batch.micro, d.sequence = plan.batch.sequence, d.rows = d.micro * d.sequence;
+  const std::string& kind = plan.parallel.cp_kind;
+  if (plan.parallel.cp > 1) d.context.inner = kind == "a2a" ? plan.parallel.cp : kind == "a2a+p2p" ? plan.parallel.cp_inner.value_or(1) : 1;
+  d.context.outer = plan.parallel.cp / d.context.inner;
+  d.gathers_kv = kind == "allgather", d.splits = splits;
+  d.micro = plan.batch.micro, d.sequence = plan.batch.sequence, d.rows = d.micro * (d.sequence / (plan.parallel.cp * splits));
   d.t = plan.parallel.tp, d.sp = plan.parallel.sp && d.t > 1;
   d.local_rows = d.sp ? d.rows / d.t : d.rows;
   d.hidden = model.hidden, d.head_dim = model.head_dim, d.q_heads = model.heads / d.t, d.kv_heads = model.kv_heads / d.t;

@@ -13,10 +13,19 @@
 
 namespace orrery::program {
 
+// Members of the groups that exchange heads (inner) and that pass on or gather keys and values (outer): inner · outer = cp.
+struct ContextFactors {
+  std::int64_t inner = 1, outer = 1;
+  bool operator==(const ContextFactors&) const = default;
+};
+
 // Sizes that one rank works with.
 struct Dimensions {
   std::int64_t micro = 1, sequence = 1;
-  std::int64_t rows = 1;        // tokens of a micro-batch
+  ContextFactors context;       // members of the groups that share a sequence; each rank has sequence / (inner · outer · splits) positions of it
+  bool gathers_kv = false;      // the outer group gathers keys and values rather than to pass them on
+  std::int64_t splits = 1;      // passes that a sequence is split into
+  std::int64_t rows = 1;        // tokens of a micro-batch (or of its split) that this rank holds
   std::int64_t local_rows = 1;  // of which outside the tensor-parallel regions: rows / t with sequence parallelism
   std::int64_t t = 1;
   bool sp = false;
@@ -26,7 +35,8 @@ struct Dimensions {
   std::int64_t vocab = 0, padded_vocab = 0;                          // vocab: local, of the padded table
   std::int64_t v_head_dim = 0;                                       // head_dim: of queries and keys
 };
-Dimensions dimensions(const Model& model, const Plan& plan);
+// Requires parallel.cp_inner where cp_kind leaves it open. `splits`: of the schedule.
+Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits = 1);
 
 // Gradients of a tensor on the ranks of a tensor-parallel group: each of its own shard; the same on all; or of a replicated tensor, each a part.
 enum class Replication : std::uint8_t { sharded, equal, partial };

@@ -19,6 +19,8 @@ using AxisMask = std::uint16_t;
 constexpr AxisMask mask(Axis a) { return static_cast<AxisMask>(1U << static_cast<unsigned>(a)); }
 inline constexpr AxisMask kTpAxis = mask(Axis::tp), kCpAxes = mask(Axis::cp_inner) | mask(Axis::cp_outer),
                           kDpAxes = mask(Axis::dp_inner) | mask(Axis::dp_outer), kPpAxis = mask(Axis::pp);
+// The ranks that hold the same dense parameters, and sum their gradients: those of a context work on parts of one sequence.
+inline constexpr AxisMask kReplicaAxes = kDpAxes | kCpAxes;
 inline constexpr AxisMask kExpertAxes = mask(Axis::etp) | mask(Axis::ep) | mask(Axis::edp);
 
 using Coordinates = std::array<std::int64_t, kAxes>;  // by Axis; a rank has both its dense and its expert coordinates

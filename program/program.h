@@ -27,7 +27,8 @@ enum class BufferKind : std::uint8_t { parameter, gradient, optimizer_state, mas
 enum class Space : std::uint8_t { device, host, disk };
 // persistent: allocated before the first step; microbatch: one instance per micro-batch, allocated and freed by marks, maybe in different passes;
 // pass: one instance, allocated and freed by marks within one pass instance (or by the role's single list, for what a step has once).
-enum class Lifetime : std::uint8_t { persistent, microbatch, pass };
+// sequence: as microbatch, but where passes work on splits of a micro-batch's sequences, one instance for all splits.
+enum class Lifetime : std::uint8_t { persistent, microbatch, pass, sequence };
 
 struct Buffer {
   std::string name;
@@ -107,10 +108,14 @@ struct Instruction {
   std::uint8_t dependency_count = 0, access_count = 0;
   std::uint16_t signal = kNone;  // event that this instruction signals when it completes
   std::uint16_t load = kNone;
-  std::int8_t peer = 0;      // send, recv: the peer's pp coordinate is mine + peer, modulo pp
+  // send, recv: the peer's pp coordinate is mine + peer, modulo pp. attention_block_*: the keys are those of the rank so many before this one in its
+  // ring, modulo cp_outer; or kAllKeys.
+  std::int8_t peer = 0;
   std::uint8_t channel = 0;  // send, recv
   bool operator==(const Instruction&) const = default;
 };
+// The keys of all members of cp_outer in their order; in a pass over a split, of all splits up to it.
+inline constexpr std::int8_t kAllKeys = -128;
 static_assert(sizeof(Instruction) <= 32 && std::is_trivially_copyable_v<Instruction>);
 
 // --- Passes and roles ----------------------------------------------------------------------------------------------------------------------------
@@ -134,13 +139,14 @@ struct PassTemplate {
   PassKind kind = PassKind::forward;
   std::uint16_t chunk = 0;
   std::uint32_t first = 0, count = 0;
+  std::uint16_t split = 0;  // of Program::splits
   bool operator==(const PassTemplate&) const = default;
 };
 
 struct PassInstance {
-  std::uint16_t pass = 0;  // index into Role::passes
-  std::uint16_t microbatch = 0;
-  std::uint16_t second = 0;  // the micro-batch of the instructions marked kSecond
+  std::uint16_t pass = 0;        // index into Role::passes
+  std::uint16_t microbatch = 0;  // with sequence splits: micro-batch x splits + split
+  std::uint16_t second = 0;      // the micro-batch of the instructions marked kSecond
   std::uint16_t of(const Instruction& i) const { return i.flags & kSecond ? second : microbatch; }
   bool operator==(const PassInstance&) const = default;
 };
@@ -208,9 +214,23 @@ struct Program {
   std::vector<Role> roles;  // by coordinate on pp
   Launch launch = Launch::eager;
   std::int64_t microbatches = 1, micro_batch = 1, sequence = 1, global_batch = 1, padded_vocab = 0;
-  double bubble_fraction = 0;  // of the schedule itself: idle share of the makespan with equal stages, B = 2F and free communication
+  // Passes work on one of `splits` equal parts of a micro-batch's sequences, first to last; `microbatches` counts these parts.
+  std::int64_t splits = 1;
+  bool balanced_context = true;  // as ContextShare::balanced, for the ranks of cp
+  double bubble_fraction = 0;    // of the schedule itself: idle share of the makespan with equal stages, B = 2F and free communication
   bool operator==(const Program&) const = default;
 
+  // Instances of a buffer that owns its bytes, and which of them a pass of `microbatch` means.
+  std::size_t instances(const Buffer& buffer) const {
+    return static_cast<std::size_t>(buffer.lifetime == Lifetime::microbatch ? microbatches
+                                    : buffer.lifetime == Lifetime::sequence ? microbatches / splits
+                                                                            : 1);
+  }
+  std::size_t instance(const Buffer& buffer, std::uint16_t microbatch) const {
+    return buffer.lifetime == Lifetime::microbatch ? microbatch
+           : buffer.lifetime == Lifetime::sequence ? microbatch / static_cast<std::size_t>(splits)
+                                                   : 0;
+  }
   const Role& role_of(std::int64_t rank) const { return roles[static_cast<std::size_t>(mesh.coordinates(rank)[static_cast<std::size_t>(Axis::pp)])]; }
 };
 

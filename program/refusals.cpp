@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/overlap_rule.h"
 #include "program/compile.h"
+#include "program/transforms/context_parallel.h"
 
 namespace orrery::program {
 namespace {
@@ -65,7 +66,6 @@ void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
 
 void feature_refusals(Refusals& r, const Plan& plan) {
   const ParallelSpec& p = plan.parallel;
-  r.not_built(p.cp > 1, "context parallelism", "parallel.cp", "use cp 1");
   r.not_built(p.ep > 1, "expert parallelism", "parallel.ep", "use ep 1");
   r.not_built(p.etp > 1, "expert tensor parallelism", "parallel.etp", "use etp 1");
   r.not_built(plan.sharding.zero >= 2, fmt::format("ZeRO stage {}", plan.sharding.zero), "sharding.zero", "use zero 0 or 1");
@@ -117,7 +117,55 @@ void feature_refusals(Refusals& r, const Plan& plan) {
 }
 
 // What the schedule does not take, and what of it the compiler cannot write yet.
-void schedule_refusals(Refusals& r, const Plan& plan, std::int64_t microbatches) {
+// Sequences that are worked on split by split.
+void split_refusals(Refusals& r, const Model& model, const Plan& plan, const Schedule& schedule) {
+  const std::int64_t q = schedule.splits, sequence = plan.batch.sequence;
+  if (q == 1) return;
+  if (!model.causal)
+    r.add("splits need causal attention", "schedule",
+          fmt::format("schedule '{}' runs a sequence's splits one after the other, but {} attends forwards too", plan.schedule, model.name),
+          "use another schedule");
+  const std::int64_t unit = q * (plan.parallel.sp ? plan.parallel.tp : 1);
+  if (sequence % unit != 0)
+    r.add("splits divide the sequence", "schedule_args.splits", fmt::format("sequence {} does not divide into {} splits of whole rows", sequence, q),
+          fmt::format("use a sequence that is a multiple of {}", unit));
+  r.not_built(plan.parallel.cp > 1, fmt::format("schedule '{}' with context parallelism", plan.schedule), "parallel.cp", "use cp 1");
+  if (schedule.microbatches * q > std::numeric_limits<std::uint16_t>::max())
+    r.add("at most 65535 splits per step", "schedule_args.splits",
+          fmt::format("{} micro-batches of {} splits are more than 65535", schedule.microbatches, q), "use fewer splits");
+}
+
+// How the ranks of a context share sequences and heads.
+void context_refusals(Refusals& r, const Model& model, const Plan& plan) {
+  const ParallelSpec& p = plan.parallel;
+  if (p.cp == 1) return;
+  const bool exchanges = p.cp_kind == "a2a" || p.cp_kind == "a2a+p2p", rings = p.cp_kind == "p2p" || p.cp_kind == "a2a+p2p";
+  const std::vector<std::string> known{"allgather", "p2p", "a2a", "a2a+p2p"};
+  if (std::find(known.begin(), known.end(), p.cp_kind) == known.end())
+    r.add("cp kind is known", "parallel.cp_kind", fmt::format("'{}' is not a kind of context parallelism", p.cp_kind),
+          did_you_mean(p.cp_kind, known));
+  const std::int64_t inner = p.cp_kind == "a2a" ? p.cp : p.cp_inner.value_or(1);
+  if (p.cp_kind == "a2a+p2p" && (inner < 1 || p.cp % inner != 0))
+    r.add("cp_inner divides cp", "parallel.cp_inner", fmt::format("cp_inner {} does not divide cp {}", inner, p.cp),
+          nearest_legal(std::max<std::int64_t>(inner, 1), [&](std::int64_t n) { return p.cp % n == 0; }));
+  else if (exchanges && model.heads % p.tp == 0 && model.kv_heads % p.tp == 0 && !can_exchange_heads(model, plan, inner))
+    r.add("heads divide among the ranks that exchange them", p.cp_kind == "a2a" ? "parallel.cp" : "parallel.cp_inner",
+          fmt::format("{} ranks cannot share {} query and {} key heads (of each of tp {})", inner, model.heads / p.tp, model.kv_heads / p.tp, p.tp),
+          nearest_legal(inner, [&](std::int64_t n) { return can_exchange_heads(model, plan, n); }));
+  if (rings && p.cp > 127 * inner)
+    r.add("at most 127 ranks in a ring", "parallel.cp", fmt::format("a ring of {} ranks is longer than 127", p.cp / inner),
+          "use a2a+p2p with a larger cp_inner");
+  // Two chunks per rank of the ring; rows of a rank divide by tp under sequence parallelism.
+  const std::int64_t unit = p.cp * std::lcm<std::int64_t>(2, p.sp ? p.tp : 1);
+  if (plan.batch.sequence % unit != 0)
+    r.add("the context's chunks divide the sequence", "batch.sequence",
+          fmt::format("sequence {} is no multiple of {}: cp {} ranks of two chunks{}", plan.batch.sequence, unit, p.cp,
+                      p.sp ? ", each of rows that tp divides" : ""),
+          fmt::format("use a sequence that is a multiple of {}", unit));
+  r.not_built(!p.cp_balanced && p.cp_kind != "a2a" && model.causal, "contiguous chunks of a causal context", "parallel.cp_balanced", "use true");
+}
+
+void schedule_refusals(Refusals& r, const Model& model, const Plan& plan, std::int64_t microbatches) {
   try {
     const Schedule schedule = plan_schedule(plan, microbatches);
     const auto has = [&](auto what) {
@@ -130,7 +178,7 @@ void schedule_refusals(Refusals& r, const Plan& plan, std::int64_t microbatches)
         r.add("an overlap rule has passes to overlap", "schedule_args.overlap_rule", named + " overlaps no forward with a backward pass",
               "leave schedule_args.overlap_rule null, or use dualpipe or dualpipev");
     }
-    r.not_built(schedule.splits > 1, named + ": sequence splits", "schedule", "use another schedule");
+    split_refusals(r, model, plan, schedule);
     r.not_built(schedule.update_every > 0, named + ": asynchronous updates", "schedule", "use another schedule");
     constexpr std::int64_t kMostChunks = 127;  // Instruction::channel has two numbers for each
     if (schedule.chunks > kMostChunks)
@@ -214,7 +262,7 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
   const auto known = schedule_names();
   if (dp >= 1 && b.global % (b.micro * dp) == 0 && b.global / (b.micro * dp) <= std::numeric_limits<std::uint16_t>::max() &&
       std::find(known.begin(), known.end(), plan.schedule) != known.end())
-    schedule_refusals(r, plan, b.global / (b.micro * dp));
+    schedule_refusals(r, model, plan, b.global / (b.micro * dp));
 
   if (p.tp > 1) {
     const std::array<std::pair<const char*, std::int64_t>, 4> divided{
@@ -225,6 +273,7 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
         r.add(fmt::format("tp divides {}", what), "parallel.tp", fmt::format("tp {} does not divide {} {}", p.tp, value, what),
               nearest_legal(p.tp, legal));
   }
+  context_refusals(r, model, plan);
   if (p.sp && p.tp == 1) r.add("sp needs tp", "parallel.sp", "sequence parallelism needs tp > 1, and tp is 1", "use sp false, or tp 2 or more");
 
   const std::int64_t stages = p.pp * p.vp;

@@ -58,11 +58,11 @@ struct KernelContext {
   const program::Shape& shape;
   std::span<void* const> buffers;
   const KernelSettings& settings;
-  // position_*, rope_*, mla_pack_*: added to the positions of the rows; route_*: position of the buffer's first row
-  std::int64_t position_offset = 0;
-  std::int64_t step = 1;                 // optimizer_step: 1 in the first step, for the bias correction
-  bool counts = true;                    // gradient_norm: false where another rank counts these parameters; nothing is added then
-  std::span<const program::Run> rows{};  // position_*, rope_*, attention_block_* (queries): positions of the rows; empty: all from 0 on
+  std::int64_t position_offset = 0;  // added to the positions of `rows`
+  std::int64_t step = 1;             // optimizer_step: 1 in the first step, for the bias correction
+  bool counts = true;                // gradient_norm: false where another rank counts these parameters; nothing is added then
+  // position_*, rope_*, mla_pack_*, route_*, attention_block_* (of the queries): positions of the rows; empty: all from 0 on
+  std::span<const program::Run> rows{};
   std::span<const program::Run> keys{};  // attention_block_*: positions of the rows of kv; empty: all from 0 on
 };
 

@@ -24,7 +24,7 @@ class BufferCheck {
     std::size_t slots = 0;
     for (std::size_t b = 0; b < role_.buffers.size(); ++b) {
       slot_[b] = slots;
-      if (role_.buffers[b].alias < 0) slots += role_.buffers[b].lifetime == Lifetime::microbatch ? static_cast<std::size_t>(program.microbatches) : 1;
+      if (role_.buffers[b].alias < 0) slots += program.instances(role_.buffers[b]);
     }
     instances_.resize(slots);
     freed_.resize(streams_);
@@ -88,7 +88,7 @@ class BufferCheck {
 
   Instance& instance(const Access& access, std::uint32_t issue) {
     const std::uint32_t owner = own_.owner[access.buffer];
-    return instances_[slot_[owner] + (role_.buffers[owner].lifetime == Lifetime::microbatch ? list_.microbatch(issue) : 0U)];
+    return instances_[slot_[owner] + program_.instance(role_.buffers[owner], list_.microbatch(issue))];
   }
   const std::string& name_of(std::uint32_t buffer) const { return role_.buffers[buffer].name; }
   std::int64_t begin(std::uint32_t view) const { return own_.offset[view]; }
@@ -201,7 +201,7 @@ class BufferCheck {
     for (std::uint32_t b = 0; b < role_.buffers.size(); ++b) {
       const Buffer& buffer = role_.buffers[b];
       if (buffer.alias >= 0 || buffer.lifetime == Lifetime::persistent) continue;
-      const std::size_t count = buffer.lifetime == Lifetime::microbatch ? static_cast<std::size_t>(program_.microbatches) : 1;
+      const std::size_t count = program_.instances(buffer);
       for (std::size_t m = 0; m < count; ++m) {
         Instance& of = instances_[slot_[b] + m];
         if (of.state == Instance::live)

@@ -1,4 +1,5 @@
 #include "program/layers/sublayers.h"
+#include "program/transforms/context_parallel.h"
 
 namespace orrery::program {
 namespace {
@@ -59,8 +60,7 @@ void attention_forward(const Context& c, const LayerTensors& t, const LayerBuffe
   linear(c, in, t.qkv, t.qkv_bias, a.raw, d.hidden, d.qkv);
   if (c.model.qk_norm) qk_norm_forward(c, t, a);
   if (c.model.position == PositionEmbedding::rope) c.b.compute(Operator::rope_forward, {d.rows, d.q_heads, d.kv_heads, d.head_dim}, {u(a.qkv)});
-  c.b.compute(Operator::attention_forward, {d.micro, d.sequence, d.q_heads, d.kv_heads, d.head_dim, d.head_dim, c.model.causal ? 1 : 0},
-              {r(a.qkv), w(a.attended), w(a.lse)});
+  attend(c, a.qkv, a.attended, a.lse);
 }
 
 std::uint32_t attention_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dout) {
@@ -69,8 +69,7 @@ std::uint32_t attention_backward(const Context& c, const LayerTensors& t, const 
   c.b.compute(Operator::linear_input_grad, {d.rows, d.attention, d.hidden}, {r(dout), r(c.weight(t.out)), w(dattended)});
   weight_gradient(c, a.attended, dout, t.out, kAbsent, d.attention, d.hidden);
   const std::uint32_t dqkv = c.model.qk_norm ? c.temporary("attention.qkv.gradient", d.rows * d.qkv) : qkv_gradient(c);
-  c.b.compute(Operator::attention_backward, {d.micro, d.sequence, d.q_heads, d.kv_heads, d.head_dim, d.head_dim, c.model.causal ? 1 : 0},
-              {r(a.qkv), r(a.attended), r(a.lse), r(dattended), w(dqkv)});
+  attend_backward(c, a.qkv, a.attended, a.lse, dattended, dqkv);
   if (c.model.position == PositionEmbedding::rope) c.b.compute(Operator::rope_backward, {d.rows, d.q_heads, d.kv_heads, d.head_dim}, {u(dqkv)});
   return c.model.qk_norm ? qk_norm_backward(c, t, a, dqkv) : dqkv;
 }

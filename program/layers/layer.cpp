@@ -11,7 +11,9 @@ LayerBuffers layer_buffers(const Context& c, std::int64_t l) {
   LayerBuffers a{};
   a.x = layer_input(c, l);
   a.y1 = c.kept("attention.normed", type, stream, true);
-  a.qkv = c.kept("attention.qkv", type, d.rows * d.qkv);
+  // Where heads are exchanged, attention keeps what it received instead.
+  const bool exchanges = d.context.inner > 1;
+  a.qkv = exchanges ? c.temporary("attention.qkv", d.rows * d.qkv) : c.kept("attention.qkv", type, d.rows * d.qkv);
   a.raw = c.model.qk_norm ? c.kept("attention.raw", type, d.rows * d.qkv) : a.qkv;
   a.attended = c.kept("attention.result", type, d.rows * d.attention, true);
   a.lse = c.kept("attention.lse", DType::fp32, d.rows * d.q_heads);

@@ -31,10 +31,12 @@ struct Context {
   const std::vector<Context>& chunks;  // all of the role
   std::uint16_t chunk = 0;
   Neighbour before, after;
-  std::uint16_t tp = kNone;            // the tensor-parallel group
-  bool recompute = false;              // layers keep their input only
-  PassKind pass = PassKind::forward;   // that is being written: forward, backward, input_grad or weight_grad
-  GradientReducer* reducer = nullptr;  // in the pass that completes the gradients
+  std::uint16_t tp = kNone;                          // the tensor-parallel group
+  std::uint16_t cp_inner = kNone, cp_outer = kNone;  // the groups that share each sequence
+  bool recompute = false;                            // layers keep their input only
+  PassKind pass = PassKind::forward;                 // that is being written: forward, backward, input_grad or weight_grad
+  std::uint16_t split = 0;                           // that it works on
+  GradientReducer* reducer = nullptr;                // in the pass that completes the gradients
   bool first() const { return before.kind == Neighbour::Kind::none; }
   bool last() const { return after.kind == Neighbour::Kind::none; }
   const ChunkTensors& tensors() const { return layout.chunks[chunk]; }

@@ -1,6 +1,7 @@
 // Multi-head latent attention (DeepSeek-V2, 2.1): queries and keys are made from narrow latents, which every rank of a tensor-parallel group makes of
 // its own rows and which are gathered (rather than the hidden state) for the linears that are split by heads. One rotated key is shared by all heads.
 #include "program/layers/sublayers.h"
+#include "program/transforms/context_parallel.h"
 #include "program/transforms/tensor_parallel.h"
 
 namespace orrery::program {
@@ -79,11 +80,6 @@ std::uint32_t split_linear_backward(const Context& c, const std::string& name, s
   return dx;
 }
 
-void attend(const Context& c, Operator op, const Uses& uses) {
-  const Dimensions& d = c.d;
-  c.b.compute(op, {d.micro, d.sequence, d.q_heads, d.kv_heads, d.head_dim, d.v_head_dim, c.model.causal ? 1 : 0}, uses);
-}
-
 void pack(const Context& c, Operator op, const Uses& uses) {
   const Mla& m = *c.model.mla;
   c.b.compute(op, {c.d.rows, c.d.q_heads, m.qk_nope_head_dim, m.qk_rope_head_dim, m.v_head_dim}, uses);
@@ -113,7 +109,7 @@ void mla_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a)
   linear_of(c, d.rows, gather_rows(c, l.kv_normed, "attention.kv_latent.gathered", n.kv_latent), t.kv_b, kv, n.kv_latent, n.kv);
   pack(c, Operator::mla_pack_forward, {r(q), r(kv), r(keys), w(a.qkv)});
   settle_rows(c, {from, k_rope, l.kv_normed});
-  attend(c, Operator::attention_forward, {r(a.qkv), w(a.attended), w(a.lse)});
+  attend(c, a.qkv, a.attended, a.lse);
 }
 
 std::uint32_t mla_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dout) {
@@ -124,7 +120,7 @@ std::uint32_t mla_backward(const Context& c, const LayerTensors& t, const LayerB
   input_gradient_of(c, d.rows, dout, t.out, dattended, d.attention, d.hidden);
   weight_gradient_of(c, d.rows, a.attended, dout, t.out, d.attention, d.hidden);
   const std::uint32_t dqkv = c.temporary("attention.qkv.gradient", d.rows * d.qkv);
-  attend(c, Operator::attention_backward, {r(a.qkv), r(a.attended), r(a.lse), r(dattended), w(dqkv)});
+  attend_backward(c, a.qkv, a.attended, a.lse, dattended, dqkv);
 
   const std::uint32_t dq = q_gradient(c), dkv = kv_gradient(c);
   const std::uint32_t dk_rope = c.temporary("attention.k_rope.gradient", d.local_rows * n.rope);

@@ -57,7 +57,7 @@ void GradientReducer::reduce(std::size_t bucket) {
   const std::uint8_t outer_flags = b_.flags;
   b_.layer = kNone, b_.flags = 0;
   const Layout::BucketViews& views = layout_.buckets[bucket];
-  const Reduction todo = reduction(views, extent(b_, kDpAxes), extent(b_, kTpAxis));
+  const Reduction todo = reduction(views, extent(b_, kReplicaAxes), extent(b_, kTpAxis));
   const std::int64_t elements = b_.elements(views.gradient);
   const DType type = plan_.precision.grads;
   b_.after_compute = !whole_ && (todo.over_tp || todo.over_dp);
@@ -65,7 +65,7 @@ void GradientReducer::reduce(std::size_t bucket) {
     b_.collective(Operator::all_reduce, kTp, b_.tables().group(kTpAxis), elements, type, {u(views.gradient)},
                   todo.over_dp || todo.over_copies ? kNone : reduced_event(b_, bucket));
   if (todo.over_dp) {
-    const std::uint16_t signal = todo.over_copies ? kNone : reduced_event(b_, bucket), group = b_.tables().group(kDpAxes);
+    const std::uint16_t signal = todo.over_copies ? kNone : reduced_event(b_, bucket), group = b_.tables().group(kReplicaAxes);
     if (plan_.sharding.zero >= 1)
       b_.collective(Operator::reduce_scatter, kDp, group, elements, type, {r(views.gradient), w(views.gradient)}, signal);
     else
@@ -88,7 +88,7 @@ void GradientReducer::finish() {
 }
 
 std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan) {
-  const std::int64_t dp = extent(b, kDpAxes), tp = extent(b, kTpAxis);
+  const std::int64_t dp = extent(b, kReplicaAxes), tp = extent(b, kTpAxis);
   const bool gathers = gathers_parameters(plan, dp);
   b.begin(PassKind::optimizer, "optimizer");
   b.flags = kOptimizer;
@@ -105,7 +105,7 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan)
     b.compute(Operator::gradient_norm, {layout.buckets[i].owned}, {r(layout.buckets[i].gradient), u(norm)});
   }
   b.flags = kOptimizer;
-  const auto axes = static_cast<AxisMask>(kTpAxis | kPpAxis | (gathers ? kDpAxes : 0));
+  const auto axes = static_cast<AxisMask>(kTpAxis | kPpAxis | (gathers ? kReplicaAxes : 0));
   // On the tensor-parallel stream where the group is that stream's own: each group meets on one stream only.
   const std::uint16_t group = b.tables().group(axes);
   b.collective(Operator::all_reduce, group != kNone && group == b.tables().group(kTpAxis) ? kTp : kDp, group, 1, DType::fp64, {u(norm)});
@@ -119,7 +119,7 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan)
       if (state != kAbsent) uses.push_back(u(static_cast<std::uint32_t>(state)));
     b.compute(Operator::optimizer_step, {views.owned}, uses);
     if (gathers)
-      b.collective(Operator::all_gather, kDp, b.tables().group(kDpAxes), b.elements(views.parameter), plan.precision.params,
+      b.collective(Operator::all_gather, kDp, b.tables().group(kReplicaAxes), b.elements(views.parameter), plan.precision.params,
                    {r(views.parameter), w(views.parameter)}, gathered_event(b, i));
   }
   b.dtype = plan.precision.grads;

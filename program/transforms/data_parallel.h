@@ -1,4 +1,4 @@
-// Data parallelism and ZeRO-1: gradients reduced bucket by bucket, the optimizer's pass, parameters gathered again.
+// Data parallelism (over the ranks of a context too) and ZeRO-1: gradients reduced bucket by bucket, the optimizer's pass, parameters gathered again.
 #pragma once
 
 #include <cstdint>

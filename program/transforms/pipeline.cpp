@@ -76,7 +76,7 @@ void send_gradient(const Context& c) {
 }
 
 std::uint16_t microbatch_of(const Schedule& s, const Pass& pass) {
-  return static_cast<std::uint16_t>(pass.direction * (s.microbatches / s.directions()) + pass.microbatch);
+  return static_cast<std::uint16_t>((pass.direction * (s.microbatches / s.directions()) + pass.microbatch) * s.splits + pass.split);
 }
 
 std::vector<PassInstance> pipeline_body(const Schedule& schedule, const Replay& times, std::int64_t rank, const std::vector<Context>& chunks,
@@ -87,7 +87,7 @@ std::vector<PassInstance> pipeline_body(const Schedule& schedule, const Replay& 
   const bool posts_late = !overlap && chunks.size() == 1 && !splits;
 
   // By chunk, direction of travel and micro-batch: the pass that uses what is received.
-  const auto microbatches = static_cast<std::size_t>(schedule.microbatches);
+  const auto microbatches = static_cast<std::size_t>(schedule.microbatches * schedule.splits);
   std::vector<std::size_t> consumer(chunks.size() * 2 * microbatches, order.size());
   const auto consumer_of = [&](std::uint16_t chunk, bool forward, std::uint16_t microbatch) -> std::size_t& {
     return consumer[(chunk * 2U + (forward ? 1U : 0U)) * microbatches + microbatch];

@@ -27,7 +27,7 @@ void expect_gradient(const Context& c);
 void send_activations(const Context& c);
 void send_gradient(const Context& c);
 
-// The number of a pass's micro-batch among those of all directions.
+// PassInstance::microbatch of a pass: the number of its micro-batch among those of all directions, or of its split among theirs.
 std::uint16_t microbatch_of(const Schedule& schedule, const Pass& pass);
 
 // A rank's passes in their order, each with the receives before it and the releases around it. `templates`: by item of the rank's order, the pass

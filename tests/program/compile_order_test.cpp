@@ -11,9 +11,9 @@ namespace orrery::program {
 namespace {
 
 std::string words(const Plan& p, std::int64_t dp) {
-  return fmt::format("tp {} sp {} pp {} dp {} {} m {} zero {} recompute {} ({}) overlap {}{}{}", p.parallel.tp, p.parallel.sp, p.parallel.pp, dp,
-                     p.schedule, p.batch.global / dp, p.sharding.zero, p.recompute.kind, p.runtime.framework, p.overlap.grad_reduce,
-                     p.overlap.param_gather, p.overlap.p2p);
+  return fmt::format("tp {} sp {} cp {} {} ({}) pp {} dp {} {} m {} zero {} recompute {} ({}) overlap {}{}{}", p.parallel.tp, p.parallel.sp,
+                     p.parallel.cp, p.parallel.cp_kind, p.parallel.cp_inner.value_or(0), p.parallel.pp, dp, p.schedule, p.batch.global / dp,
+                     p.sharding.zero, p.recompute.kind, p.runtime.framework, p.overlap.grad_reduce, p.overlap.param_gather, p.overlap.p2p);
 }
 
 std::vector<std::string> problems(const Model& model, const Plan& plan, std::int64_t dp) {
@@ -68,13 +68,17 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   const Compiles shape =
       *rc::gen::element(Compiles{"gpipe", 1}, Compiles{"1f1b", 1}, Compiles{"interleaved", 2}, Compiles{"interleaved", 3}, Compiles{"looped-bfs", 2},
                         Compiles{"zb-h1", 1}, Compiles{"zb-h2", 1}, Compiles{"zb-auto", 1}, Compiles{"zbv", 2}, Compiles{"v-half", 2},
-                        Compiles{"dualpipe", 1}, Compiles{"dualpipe", 1}, Compiles{"dualpipev", 2}, Compiles{"dualpipev", 2});
+                        Compiles{"dualpipe", 1}, Compiles{"dualpipe", 1}, Compiles{"dualpipev", 2}, Compiles{"dualpipev", 2}, Compiles{"seq1f1b", 1});
   p.schedule = shape.schedule, p.parallel.vp = shape.vp;
   if (p.schedule.starts_with("dualpipe")) p.schedule_args.overlap_rule = *rc::gen::element<std::string>("deepseek", "none");
   p.sharding.zero = *rc::gen::element(0, 1);
   p.recompute.kind = *rc::gen::element<std::string>("none", "full");
   p.runtime.framework = *rc::gen::element<std::string>("orrery", "megatron-core");
   p.parallel.sp = tp > 1 && *rc::gen::arbitrary<bool>();
+  p.batch.sequence = 16, p.parallel.cp = *rc::gen::element(1, 1, 2, 4);
+  p.parallel.cp_kind = *rc::gen::element<std::string>("allgather", "p2p", "a2a", "a2a+p2p");
+  p.parallel.cp_inner = *rc::gen::element(1, 2);
+  if (p.schedule == "seq1f1b") p.schedule_args.splits = *rc::gen::element(2, 4);
   p.overlap.grad_reduce = *rc::gen::arbitrary<bool>(), p.overlap.param_gather = *rc::gen::arbitrary<bool>();
   p.overlap.p2p = *rc::gen::arbitrary<bool>();
   p.data_parallel.bucket_bytes = *rc::gen::inRange(1, 10000);

@@ -71,7 +71,7 @@ TEST(Operators, OnlyMatrixWorkHasFlops) {
   for (std::size_t i = 0; i < kOperators; ++i) {
     const auto op = static_cast<Operator>(i);
     const WorkClass work = work_class(op);
-    EXPECT_EQ(flops(shape(op, {2, 2, 2, 2, 2, 2, 0})).v > 0, work == WorkClass::gemm || work == WorkClass::attention) << name(op);
+    EXPECT_EQ(flops(shape(op, {2, 2, 2, 2, 2, 2, 0, 2, 2})).v > 0, work == WorkClass::gemm || work == WorkClass::attention) << name(op);
   }
 }
 
@@ -117,6 +117,15 @@ TEST(Operators, CommunicationBelongsToTheAxisThatCausesIt) {
   EXPECT_EQ(work_class(Operator::wait), WorkClass::control);
 }
 
+// Only pairs that attend: 2 samples · 4 heads · 15 pairs · 2 · (16 + 8), and backward 2 · (3 · 16 + 2 · 8).
+TEST(Operators, AnAttentionBlockWorksOnThePairsThatItsMaskLeaves) {
+  EXPECT_EQ(flops(shape(Operator::attention_block_forward, {2, 3, 5, 4, 2, 16, 8, 30, 100})), Flops{5760});
+  EXPECT_EQ(flops(shape(Operator::attention_block_backward, {2, 3, 5, 4, 2, 16, 8, 30, 100})), Flops{15360});
+  // A block of all positions is the whole attention: 8192² / 2 pairs.
+  EXPECT_EQ(flops(shape(Operator::attention_block_forward, {1, 8192, 8192, 32, 8, 128, 128, 8192 * 8192, 6144})),
+            flops(shape(Operator::attention_forward, {1, 8192, 32, 8, 128, 128, 1})));
+}
+
 TEST(Operators, OperandsHaveTheSizesThatTheDimsSay) {
   const auto sizes = [](const Shape& of, std::int64_t group = 1) {
     std::vector<std::int64_t> out;
@@ -130,11 +139,16 @@ TEST(Operators, OperandsHaveTheSizesThatTheDimsSay) {
   EXPECT_EQ(sizes(shape(Operator::linear_weight_grad, {10, 20, 30})), (Sizes{200, 300, 600, 30}));
   // qkv of 4 + 2·2 heads of 16 on 2·8 tokens, out, lse
   EXPECT_EQ(sizes(shape(Operator::attention_forward, {2, 8, 4, 2, 16, 16, 1})), (Sizes{2048, 1024, 64}));
+  // 3 queries of 2 samples in rows of 100, 5 keys of 2 heads of 16 + 8, results and log-sum-exps of 4 heads; gradients of the first two
+  EXPECT_EQ(sizes(shape(Operator::attention_block_backward, {2, 3, 5, 4, 2, 16, 8, 30, 100})), (Sizes{600, 480, 192, 24, 192, 600, 480}));
+  // rows of 4 + 2·2 heads of 16; four parts of one q head and one copy of a kv head
+  EXPECT_EQ(sizes(shape(Operator::scatter_heads, {10, 4, 2, 16, 16, 4})), (Sizes{1280, 1920}));
   // the whole, and the part of one of four
   EXPECT_EQ(sizes(shape(Operator::reduce_scatter, {100}), 4), (Sizes{100, 25}));
   EXPECT_EQ(sizes(shape(Operator::all_gather, {100}), 4), (Sizes{25, 100}));
   for (std::size_t i = 0; i < kOperators; ++i)
-    for (const std::int64_t n : sizes(shape(static_cast<Operator>(i), {1, 1, 1, 1, 1, 1, 1}))) EXPECT_GE(n, 1) << name(static_cast<Operator>(i));
+    for (const std::int64_t n : sizes(shape(static_cast<Operator>(i), {1, 1, 1, 1, 1, 1, 1, 1, 1})))
+      EXPECT_GE(n, 1) << name(static_cast<Operator>(i));
 }
 
 }  // namespace

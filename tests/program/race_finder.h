@@ -15,7 +15,7 @@ namespace orrery::program {
 
 class RaceFinder {
  public:
-  RaceFinder(const Program& program, const Role& role) : role_(role), streams_(program.streams.size()) {}
+  RaceFinder(const Program& program, const Role& role) : role_(role), streams_(program.streams.size()), splits_(program.splits) {}
 
   std::vector<std::string> run(int steps = 2) {
     stream_clock_.assign(streams_, Clock(streams_, 0));
@@ -82,7 +82,9 @@ class RaceFinder {
     const Buffer& view = role_.buffers[access.buffer];
     const std::uint32_t root = view.alias >= 0 ? static_cast<std::uint32_t>(view.alias) : access.buffer;
     const Buffer& buffer = role_.buffers[root];
-    Object& object = objects_[{root, buffer.lifetime == Lifetime::microbatch ? instance.of(i) : -1}];
+    Object& object = objects_[{root, buffer.lifetime == Lifetime::microbatch ? instance.of(i)
+                                     : buffer.lifetime == Lifetime::sequence ? instance.of(i) / splits_
+                                                                             : -1}];
     if (buffer.lifetime == Lifetime::persistent) {
       if (access.first || access.last) say(who + " marks the persistent " + buffer.name);
     } else {
@@ -109,6 +111,7 @@ class RaceFinder {
 
   const Role& role_;
   std::size_t streams_;
+  std::int64_t splits_;
   std::vector<Clock> stream_clock_;
   std::vector<std::int64_t> issued_;
   std::map<std::pair<std::uint16_t, std::int64_t>, Clock> events_;

@@ -62,6 +62,7 @@ inline ParallelSpec parallel() {
   p.tp = whole(1, 1024), p.cp = whole(1, 1024), p.pp = whole(1, 1024), p.vp = whole(1, 64), p.ep = whole(1, 1024), p.etp = whole(1, 64);
   p.sp = coin();
   p.cp_kind = word({"allgather", "p2p", "a2a", "a2a+p2p"});
+  p.cp_inner = maybe([] { return whole(1, 64); }), p.cp_balanced = coin();
   p.order = word({"tp-cp-ep-dp-pp", "pp-dp-ep-cp-tp", "tp-pp-cp-dp-ep"});
   return p;
 }

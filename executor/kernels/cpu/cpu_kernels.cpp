@@ -92,15 +92,22 @@ cpu::AttentionShape attention(const KernelContext& c) {
   return {d[0], d[1], d[2], d[3], d[4], d[5], d[6] != 0};
 }
 
-cpu::LatentShape latent(const KernelContext& c) {
+void mla_pack(const KernelContext& c, const Operands& o, bool forward) {
   const auto& d = c.shape.dims;
   const KernelSettings& s = c.settings;
-  return {d[0], d[1], d[2], d[3], d[4], c.position_offset, s.micro_batch, s.rope_theta, s.rope_scaling};
+  const Index q = d[1] * (d[2] + d[3]), kv = d[1] * (d[2] + d[4]), packed = 2 * q + d[1] * d[4];
+  each_run(c, d[0], [&](Index row, Index rows, Index position) {
+    const cpu::LatentShape shape{rows, d[1], d[2], d[3], d[4], position, s.micro_batch, s.rope_theta, s.rope_scaling};
+    if (forward)
+      cpu::mla_pack_forward(shape, o[0] + row * q, o[1] + row * kv, o[2] + row * d[3], o[3] + row * packed);
+    else
+      cpu::mla_pack_backward(shape, o[0] + row * packed, o[1] + row * q, o[2] + row * kv, o[3] + row * d[3]);
+  });
 }
 
-cpu::Routing routing(const KernelContext& c) {
+cpu::Routing routing(const KernelContext& c, Index rows, Index position) {
   const auto& d = c.shape.dims;
-  return {d[0], d[1], d[2], d[3], d[4], d[5] != 0, c.position_offset * c.settings.micro_batch, c.settings.router};
+  return {rows, d[1], d[2], d[3], d[4], d[5] != 0, position * c.settings.micro_batch, c.settings.router};
 }
 
 cpu::AttentionBlock attention_block(const KernelContext& c, const program::Run& queries, const program::Run& keys) {
@@ -261,13 +268,17 @@ class CpuKernels final : public KernelSet {
       case Operator::join_columns:
         return cpu::join_columns(d[0], d[1], d[2], o[0], o[1], o[2]);
       case Operator::mla_pack_forward:
-        return cpu::mla_pack_forward(latent(c), o[0], o[1], o[2], o[3]);
+        return mla_pack(c, o, true);
       case Operator::mla_pack_backward:
-        return cpu::mla_pack_backward(latent(c), o[0], o[1], o[2], o[3]);
+        return mla_pack(c, o, false);
       case Operator::route_forward:
-        return cpu::route_forward(routing(c), o[0], o[1], o.integers(2));
+        return each_run(c, d[0], [&](Index row, Index rows, Index position) {
+          cpu::route_forward(routing(c, rows, position), o[0] + row * d[1], o[1] + row * d[2], o.integers(2) + row * d[2]);
+        });
       case Operator::route_backward:
-        return cpu::route_backward(routing(c), o[0], o[1], o.integers(2), o[3]);
+        return each_run(c, d[0], [&](Index row, Index rows, Index position) {
+          cpu::route_backward(routing(c, rows, position), o[0] + row * d[2], o[1] + row * d[1], o.integers(2) + row * d[2], o[3] + row * d[1]);
+        });
       case Operator::expert_sort:
         return cpu::expert_sort(d[0], d[1], {d[2], d[3], d[4], d[5]}, o.integers(0), o.integers(1), o.integers(2));
       case Operator::expert_sort_received:
