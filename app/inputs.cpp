@@ -123,11 +123,17 @@ Settings plan_settings(const PlanFlags& flags, Settings settings) {
   };
   number(flags.tp, "--tp", "parallel.tp");
   number(flags.pp, "--pp", "parallel.pp");
+  number(flags.vp, "--vp", "parallel.vp");
   number(flags.global_batch, "--global-batch", "batch.global");
   number(flags.micro_batch, "--micro-batch", "batch.micro");
   number(flags.sequence, "--sequence", "batch.sequence");
   number(flags.zero, "--zero", "sharding.zero");
-  word(flags.schedule, "--schedule", "schedule");
+  if (flags.schedule && flags.schedule->ends_with(".csv")) {
+    settings.flag("--schedule", "schedule", "csv");
+    settings.flag("--schedule", "schedule_args.csv", *flags.schedule);
+  } else {
+    word(flags.schedule, "--schedule", "schedule");
+  }
   word(flags.recompute, "--recompute", "recompute.kind");
   if (flags.sp) settings.flag(*flags.sp ? "--sp" : "--no-sp", "parallel.sp", *flags.sp ? "true" : "false");
   if (flags.stages) settings.flag("--stages", "stages", fmt::format("[{}]", fmt::join(parse_stages(*flags.stages), ",")));
@@ -302,8 +308,9 @@ program::Program compile(const Inputs& inputs) {
 
 std::string inputs_hash(const Inputs& inputs) {
   std::uint64_t h = 14695981039346656037ULL;  // FNV-1a, 64 bit
+  const std::string order = inputs.plan.schedule == "csv" && inputs.plan.schedule_args.csv ? read_text_file(*inputs.plan.schedule_args.csv) : "";
   for (const std::string& text : {write_model(inputs.model), write_cluster(inputs.cluster), write_plan(inputs.plan),
-                                  inputs.profile ? write_profile(*inputs.profile) : std::string{}})
+                                  inputs.profile ? write_profile(*inputs.profile) : std::string{}, order})
     for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
   return fmt::format("{:016x}", h);
 }

@@ -20,9 +20,10 @@ namespace orrery::app {
 struct PlanFlags {
   std::string plan;            // a plan file; empty: none
   std::string model, cluster;  // names or paths; empty: the plan's
-  std::optional<std::int64_t> tp, pp, global_batch, micro_batch, sequence, zero;
+  std::optional<std::int64_t> tp, pp, vp, global_batch, micro_batch, sequence, zero;
   std::optional<bool> sp;
-  std::optional<std::string> schedule, recompute;
+  std::optional<std::string> schedule;  // a name, or a file order.csv: schedule=csv and schedule_args.csv=order.csv
+  std::optional<std::string> recompute;
   std::optional<std::string> stages;     // layers per stage, "7,8x14,7"
   std::optional<std::string> precision;  // fp32 | bf16: compute and parameters
   std::vector<std::string> settings;     // PATH=VALUE; PATH begins with model., cluster. or (the rest) names a field of the plan
@@ -66,7 +67,7 @@ program::Program compile(const Inputs& inputs);
 // "7,8x14,7" -> {7, 8, …, 8, 7}.
 std::vector<std::int64_t> parse_stages(const std::string& text);
 
-// A stable 64-bit hash of the documents' JSON (model, cluster, plan and profile), for provenance.
+// A stable 64-bit hash of the documents' JSON (model, cluster, plan and profile) and of the schedule's file, for provenance.
 std::string inputs_hash(const Inputs& inputs);
 
 }  // namespace orrery::app

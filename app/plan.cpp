@@ -26,6 +26,7 @@ void check_values(const std::string& flag, const std::vector<T>& values, const P
 void check_space(const planner::Space& space, const Plan& base) {
   check_values("--tp", space.tp, base, [](Plan& p, std::int64_t v) { p.parallel.tp = v; });
   check_values("--pp", space.pp, base, [](Plan& p, std::int64_t v) { p.parallel.pp = v; });
+  check_values("--vp", space.vp, base, [](Plan& p, std::int64_t v) { p.parallel.vp = v; });
   check_values("--zero", space.zero, base, [](Plan& p, std::int64_t v) { p.sharding.zero = v; });
   check_values("--schedule", space.schedule, base, [](Plan& p, const std::string& v) { p.schedule = v; });
   check_values("--recompute", space.recompute, base, [](Plan& p, const std::string& v) { p.recompute.kind = v; });
@@ -39,6 +40,7 @@ void check_space(const planner::Space& space, const Plan& base) {
 planner::Space pinned(planner::Space space, const Plan& plan, const std::vector<std::string>& settings) {
   if (sets(settings, "parallel.tp")) space.tp = {plan.parallel.tp};
   if (sets(settings, "parallel.pp")) space.pp = {plan.parallel.pp};
+  if (sets(settings, "parallel.vp")) space.vp = {plan.parallel.vp};
   if (sets(settings, "parallel.sp")) space.sp = plan.parallel.sp;
   if (sets(settings, "batch.micro")) space.micro = {plan.batch.micro};
   if (sets(settings, "schedule")) space.schedule = {plan.schedule};

@@ -62,8 +62,9 @@ void add_plan_flags(CLI::App& verb, app::PlanFlags& f, bool with_batch) {
 void add_split_flags(CLI::App& verb, app::PlanFlags& f) {
   verb.add_option("--tp", f.tp, "tensor-parallel ranks; default: 1")->type_name("N")->check(whole());
   verb.add_option("--pp", f.pp, "pipeline stages; default: 1")->type_name("N")->check(whole());
+  verb.add_option("--vp", f.vp, "model chunks per pipeline stage, for schedules that have several; default: 1")->type_name("N")->check(whole());
   verb.add_option("--micro-batch", f.micro_batch, "sequences per micro-batch; default: 1")->type_name("N")->check(whole());
-  verb.add_option("--schedule", f.schedule, "gpipe or 1f1b")->type_name("NAME");
+  verb.add_option("--schedule", f.schedule, "'orrery schedule --help' names them; or a file order.csv; default: 1f1b")->type_name("NAME");
   verb.add_option("--recompute", f.recompute, "none or full; default: none")->type_name("KIND");
   verb.add_option("--zero", f.zero, "ZeRO stage, 0 or 1; default: 0")->type_name("N")->check(whole());
   verb.add_option("--stages", f.stages, "decoder layers per stage, e.g. 7,8x14,7; default: balanced")->type_name("LIST");
@@ -172,11 +173,17 @@ int main_with_errors(int argc, char** argv) {
   add_plan_flags(*sub, plan_command.plan, true);
   sub->add_option("--tp", plan_command.space.tp, "values to try, e.g. 1,2,4; default: all")->type_name("LIST")->delimiter(',')->check(whole());
   sub->add_option("--pp", plan_command.space.pp, "values to try, e.g. 1,2,4; default: all")->type_name("LIST")->delimiter(',')->check(whole());
+  sub->add_option("--vp", plan_command.space.vp, "model chunks per stage to try; default: 1, or 2 where a schedule has two or more")
+      ->type_name("LIST")
+      ->delimiter(',')
+      ->check(whole());
   sub->add_option("--micro-batch", plan_command.space.micro, "values to try, e.g. 1,2,4; default: all")
       ->type_name("LIST")
       ->delimiter(',')
       ->check(whole());
-  sub->add_option("--schedule", plan_command.space.schedule, "schedules to try; default: 1f1b,gpipe")->type_name("LIST")->delimiter(',');
+  sub->add_option("--schedule", plan_command.space.schedule, "schedules to try; default: 1f1b,gpipe; with --vp above 1: interleaved too")
+      ->type_name("LIST")
+      ->delimiter(',');
   sub->add_option("--recompute", plan_command.space.recompute, "kinds to try; default: none,full")->type_name("LIST")->delimiter(',');
   sub->add_option("--zero", plan_command.space.zero, "ZeRO stages to try; default: 0,1")->type_name("LIST")->delimiter(',')->check(whole());
   sub->add_option("--objective", plan_command.objective, "time")->type_name("WHAT")->capture_default_str();
@@ -223,6 +230,34 @@ int main_with_errors(int argc, char** argv) {
   sub->add_option("--profile", compare_command.plan.profile, "prices for operands that are plans")->type_name("FILE");
   add_set_flag(*sub, compare_command.plan.settings, "for operands that are plans; may be repeated");
 
+  ScheduleCommand schedule_command;
+  sub = add_verb("schedule", "a pipeline schedule's order, bubbles and activations", schedule_command, schedule);
+  {
+    app::ScheduleRequest& r = schedule_command.request;
+    sub->add_option("NAME", r.name, fmt::format("{}, or a file order.csv", fmt::join(program::schedule_names(), ", ")))->required();
+    sub->add_option("--ranks", r.ranks, "pipeline ranks; of a file: as many as it has")->type_name("P")->check(whole());
+    sub->add_option("--microbatches", r.microbatches, "micro-batches of a step; of a file: as many as it has")->type_name("M")->check(whole());
+    sub->add_option("--chunks", r.chunks, "model chunks per rank; default: 2 where a schedule has several")->type_name("V")->check(whole());
+    sub->add_option("--group", r.group, "interleaved: micro-batches that a chunk runs in a row; default: the ranks")->type_name("G")->check(whole());
+    sub->add_flag("--rounds", r.rounds, "interleaved: PyTorch's groups instead, micro-batches / max(1, micro-batches / ranks)");
+    sub->add_option("--splits", r.splits, "seq1f1b: pieces of a sequence; default: 2")->type_name("S")->check(whole());
+    sub->add_option("--replicas", r.replicas, "pipedream: ranks of each stage, e.g. 2,1,1; default: one each")
+        ->type_name("LIST")
+        ->delimiter(',')
+        ->check(whole());
+    sub->add_option("--memory-limit", r.memory_limit, "activations of chunks that a rank may hold: zb-auto and v-half keep it, others must")
+        ->type_name("N")
+        ->check(whole());
+    sub->add_option("--cost", r.costs, "time of a chunk's pass; default: F=1,I=1,W=1,p2p=0 (B = I + W, FB = F + B)")->type_name("LIST");
+    sub->add_flag("--csv", schedule_command.csv, "the order as PyTorch's pipelining reads it: passes only");
+    sub->add_flag("--csv-full", schedule_command.csv_full, "the same with sends, receives, unsharding and gradient reduction");
+    sub->add_flag("--svg", schedule_command.svg, "a picture");
+    sub->add_option("-o,--output", schedule_command.output, "write it there; default: stdout")->type_name("FILE");
+    sub->add_option("--width", schedule_command.width, "columns of the text; default: the terminal's, from 80 to 200")
+        ->type_name("N")
+        ->check(whole(40, 10'000));
+  }
+
   ShowCommand show_command;
   sub = add_verb("show", "models, clusters, devices, one of them by name, a document's schema", show_command, show);
   sub->add_option("WHAT", show_command.what, "models, clusters, devices, model, cluster, device, plan, profile, timeline or schema")->required();
@@ -241,6 +276,10 @@ int main_with_errors(int argc, char** argv) {
   examples("plan", "e.g. orrery plan --model llama-3.1-70b --cluster dgx-h100:64 --global-batch 512 --sequence 8192 --explain -o plan.json");
   examples("sweep", "e.g. orrery sweep --plan plan.json --grid batch.micro=1,2,4 --grid recompute.kind=none,full -o sweep.csv");
   examples("run", "e.g. orrery run --model cpu-llama-small --cluster this-machine --sequence 256 --global-batch 8 --data README.md");
+  examples("schedule",
+           "e.g. orrery schedule interleaved --ranks 4 --microbatches 8 --chunks 2\n"
+           "     orrery schedule zb-auto --ranks 4 --microbatches 12 --cost F=1,I=1.2,W=.8,p2p=.1 --memory-limit 6 --svg -o order.svg\n"
+           "     orrery schedule 1f1b --ranks 4 --microbatches 8 --csv -o order.csv && orrery schedule order.csv");
   examples("compare", "e.g. orrery compare plan.json other.json\n     orrery compare predicted.trace.json measured.trace.json");
   examples("show",
            "e.g. orrery show models\n     orrery show cluster dgx-h100:64 --set cluster.device.memory=\"96 GB\"\n"

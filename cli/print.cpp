@@ -109,14 +109,14 @@ std::string text(const app::PlanReport& r, bool explain) {
   if (r.outcome.ranked.empty()) {
     out += fmt::format("{}{}{}\n", s.bad, planner::why_none(r.outcome), s.reset);
   } else {
-    out += fmt::format("{}{:>4} {:>3} {:>3} {:>5} {:>6} {:<9} {:<9} {:>4} {:>11} {:>8} {:>11}{}\n", s.bold, "rank", "tp", "pp", "dp", "micro",
-                       "schedule", "recompute", "zero", "step", "bubble", "memory", s.reset);
+    out += fmt::format("{}{:>4} {:>3} {:>3} {:>3} {:>5} {:>6} {:<13} {:<9} {:>4} {:>11} {:>8} {:>11}{}\n", s.bold, "rank", "tp", "pp", "vp", "dp",
+                       "micro", "schedule", "recompute", "zero", "step", "bubble", "memory", s.reset);
     for (std::size_t i = 0; i < r.outcome.ranked.size(); ++i) {
       const planner::Candidate& c = r.outcome.ranked[i];
-      out += fmt::format("{:>4} {:>3} {:>3} {:>5} {:>6} {:<9} {:<9} {:>4} {:>11} {:>6.1f} % {:>11}\n", i + 1, c.plan.parallel.tp, c.plan.parallel.pp,
-                         r.inputs.cluster.devices / std::max<std::int64_t>(1, c.plan.model_ranks()), c.plan.batch.micro, c.plan.schedule,
-                         c.plan.recompute.kind, c.plan.sharding.zero, format_seconds(to_seconds(c.step)), 100 * c.bubble_fraction,
-                         format_bytes(c.peak_memory));
+      out += fmt::format("{:>4} {:>3} {:>3} {:>3} {:>5} {:>6} {:<13} {:<9} {:>4} {:>11} {:>6.1f} % {:>11}\n", i + 1, c.plan.parallel.tp,
+                         c.plan.parallel.pp, c.plan.parallel.vp, r.inputs.cluster.devices / std::max<std::int64_t>(1, c.plan.model_ranks()),
+                         c.plan.batch.micro, c.plan.schedule, c.plan.recompute.kind, c.plan.sharding.zero, format_seconds(to_seconds(c.step)),
+                         100 * c.bubble_fraction, format_bytes(c.peak_memory));
     }
   }
   return out + r.refused + "\n";

@@ -1,8 +1,10 @@
 #include "cli/terminal.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -37,10 +39,16 @@ void print(std::string_view text) {
 }
 
 const Style& style() {
-  static const Style colours{"\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m"};
+  static const Style colours{"\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m", {"\033[36m", "\033[33m", "\033[33m", "\033[32m", "\033[35m"}};
   static const Style plain{};
   static const bool colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
   return colour ? colours : plain;
+}
+
+std::size_t terminal_width() {
+  struct winsize size {};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 120;
+  return std::clamp<std::size_t>(size.ws_col, 80, 200);
 }
 
 ProgressBar::ProgressBar(std::string label) : label_(std::move(label)) {}

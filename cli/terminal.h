@@ -1,7 +1,9 @@
 // What depends on there being a person in front of the program.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,8 +20,12 @@ void print(std::string_view text);
 // ANSI colours, empty unless stdout is a terminal and NO_COLOR is unset.
 struct Style {
   std::string_view bold, dim, good, bad, reset;
+  std::array<std::string_view, 5> passes;  // forward, backward, input gradient, weight gradient, overlapped pair
 };
 const Style& style();
+
+// Columns of the terminal that stdout is, from 80 to 200; 120 where it is none.
+std::size_t terminal_width();
 
 // A bar on stderr, drawn only on a terminal and at most ten times a second; gone when the object is.
 class ProgressBar {

@@ -6,6 +6,7 @@
 
 #include "app/compare.h"
 #include "app/plan.h"
+#include "app/schedule.h"
 #include "app/show.h"
 #include "app/simulate.h"
 #include "app/sweep.h"
@@ -155,6 +156,27 @@ int compare(const CompareCommand& command, const Common& common) {
   app::Summary a = app::load_operand(command.a, command.plan);  // in order, so that the first fault is told first
   const app::CompareReport report = app::compare(std::move(a), app::load_operand(command.b, command.plan));
   print(common.json ? app::to_json(report) : text(report));
+  return kOk;
+}
+
+int schedule(const ScheduleCommand& command, const Common& common) {
+  if (int{common.json} + int{command.csv} + int{command.csv_full} + int{command.svg} > 1)
+    throw Error("orrery schedule", "has one form of output at a time", "give one of --json, --csv, --csv-full and --svg");
+  check_outputs({command.output});
+  const app::ScheduleReport report = app::schedule(command.request);
+  if (report.fault) {
+    say("{}\n", report.fault->what());
+    return kFailed;
+  }
+  const std::string out = common.json        ? app::to_json(report)
+                          : command.svg      ? app::to_svg(report)
+                          : command.csv      ? app::to_csv(report, program::CsvForm::compute)
+                          : command.csv_full ? app::to_csv(report, program::CsvForm::full)
+                                             : text(report, command.width.value_or(terminal_width()));
+  if (command.output.empty())
+    print(out);
+  else
+    write_file_atomically(command.output, out);
   return kOk;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/inputs.h"
+#include "app/schedule.h"
 #include "planner/space.h"
 
 namespace orrery::cli {
@@ -64,6 +65,13 @@ struct RunCommand {
   std::int64_t steps = 20;
 };
 
+struct ScheduleCommand {
+  app::ScheduleRequest request;
+  std::string output;
+  std::optional<std::size_t> width;
+  bool csv = false, csv_full = false, svg = false;
+};
+
 struct DemoCommand {
   std::string folder = "orrery-demo", model = "cpu-llama-small";
   std::vector<std::string> settings;
@@ -77,6 +85,7 @@ int compare(const CompareCommand& command, const Common& common);
 int show(const ShowCommand& command, const Common& common);
 int profile(const ProfileCommand& command, const Common& common);
 int run(const RunCommand& command, const Common& common);
+int schedule(const ScheduleCommand& command, const Common& common);
 int demo(const DemoCommand& command, const Common& common);
 
 }  // namespace orrery::cli

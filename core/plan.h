@@ -28,8 +28,17 @@ struct ParallelSpec {
   bool operator==(const ParallelSpec&) const = default;
 };
 
+// What a chunk's passes take, in any unit of time, for schedules that place passes by their duration.
+struct PassCostSpec {
+  std::int64_t forward = 1, input_grad = 1, weight_grad = 1, latency = 0;
+  bool operator==(const PassCostSpec&) const = default;
+};
+
 struct ScheduleArgs {
   std::optional<std::int64_t> group, splits;
+  bool rounds = false;                       // PyTorch's groups
+  std::optional<PassCostSpec> costs;         // zb-auto
+  std::optional<std::int64_t> memory_limit;  // activations of chunks on a rank
   std::optional<std::string> csv, overlap_rule;
   bool operator==(const ScheduleArgs&) const = default;
 };

@@ -22,8 +22,8 @@ constexpr const char* kVersion = "plan/1";
 constexpr double kMostAxis = 1 << 20;
 constexpr double kMostCount = 1 << 30;
 
-const Words kSchedules{"gpipe", "1f1b",   "interleaved", "looped-bfs", "seq1f1b",   "zb-h1",    "zb-h2",     "zb-auto",
-                       "zbv",   "v-half", "v-min",       "dualpipe",   "dualpipev", "circular", "pipedream", "pipedream-2bw"};
+const Words kSchedules{"gpipe",  "1f1b",  "interleaved", "looped-bfs", "seq1f1b",  "zb-h1",     "zb-h2",         "zb-auto", "zbv",
+                       "v-half", "v-min", "dualpipe",    "dualpipev",  "circular", "pipedream", "pipedream-2bw", "csv"};
 const Words kContextKinds{"allgather", "p2p", "a2a", "a2a+p2p"};
 const Words kAxes{"tp", "cp", "ep", "dp", "pp"};
 const Words kDataParallelKinds{"ddp", "fsdp", "horovod", "parameter-server", "mirrored", "local-sgd"};
@@ -87,10 +87,21 @@ void fields(F& f, In<F, ParallelSpec>& p) {
 }
 
 template <class F>
+void fields(F& f, In<F, PassCostSpec>& c) {
+  f("forward", c.forward, about("a forward").within(0, kMostCount));
+  f("input_grad", c.input_grad, about("the gradient of a chunk's input").within(0, kMostCount));
+  f("weight_grad", c.weight_grad, about("the gradient of a chunk's weights").within(0, kMostCount));
+  f("latency", c.latency, about("from one rank to another").within(0, kMostCount));
+}
+
+template <class F>
 void fields(F& f, In<F, ScheduleArgs>& s) {
   f("group", s.group, about("interleaved: micro-batches per group; null: the number of stages").within(1, kMostCount));
   f("splits", s.splits, about("seq1f1b: pieces of a sequence").within(1, kMostCount));
-  f("csv", s.csv, about("a file with each rank's order of passes").filled());
+  f("rounds", s.rounds, about("interleaved: PyTorch's groups instead, micro-batches / max(1, micro-batches / stages)"));
+  f("costs", s.costs, about("zb-auto: what passes take, in any unit, by which it places them; null: 1 each"));
+  f("memory_limit", s.memory_limit, about("activations of chunks that a rank may hold: zb-auto and v-half keep it, csv must").within(1, kMostCount));
+  f("csv", s.csv, about("csv: the file with each rank's order of passes, as PyTorch's pipelining reads it").filled());
   f("overlap_rule", s.overlap_rule, about("name or file of a rule that overlaps forward and backward").filled());
 }
 

@@ -1,6 +1,7 @@
 #include "planner/bound.h"
 
 #include <algorithm>
+#include <set>
 #include <vector>
 
 #include "program/compile.h"
@@ -57,11 +58,20 @@ Picoseconds time_bound(const program::Program& program, const cost::Table& cost,
     }
     stages.push_back(stage);
   }
+  // A rank that defers weight gradients may still have some to do when the last gradient goes back up; and where each stage is held twice, both ends
+  // of the pipeline begin at once.
+  std::set<std::int64_t> held;
+  bool deferred = false, twice = false;
+  for (const program::Role& role : program.roles) {
+    for (const program::PassTemplate& pass : role.passes)
+      deferred = deferred || pass.kind == PassKind::weight_grad || pass.kind == PassKind::forward_backward;
+    for (const program::Chunk& chunk : role.chunks) twice = !held.insert(chunk.stage).second || twice;
+  }
   std::int64_t bound = 0, in_front = 0;
   for (const Stage& stage : stages) {
     // From one gradient norm to the next: stage 0 updates, the first micro-batch comes down, this stage does its passes, the last one goes back up.
     bound = std::max({bound, stage.all, stages.front().optimizer + in_front + stage.all - stage.optimizer});
-    in_front += stage.forward + stage.backward;
+    if (!twice) in_front += stage.forward + (deferred ? 0 : stage.backward);
   }
   if (cluster.shared_cores > 0) bound = std::max(bound, static_cast<std::int64_t>(core_time / cluster.all_cores()));
   return Picoseconds{bound};

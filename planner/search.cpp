@@ -177,8 +177,9 @@ Outcome search(const Model& model, const Cluster& cluster, const Plan& base, con
 }
 
 std::string label(const Cluster& cluster, const Plan& plan) {
-  return fmt::format("tp={} pp={} dp={} micro={} {} recompute={} zero={}", plan.parallel.tp, plan.parallel.pp, program::data_parallel(cluster, plan),
-                     plan.batch.micro, plan.schedule, plan.recompute.kind, plan.sharding.zero);
+  return fmt::format("tp={} pp={}{} dp={} micro={} {} recompute={} zero={}", plan.parallel.tp, plan.parallel.pp,
+                     plan.parallel.vp > 1 ? fmt::format(" vp={}", plan.parallel.vp) : "", program::data_parallel(cluster, plan), plan.batch.micro,
+                     plan.schedule, plan.recompute.kind, plan.sharding.zero);
 }
 
 std::string why_none(const Outcome& outcome) {

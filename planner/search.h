@@ -59,7 +59,7 @@ std::string why_none(const Outcome& outcome);
 // "chose tp=8 pp=4 dp=16 …: 1.84 s/step" and a line for each of the next plans and of the nearest refused ones, with the numbers that decided.
 std::string explain(const Cluster& cluster, const Outcome& outcome);
 
-// "tp=8 pp=4 dp=16 micro=1 1f1b recompute=none zero=1"
+// "tp=8 pp=4 dp=16 micro=1 1f1b recompute=none zero=1"; vp after pp where it is above 1
 std::string label(const Cluster& cluster, const Plan& plan);
 
 // What became of the plans that were not simulated, by constraint, largest first: "640 plans: 23 simulated, 412 refused: memory 300 (nearest: needs

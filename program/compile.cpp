@@ -196,29 +196,6 @@ Launch launch(const Cluster& cluster, const Plan& plan) {
 
 }  // namespace
 
-Schedule plan_schedule(const Plan& plan, std::int64_t microbatches) {
-  ScheduleInput input;
-  input.ranks = plan.parallel.pp, input.microbatches = microbatches, input.chunks = plan.parallel.vp;
-  input.group = plan.schedule_args.group, input.splits = plan.schedule_args.splits;
-  try {
-    Schedule schedule = make_schedule(plan.schedule, input);
-    if (stages(schedule) != plan.parallel.pp * plan.parallel.vp)
-      throw Error("chunks",
-                  fmt::format("schedule '{}' puts {} stages on each rank", plan.schedule, schedule.placement == Placement::vee ? "two" : "its"),
-                  fmt::format("use vp {}", stages(schedule) / plan.parallel.pp));
-    return schedule;
-  } catch (const Error& e) {
-    static constexpr std::pair<std::string_view, std::string_view> kFields[]{{"ranks", "parallel.pp"},
-                                                                             {"microbatches", "batch.global"},
-                                                                             {"chunks", "parallel.vp"},
-                                                                             {"group", "schedule_args.group"},
-                                                                             {"splits", "schedule_args.splits"}};
-    for (const auto& [argument, field] : kFields)
-      if (e.where() == argument) throw Error(std::string(field), e.message(), e.hint());
-    throw;
-  }
-}
-
 std::int64_t data_parallel(const Cluster& cluster, const Plan& plan) { return cluster.devices / plan.model_ranks(); }
 
 Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {

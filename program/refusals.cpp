@@ -64,6 +64,11 @@ void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
   lacks(model.sliding_window > 0 && plan.batch.sequence > model.sliding_window, "sliding-window attention over sequences longer than the window");
 }
 
+bool is_built(const std::string& schedule) {
+  const std::vector<std::string> known = schedule_names();
+  return schedule == "csv" || std::find(known.begin(), known.end(), schedule) != known.end();
+}
+
 void feature_refusals(Refusals& r, const Plan& plan) {
   const ParallelSpec& p = plan.parallel;
   r.not_built(p.ep > 1, "expert parallelism", "parallel.ep", "use ep 1");
@@ -110,10 +115,8 @@ void feature_refusals(Refusals& r, const Plan& plan) {
               "leave precision.param_gather null");
   r.not_built(plan.optimizer.kind != "adamw" && plan.optimizer.kind != "sgd", fmt::format("optimizer '{}'", plan.optimizer.kind), "optimizer.kind",
               "use adamw or sgd");
-  const std::vector<std::string> known = schedule_names();
-  if (std::find(known.begin(), known.end(), plan.schedule) == known.end())
+  if (const std::vector<std::string> known = schedule_names(); !is_built(plan.schedule))
     r.add("schedule is built", "schedule", fmt::format("not built yet: schedule '{}'", plan.schedule), did_you_mean(plan.schedule, known));
-  r.not_built(plan.schedule_args.csv.has_value(), "a schedule from a file", "schedule_args.csv", "leave schedule_args.csv null");
 }
 
 // What the schedule does not take, and what of it the compiler cannot write yet.
@@ -259,9 +262,7 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
           "use a larger micro-batch");
   }
 
-  const auto known = schedule_names();
-  if (dp >= 1 && b.global % (b.micro * dp) == 0 && b.global / (b.micro * dp) <= std::numeric_limits<std::uint16_t>::max() &&
-      std::find(known.begin(), known.end(), plan.schedule) != known.end())
+  if (dp >= 1 && b.global % (b.micro * dp) == 0 && b.global / (b.micro * dp) <= std::numeric_limits<std::uint16_t>::max() && is_built(plan.schedule))
     schedule_refusals(r, model, plan, b.global / (b.micro * dp));
 
   if (p.tp > 1) {

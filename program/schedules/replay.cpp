@@ -22,9 +22,10 @@ struct Place {
 
 class Replayer {
  public:
-  Replayer(const Schedule& schedule, const PassCosts& costs)
+  Replayer(const Schedule& schedule, const PassCosts& costs, bool steps = false)
       : s_(schedule),
         costs_(costs),
+        steps_(steps),
         stages_(stages(schedule)),
         per_direction_(schedule.microbatches / schedule.directions()),
         end_(static_cast<std::size_t>(3 * stages_ * schedule.splits * per_direction_ * schedule.directions()), kNever) {}
@@ -143,7 +144,7 @@ class Replayer {
       start = std::max(start, end + (rank_of(need) == static_cast<std::int64_t>(rank) ? 0 : costs_.latency));
     });
     if (!ready) return false;
-    const std::int64_t cost = costs_.of(pass.kind), end = start + cost;
+    const std::int64_t cost = steps_ ? 1 : costs_.of(pass.kind), end = start + cost;
     for_each_result(rank, pass, [&](const Pass& half, const Place& result) {
       std::int64_t& slot = end_[index(result)];
       if (slot != kNever) refuse(fmt::format("rank {} runs the {} twice", rank, in_words(s_, half)));
@@ -197,6 +198,7 @@ class Replayer {
 
   const Schedule& s_;
   const PassCosts& costs_;
+  bool steps_;  // every pass takes 1
   std::int64_t stages_, per_direction_;
   std::vector<std::int64_t> end_;  // when each result was ready
   Replay out_;
@@ -216,6 +218,16 @@ std::string in_words(const Schedule& schedule, const Pass& pass) {
 }
 
 Replay replay(const Schedule& schedule, const PassCosts& costs) { return Replayer(schedule, costs).run(); }
+
+std::vector<std::vector<std::int64_t>> step_grid(const Schedule& schedule) {
+  const PassCosts no_latency;
+  std::vector<std::vector<std::int64_t>> out;
+  for (const auto& rank : Replayer(schedule, no_latency, true).run().passes) {
+    std::vector<std::int64_t>& steps = out.emplace_back();
+    for (const PassTimes& t : rank) steps.push_back(t.start);
+  }
+  return out;
+}
 
 void check(const Schedule& schedule, std::optional<std::int64_t> memory_limit) {
   const PassCosts unit;

@@ -33,6 +33,9 @@ struct Replay {
 // that has no such rule.
 Replay replay(const Schedule& schedule, const PassCosts& costs);
 
+// By rank and pass the step that it runs in, where every pass takes one step and needs what was done in earlier ones. Throws Error as replay does.
+std::vector<std::vector<std::int64_t>> step_grid(const Schedule& schedule);
+
 // Throws Error as replay does, and where a pass is missing, by rank and micro-batch, or more than `memory_limit` activations of chunks are live on
 // a rank (counted until the weight gradient).
 void check(const Schedule& schedule, std::optional<std::int64_t> memory_limit = {});

@@ -14,7 +14,7 @@ namespace orrery::program {
 namespace {
 
 // What a schedule takes beside ranks and micro-batches.
-enum Takes : std::uint8_t { kNothing = 0, kChunks = 1, kGroup = 2, kSplits = 4, kReplicas = 8, kMemoryLimit = 16, kTwoChunks = 32 };
+enum Takes : std::uint8_t { kNothing = 0, kChunks = 1, kGroup = 2, kSplits = 4, kReplicas = 8, kMemoryLimit = 16, kTwoChunks = 32, kCosts = 64 };
 
 struct Entry {
   std::string_view name;
@@ -35,7 +35,7 @@ constexpr std::array kSchedules{
     Entry{"seq1f1b", seq1f1b, kSplits},
     Entry{"v-half", v_half, kTwoChunks | kMemoryLimit},
     Entry{"v-min", v_min, kTwoChunks},
-    Entry{"zb-auto", zb_auto, kMemoryLimit},
+    Entry{"zb-auto", zb_auto, kMemoryLimit | kCosts},
     Entry{"zb-h1", zb_h1, kNothing},
     Entry{"zb-h2", zb_h2, kNothing},
     Entry{"zbv", zbv, kTwoChunks},
@@ -52,6 +52,10 @@ void refuse_bad_input(const Entry& entry, const ScheduleInput& in) {
   if (in.group) positive("group", *in.group);
   if (in.splits) positive("splits", *in.splits);
   if (in.memory_limit) positive("memory_limit", *in.memory_limit);
+  constexpr std::int64_t kMostCost = std::int64_t{1} << 42U;  // of 2^24 passes far below 2^63
+  if (in.costs)
+    for (const std::int64_t cost : {in.costs->forward, in.costs->input_grad, in.costs->weight_grad, in.costs->latency})
+      if (cost < 0 || cost > kMostCost) throw Error("costs", fmt::format("{} is not between 0 and {}", cost, kMostCost));
   constexpr std::int64_t kMostPasses = std::int64_t{1} << 24U;  // half a gigabyte of them
   if (in.ranks * in.microbatches > kMostPasses / in.chunks / in.splits.value_or(1))
     throw Error("microbatches", fmt::format("{} micro-batches on {} ranks are more passes than can be listed", in.microbatches, in.ranks),
@@ -61,9 +65,11 @@ void refuse_bad_input(const Entry& entry, const ScheduleInput& in) {
   };
   if ((entry.takes & (kChunks | kTwoChunks)) == 0 && in.chunks != 1) refuse("chunks", "model chunks: every rank holds one stage", "use 1 chunk");
   if ((entry.takes & kTwoChunks) != 0 && in.chunks > 2) refuse("chunks", fmt::format("{} chunks: every rank holds two stages", in.chunks), "use 2");
-  if ((entry.takes & kGroup) == 0 && (in.group || in.rounds)) refuse("group", "groups of micro-batches", "leave the group out");
+  if ((entry.takes & kGroup) == 0 && in.group) refuse("group", "groups of micro-batches", "leave the group out");
+  if ((entry.takes & kGroup) == 0 && in.rounds) refuse("rounds", "groups of micro-batches", "leave the rounds out");
   if ((entry.takes & kSplits) == 0 && in.splits) refuse("splits", "sequence splits", "leave the splits out");
   if ((entry.takes & kMemoryLimit) == 0 && in.memory_limit) refuse("memory_limit", "memory limit to keep", "leave the limit out");
+  if ((entry.takes & kCosts) == 0 && in.costs) refuse("costs", "use for costs of passes: its order is fixed", "leave the costs out");
   if (in.replicas.empty()) return;
   if ((entry.takes & kReplicas) == 0) refuse("replicas", "replicated stages", "leave the replicas out");
   for (const std::int64_t n : in.replicas) positive("replicas", n);
@@ -168,6 +174,25 @@ std::vector<std::string> schedule_names() {
   std::vector<std::string> out;
   for (const Entry& entry : kSchedules) out.emplace_back(entry.name);
   return out;
+}
+
+bool schedule_takes(std::string_view name, std::string_view field) {
+  constexpr std::pair<std::string_view, int> kFields[]{
+      {"chunks", kChunks | kTwoChunks}, {"group", kGroup}, {"rounds", kGroup}, {"splits", kSplits}, {"replicas", kReplicas}, {"costs", kCosts},
+      {"memory_limit", kMemoryLimit}};
+  for (const Entry& entry : kSchedules)
+    for (const auto& [of_input, flags] : kFields)
+      if (entry.name == name && of_input == field) return (entry.takes & flags) != 0;
+  return false;
+}
+
+ChunkRange schedule_chunks(std::string_view name) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::uint16_t>::max();
+  if (name == "dualpipe" || !schedule_takes(name, "chunks")) return {};  // dualpipe: p stages, each held twice
+  if (name == "interleaved") return {2, kMost, 2};
+  for (const Entry& entry : kSchedules)
+    if (entry.name == name && (entry.takes & kTwoChunks) != 0) return {2, 2, 2};
+  return {1, kMost, 2};
 }
 
 double bubble_fraction(const Schedule& schedule) {

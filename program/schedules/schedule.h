@@ -101,6 +101,16 @@ Schedule make_schedule(std::string_view name, const ScheduleInput& input);
 // The schedules that are built, in alphabetical order.
 std::vector<std::string> schedule_names();
 
+// Whether that schedule reads this field of ScheduleInput: "chunks", "group", "rounds", "splits", "replicas", "costs" or "memory_limit". False for
+// names that are not built.
+bool schedule_takes(std::string_view name, std::string_view field);
+
+// How many stages p ranks may have with that schedule, as a multiple of p (a plan's vp); `usual` where nobody says. Names that are not built: 1.
+struct ChunkRange {
+  std::int64_t least = 1, most = 1, usual = 1;
+};
+ChunkRange schedule_chunks(std::string_view name);
+
 // Idle share of the makespan with equal stages, a backward of twice the forward, and free communication.
 double bubble_fraction(const Schedule& schedule);
 

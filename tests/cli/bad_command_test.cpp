@@ -47,6 +47,9 @@ void furnish(const TemporaryFolder& folder) {
   folder.write("promise.bin", token_file(20240520, 1, 100, tokens));
   tokens[40] = 300;
   folder.write("beyond.bin", token_file(20240520, 1, 80, tokens));
+  folder.write("order.csv", "0F0,0F1,0B0,0B1\n1F0,1F1,1B0,1B1\n");
+  folder.write("typo.csv", "0F0,0F1,0B0,0B1\n1F0,1SEND_G0,1F1,1B0,1B1\n");
+  folder.write("stuck.csv", "0F0,0B0,0F1,0B1\n1F0,1F1,1B0,1B1\n");
   folder.write("nogrid.json", R"({"orrery": "sweep/1", "gird": {"parallel.tp": [1]}})");
   folder.write("list.json", R"({"orrery": "sweep/1", "grid": {"parallel.tp": [1, [2]]}})");
   folder.write("badgrid.json", R"({"orrery": "sweep/1", "plan": "p.json", "grid": {"paralel.tp": [1]}})");
@@ -68,7 +71,7 @@ const std::vector<Bad>& table() {
   static const std::string kSweep = "sweep --model cpu-llama-tiny --cluster this-machine:2 --sequence 32 --global-batch 4 ";
   static const std::vector<Bad> kTable{
     // Verbs, flags and words.
-    {"frobnicate", "orrery: 'frobnicate' is not a verb", "known: demo, profile, simulate, plan, sweep, run, compare, show"},
+    {"frobnicate", "orrery: 'frobnicate' is not a verb", "known: demo, profile, simulate, plan, sweep, run, compare, schedule, show"},
     {"simualte --tp 2", "orrery: 'simualte' is not a verb", "did you mean 'simulate'?"},
     {"--frob", "orrery: '--frob' is not a flag", "known: --help, --version"},
     {"simulate --tpp 3", "orrery simulate: '--tpp' is not a flag", "did you mean '--tp'?"},
@@ -85,6 +88,44 @@ const std::vector<Bad>& table() {
     {"run p.json", "orrery run: --data is required", "see 'orrery run --help'"},
     {"simulate", "--model: no model was named", "e.g. --model llama-3.1-8b; 'orrery show models' lists the names"},
     {"simulate --model llama-3.1-8b", "--cluster: no cluster was named", "e.g. --cluster dgx-h100:64; 'orrery show clusters' lists the names"},
+    // Schedules.
+    {"schedule", "orrery schedule: NAME is required", "see 'orrery schedule --help'"},
+    {"schedule 1f1d --ranks 4 --microbatches 8", "orrery schedule: '1f1d' is not a schedule", "did you mean '1f1b'?"},
+    {"schedule order --ranks 4 --microbatches 8", "orrery schedule: 'order' is not a schedule", "known: 1f1b, circular, dualpipe, dualpipev, gpipe, interleaved, looped-bfs, pipedream, pipedream-2bw, seq1f1b, v-half, v-min, zb-auto, zb-h1, zb-h2, zbv; or a file: order.csv"},
+    {"schedule 1f1b --microbatches 8", "--ranks: schedule '1f1b' needs a number of ranks", "e.g. --ranks 4"},
+    {"schedule 1f1b --ranks 4", "--microbatches: schedule '1f1b' needs a number of microbatches", "e.g. --microbatches 8"},
+    {"schedule 1f1b --ranks four --microbatches 8", "orrery schedule: --ranks: 'four' is not a whole number", "see 'orrery schedule --help'"},
+    {"schedule 1f1b --ranks 0 --microbatches 8", "--ranks: 0 is not between 1 and 65535", ""},
+    {"schedule 1f1b --ranks 4 --microbatches 8 --chunks 2", "--chunks: schedule '1f1b' has no model chunks: every rank holds one stage", "use 1 chunk"},
+    {"schedule interleaved --ranks 4 --microbatches 8 --group 5", "--group: groups of 5 leave a last one of 3 micro-batches, fewer than the 4 ranks", "use groups of 4, or a multiple of 4 micro-batches"},
+    {"schedule dualpipe --ranks 3 --microbatches 8", "--ranks: 3 is odd, and half of the ranks face each end", "use 2 or 4"},
+    {"schedule dualpipe --ranks 4 --microbatches 6", "--microbatches: 6 micro-batches are fewer than 2 x 4 ranks", "use 8 or more"},
+    {"schedule dualpipe --ranks 4 --microbatches 8 --csv", "--csv: schedule 'dualpipe' has each stage on two ranks, and PyTorch's CSV has no words for that", ""},
+    {"schedule pipedream --ranks 4 --microbatches 8 --replicas 2,1", "--replicas: the stages' replicas add up to 3, but there are 4 ranks", ""},
+    {"schedule 1f1b --ranks 4 --microbatches 8 --rounds", "--rounds: schedule '1f1b' has no groups of micro-batches", "leave the rounds out"},
+    {"schedule 1f1b --ranks 4 --microbatches 8 --cost F=1,G=2", "--cost: 'G' is not a pass", "did you mean 'F'?"},
+    {"schedule 1f1b --ranks 4 --microbatches 8 --cost F=fast", "--cost: F: 'fast' is not a time", "a number of up to six decimals, at most 1000000"},
+    {"schedule 1f1b --ranks 4 --microbatches 8 --csv --svg", "orrery schedule: has one form of output at a time", "give one of --json, --csv, --csv-full and --svg"},
+    {"schedule 1f1b --ranks 4 --microbatches 8 --width 10", "orrery schedule: --width: 10 is less than 40", "see 'orrery schedule --help'"},
+    {"schedule 1f1b --ranks 4 --microbatches 8 -o missing/s.svg", "missing/s.svg: cannot be written: no such folder: missing", "make it first: mkdir -p missing"},
+    {"schedule missing.csv", "missing.csv: no such file", ""},
+    {"schedule typo.csv", "typo.csv:2:2: '1SEND_G0': 'SEND_G' is not a type of action", "did you mean 'SEND_F'?"},
+    {"schedule order.csv --ranks 3", "--ranks: order.csv has 2 ranks, not 3", "a file says it by itself: leave the flag out"},
+    {"schedule order.csv --group 2", "--group: says nothing about a file, whose order is fixed", "leave it out"},
+    {kSimulate + "--pp 2 --schedule missing.csv", "missing.csv: no such file", ""},
+    {kSimulate + "--pp 2 --schedule typo.csv --global-batch 4", "typo.csv:2:2: '1SEND_G0': 'SEND_G' is not a type of action", "did you mean 'SEND_F'?"},
+    {kSimulate + "--pp 2 --schedule stuck.csv --global-batch 8", "--schedule (schedule_args.csv): stuck.csv: deadlock: rank 0 in its pass 1 (backward of micro-batch 0) waits for the backward of micro-batch 0 on rank 1; rank 1 in its pass 1 (forward of micro-batch 1) waits for the forward of micro-batch 1 on rank 0", ""},
+    {kSimulate + "--pp 4 --schedule order.csv --global-batch 8", "--pp (parallel.pp): order.csv has 2 ranks, and the plan 4", "use pp 2"},
+    {kSimulate + "--pp 2 --schedule order.csv --global-batch 16", "--global-batch (batch.global): order.csv has 2 micro-batches, and the plan 4", "use a global batch of 2 micro-batches per replica"},
+    {kSimulate + "--pp 2 --vp 2 --schedule order.csv --global-batch 8", "--vp (parallel.vp): order.csv has 1 chunks per rank, and the plan 2", "use vp 1"},
+    {kSimulate + "--pp 2 --set schedule=csv", "schedule_args.csv: schedule 'csv' names no file", "e.g. --schedule order.csv"},
+    {kSimulate + "--pp 2 --set schedule_args.csv=order.csv", "--set schedule_args.csv: names a file, and the schedule is '1f1b'", "use schedule csv, or leave schedule_args.csv null"},
+    {kSimulate + "--pp 2 --set schedule_args.rounds=true", "--set schedule_args.rounds: schedule '1f1b' has no groups of micro-batches", "leave the rounds out"},
+    {kSimulate + "--pp 2 --set schedule_args.memory_limit=4", "--set schedule_args.memory_limit: schedule '1f1b' has no memory limit to keep", "leave the limit out"},
+    {kSimulate + "--pp 2 --set schedule_args.costs.forward=2", "--set schedule_args.costs.forward (schedule_args.costs): schedule '1f1b' has no use for costs of passes: its order is fixed", "leave the costs out"},
+    {kSimulate + "--vp 2", "--vp (parallel.vp): schedule '1f1b' has no model chunks: every rank holds one stage", "use 1 chunk"},
+    {kSimulate + "--vp 0", "--vp: 0 is less than 1", ""},
+    {kSearch + "--vp 0", "--vp: 0 is less than 1", ""},
     // Numbers.
     {kSimulate + "--tp", "orrery simulate: --tp: 1 required N missing", "see 'orrery simulate --help'"},
     {kSimulate + "--tp two", "orrery simulate: --tp: 'two' is not a whole number", "see 'orrery simulate --help'"},

@@ -1,8 +1,11 @@
 // The manners of the command line: results on stdout, the rest on stderr, one JSON document with --json, exit codes, Ctrl-C.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
 
 #include "cli/process.h"
 #include "support/temporary_folder.h"
@@ -40,6 +43,7 @@ TEST_F(Command, WithJsonPrintsOneDocumentAndNothingElse) {
       {"sweep --plan p.json --grid parallel.pp=1,2 --json", "table/1"},
       {"run p.json --data markov --steps 2 --json", "run/1"},
       {"compare p.json simulation.json --json", "comparison/1"},
+      {"schedule zbv --ranks 2 --microbatches 4 --json", "schedule/1"},
       {"show plan p.json --json", "plan/1"},
       {"show cluster dgx-h100:16 --json", "cluster/1"},
       {"show device h100-sxm --json", "device/1"},
@@ -69,7 +73,8 @@ TEST_F(Command, SaysResultsOnStdoutAndTheRestOnStderr) {
 }
 
 TEST_F(Command, UsesNoColourWhereNobodyLooks) {
-  for (const char* command : {"simulate --plan p.json --explain", "plan --plan p.json", "compare p.json p.json"}) {
+  for (const char* command :
+       {"simulate --plan p.json --explain", "plan --plan p.json", "compare p.json p.json", "schedule zb-h1 --ranks 2 --microbatches 4"}) {
     const Finished done = run(command);
     EXPECT_EQ(done.code, 0) << command;
     EXPECT_EQ(done.out.find('\033'), std::string::npos) << command;
@@ -80,7 +85,7 @@ TEST_F(Command, UsesNoColourWhereNobodyLooks) {
 TEST_F(Command, HelpsWithEveryVerb) {
   const std::string all = run("--help").out;
   EXPECT_EQ(run("").out, all);
-  for (const std::string verb : {"demo", "profile", "simulate", "plan", "sweep", "run", "compare", "show"}) {
+  for (const std::string verb : {"demo", "profile", "simulate", "plan", "sweep", "run", "compare", "schedule", "show"}) {
     EXPECT_NE(all.find("\n  " + verb + " "), std::string::npos) << verb;
     const Finished help = run(verb + " --help");
     EXPECT_EQ(help.code, 0) << verb;
@@ -117,6 +122,88 @@ TEST_F(Command, ShowsWhatIsSet) {
   EXPECT_EQ(Json::parse(run("show model gpt2 --set model.num_hidden_layers=6 --json").out).at("num_hidden_layers"), 6);
   EXPECT_EQ(Json::parse(run("show cluster dgx-h100 --set cluster.devices=32 --json").out).at("devices"), 32);
   EXPECT_EQ(Json::parse(run("show plan p.json --set batch.micro=2").out).at("batch").at("micro"), 2);
+}
+
+// A rank's row of every block, without what is left of it.
+std::vector<std::string> rows(const std::string& out, const std::string& rank) {
+  std::vector<std::string> found;
+  std::istringstream lines(out);
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with(rank)) found.push_back(line.substr(rank.size()));
+  return found;
+}
+
+// 2 ranks, 3 micro-batches, F = 1, B = 2: rank 0 F0 F1, waits from 2 to 4 for B0 of rank 1 (1-2 F0, 2-4 B0), …
+TEST_F(Command, DrawsAScheduleToScale) {
+  const Finished done = run("schedule 1f1b --ranks 2 --microbatches 3 --width 80");
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_EQ(rows(done.out, "rank 0 "), std::vector<std::string>{"F0 F1 ......B0--- F2 B1--- ...B2--- "}) << done.out;
+  EXPECT_EQ(rows(done.out, "rank 1 "), std::vector<std::string>{"...F0 B0--- F1 B1--- F2 B2--- ......"}) << done.out;
+  EXPECT_NE(done.out.find("\nmakespan         12\n"), std::string::npos);
+  EXPECT_NE(done.out.find("\nbubble           3 of the makespan on the rank that idles most (25.0 %;"), std::string::npos);
+  EXPECT_NE(done.out.find("\n     0         9         3         3   2\n     1         9         3         0   1\n"), std::string::npos);
+}
+
+TEST_F(Command, DrawsALongScheduleInBlocksOfALine) {
+  for (const int width : {80, 120, 200})
+    for (const char* schedule :
+         {"interleaved --ranks 4 --microbatches 16", "dualpipe --ranks 8 --microbatches 20", "seq1f1b --ranks 4 --microbatches 12",
+          "zb-auto --ranks 4 --microbatches 12 --cost F=1,I=1.2,W=.8,p2p=.1", "gpipe --ranks 100 --microbatches 200"}) {
+      const Finished done = run(fmt::format("schedule {} --width {}", schedule, width));
+      EXPECT_EQ(done.code, 0) << schedule << done.err;
+      std::istringstream lines(done.out);
+      for (std::string line; std::getline(lines, line);)
+        if (line.starts_with("rank ") || line.starts_with("time")) {
+          EXPECT_LE(line.size(), static_cast<std::size_t>(width)) << schedule;
+        }
+    }
+}
+
+TEST_F(Command, WritesAScheduleThatItReadsBack) {
+  EXPECT_EQ(run("schedule zbv --ranks 2 --microbatches 4 --csv -o order.csv").code, 0);
+  EXPECT_EQ(run("schedule zbv --ranks 2 --microbatches 4 --csv-full -o full.csv").code, 0);
+  const std::string direct = run("schedule zbv --ranks 2 --microbatches 4").out, read = run("schedule order.csv").out;
+  EXPECT_EQ(read.substr(read.find("time ")), direct.substr(direct.find("time ")));
+  EXPECT_EQ(run("schedule full.csv").out, read);
+  EXPECT_EQ(run("schedule full.csv --csv").out, folder_.read("order.csv"));
+  EXPECT_EQ(run("schedule zbv --ranks 2 --microbatches 4 --svg").out.find("<svg "), 0U);
+}
+
+// A schedule that fails its check says why, and exits as other failed checks do.
+TEST_F(Command, ExitsWith1WhereAScheduleFailsItsCheck) {
+  const Finished limited = run("schedule 1f1b --ranks 4 --microbatches 8 --memory-limit 3 --json");
+  EXPECT_EQ(limited.code, 1);
+  EXPECT_EQ(limited.out, "");
+  EXPECT_EQ(limited.err, "1f1b: rank 0 holds 4 activations at once, more than 3\n");
+  EXPECT_EQ(run("schedule zb-auto --ranks 4 --microbatches 8 --memory-limit 3").code, 0);  // keeps it
+  folder_.write("order.csv", "0F0,0F1,0B0\n1F0,1F1,1B0,1B1\n");
+  const Finished missing = run("schedule order.csv");
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_EQ(missing.err, "order.csv: rank 0 never runs the backward of micro-batch 1\n");
+}
+
+TEST_F(Command, SimulatesAndRunsAScheduleFromAFile) {
+  // All forwards, then backwards in the reverse order: none of the named schedules of one chunk.
+  folder_.write("order.csv", "0F0,0F1,0F2,0F3,0B3,0B2,0B1,0B0\n1F0,1F1,1F2,1F3,1B3,1B2,1B1,1B0\n");
+  const Finished simulated = run("simulate --plan p.json --schedule order.csv --json -o csv.json");
+  EXPECT_EQ(simulated.code, 0) << simulated.err;
+  // 4·3 + 3 = 15 units of time, 12 of them busy on both ranks.
+  EXPECT_DOUBLE_EQ(Json::parse(simulated.out).at("bubble_fraction"), 3.0 / 15);
+  EXPECT_EQ(Json::parse(folder_.read("csv.json")).at("schedule_args").at("csv"), "order.csv");
+  const Finished reversed = run("run csv.json --data markov --steps 2 --json"), straight = run("run p.json --data markov --steps 2 --json");
+  EXPECT_EQ(reversed.code, 0) << reversed.err;
+  EXPECT_NEAR(Json::parse(reversed.out).at("losses").at(1), Json::parse(straight.out).at("losses").at(1), 1e-5);
+}
+
+TEST_F(Command, SearchesChunksAndSchedulesWhereAsked) {
+  const Finished done = run("plan --plan p.json --pp 2 --schedule 1f1b,interleaved,zbv --vp 1,2 --set model.num_hidden_layers=4 --top 100 --json");
+  EXPECT_EQ(done.code, 0) << done.err;
+  std::set<std::pair<std::string, std::int64_t>> seen;
+  const Json found = Json::parse(done.out);
+  for (const Json& plan : found.at("plans")) seen.emplace(plan.at("plan").at("schedule"), plan.at("plan").at("parallel").at("vp"));
+  EXPECT_TRUE(seen.contains({"1f1b", 1})) << done.out;
+  EXPECT_TRUE(seen.contains({"interleaved", 2})) << done.out;
+  EXPECT_TRUE(seen.contains({"zbv", 2})) << done.out;
 }
 
 TEST_F(Command, TellsItsVersionAndWhatIsLeftOut) {

@@ -73,7 +73,7 @@ const std::vector<Bad>& table() {
     {"plan", plan(R"("parallel": {"cp_kind": "ring"})"), R"(plan.json:2: parallel.cp_kind: 'ring' is not known here)", R"(known: allgather, p2p, a2a, a2a+p2p)"},
     {"plan", plan(R"("parallel": {"order": "tp-cp-ep-dp"})"), R"(plan.json:2: parallel.order: 'tp-cp-ep-dp' is not an order of the axes)", R"(write each of tp, cp, ep, dp and pp once: tp-cp-ep-dp-pp)"},
     {"plan", plan(R"("schedule": "1f1d")"), R"(plan.json:2: schedule: '1f1d' is not known here)", R"(did you mean '1f1b'?)"},
-    {"plan", plan(R"("schedule": "zero-bubble")"), R"(plan.json:2: schedule: 'zero-bubble' is not known here)", R"(known: gpipe, 1f1b, interleaved, looped-bfs, seq1f1b, zb-h1, zb-h2, zb-auto, zbv, v-half, v-min, dualpipe, dualpipev, circular, pipedream, pipedream-2bw)"},
+    {"plan", plan(R"("schedule": "zero-bubble")"), R"(plan.json:2: schedule: 'zero-bubble' is not known here)", R"(known: gpipe, 1f1b, interleaved, looped-bfs, seq1f1b, zb-h1, zb-h2, zb-auto, zbv, v-half, v-min, dualpipe, dualpipev, circular, pipedream, pipedream-2bw, csv)"},
     {"plan", plan(R"("sharding": {"zero": 4})"), R"(plan.json:2: sharding.zero: 4 is more than 3)", R"()"},
     {"plan", plan(R"("recompute": {"modules": ["core_attn", "mpl"]})"), R"(plan.json:2: recompute.modules[1]: 'mpl' is not known here)", R"(did you mean 'mlp'?)"},
     {"plan", plan(R"("recompute": {"modules": "core_attn"})"), R"(plan.json:2: recompute.modules: 'core_attn' is not a list)", R"()"},

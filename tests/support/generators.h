@@ -87,7 +87,15 @@ inline Plan plan() {
   p.batch.sequence = whole(1, 1 << 20);
   p.parallel = parallel();
   p.schedule = word(known_schedules());
-  p.schedule_args = {maybe([] { return whole(1, 64); }), maybe([] { return whole(1, 64); }), maybe(text), maybe(text)};
+  p.schedule_args = {maybe([] { return whole(1, 64); }),
+                     maybe([] { return whole(1, 64); }),
+                     coin(),
+                     maybe([] {
+                       return PassCostSpec{whole(0, 64), whole(0, 64), whole(0, 64), whole(0, 64)};
+                     }),
+                     maybe([] { return whole(1, 64); }),
+                     maybe(text),
+                     maybe(text)};
   p.stages = maybe([] { return list([] { return whole(0, 100); }); });
   p.segments = maybe([] {
     return list(
