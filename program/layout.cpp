@@ -79,10 +79,10 @@ void list_latent_attention(Lister& l, const Model& model, const Dimensions& d, L
 }
 
 // `tied`: where this role holds the embedding of a tied table, its tensor.
-ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, const Dimensions& d, std::int32_t tied) {
+ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::int64_t stages, const Dimensions& d, std::int32_t tied) {
   Lister l(layout, model, d);
   ChunkTensors own;
-  const bool first = chunk.first_layer == 0, last = chunk.first_layer + chunk.layers == model.layers;
+  const bool first = chunk.stage == 0, last = chunk.stage == stages - 1;
   const bool norm_bias = model.norm == Normalization::layernorm && model.norm_bias;
   const std::int64_t h = model.hidden, q = model.heads * model.head_dim, kv = model.kv_heads * model.head_dim, ffn = model.intermediate;
   const double narrow = kInitStddev / std::sqrt(2.0 * static_cast<double>(model.layers));
@@ -162,7 +162,8 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, const 
 }
 
 // The tensors of all chunks, in the order of their stages: a tied table is met as the embedding first.
-void list(Layout& layout, const Model& model, const std::vector<Chunk>& chunks, const Dimensions& d, bool mirrored, std::uint16_t last_chunk) {
+void list(Layout& layout, const Model& model, const std::vector<Chunk>& chunks, std::int64_t stages, const Dimensions& d, bool mirrored,
+          std::uint16_t last_chunk) {
   std::vector<std::size_t> order(chunks.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t x, std::size_t y) { return chunks[x].stage < chunks[y].stage; });
@@ -171,7 +172,7 @@ void list(Layout& layout, const Model& model, const std::vector<Chunk>& chunks, 
   bool head = false;
   for (const std::size_t i : order) {
     const std::size_t before = layout.tensors.size();
-    const ChunkTensors& own = layout.chunks[i] = list(layout, model, chunks[i], d, tied);
+    const ChunkTensors& own = layout.chunks[i] = list(layout, model, chunks[i], stages, d, tied);
     for (std::size_t t = before; t < layout.tensors.size(); ++t) {
       layout.tensors[t].chunk = static_cast<std::uint16_t>(i);
       if (mirrored && i == 1) layout.tensors[t].copy = true;
@@ -232,7 +233,7 @@ Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits)
 Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, std::int64_t dp, bool mirrored, std::uint16_t last_chunk) {
   Role& role = b.role();
   Layout layout;
-  list(layout, model, role.chunks, d, mirrored, last_chunk);
+  list(layout, model, role.chunks, plan.parallel.pp * plan.parallel.vp, d, mirrored, last_chunk);
 
   // Backward produces gradients in the reverse of the forward order; replicated tensors keep to the end of the buffers.
   std::vector<std::size_t> order;

@@ -278,20 +278,24 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
   if (p.sp && p.tp == 1) r.add("sp needs tp", "parallel.sp", "sequence parallelism needs tp > 1, and tp is 1", "use sp false, or tp 2 or more");
 
   const std::int64_t stages = p.pp * p.vp;
-  if (stages > model.layers)
+  if (!plan.stages && stages > model.layers)
     r.add("a layer per stage", "parallel.pp", fmt::format("pp {} x vp {} = {} stages for {} layers", p.pp, p.vp, stages, model.layers),
-          fmt::format("use at most {} stages", model.layers));
+          fmt::format("use at most {} stages, or say where the layers are: the first and the last stage may hold none", model.layers));
   if (plan.stages) {
     const auto& given = *plan.stages;
     std::int64_t sum = 0;
-    bool positive = true;
-    for (const auto n : given) positive = positive && n >= 1 && n <= model.layers, sum += positive ? n : 0;
+    bool possible = true;
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      const bool at_an_end = i == 0 || i + 1 == given.size();  // which has the embedding or the head to do
+      possible = possible && given[i] >= (at_an_end ? 0 : 1) && given[i] <= model.layers, sum += possible ? given[i] : 0;
+    }
     if (static_cast<std::int64_t>(given.size()) != stages)
       r.add("stages has one entry per stage", "stages",
             fmt::format("stages has {} entries, pp {} x vp {} needs {}", given.size(), p.pp, p.vp, stages),
             fmt::format("write {} numbers, or null", stages));
-    else if (!positive)
-      r.add("a layer per stage", "stages", fmt::format("each stage holds 1 to {} layers", model.layers), "write positive numbers, or null");
+    else if (!possible)
+      r.add("a layer per stage", "stages", fmt::format("each stage holds 1 to {} layers, the first and the last 0 or more", model.layers),
+            "write such numbers, or null");
     else if (sum != model.layers)
       r.add("stages hold all layers", "stages", fmt::format("stages add up to {} layers, the model has {}", sum, model.layers),
             fmt::format("add {} to the entries, or write null", model.layers - sum));

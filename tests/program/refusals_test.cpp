@@ -39,15 +39,16 @@ const Case kCases[] = {
      [](Model&, Cluster&, Plan& p) { p.batch.global = 1; }},
     {"at most 65535 micro-batches", "batch.global", "65536 micro-batches per rank are more than 65535", "use a larger micro-batch",
      [](Model&, Cluster&, Plan& p) { p.batch.global = 131072; }},
-    {"a layer per stage", "parallel.pp", "pp 8 x vp 1 = 8 stages for 4 layers", "use at most 4 stages",
+    {"a layer per stage", "parallel.pp", "pp 8 x vp 1 = 8 stages for 4 layers",
+     "use at most 4 stages, or say where the layers are: the first and the last stage may hold none",
      [](Model&, Cluster& c, Plan& p) { p.parallel.pp = 8, c.devices = 32; }},
     {"stages has one entry per stage", "stages", "stages has 3 entries, pp 2 x vp 1 needs 2", "write 2 numbers, or null",
      [](Model&, Cluster&, Plan& p) {
        p.stages = {{1, 1, 2}};
      }},
-    {"a layer per stage", "stages", "each stage holds 1 to 4 layers", "write positive numbers, or null",
+    {"a layer per stage", "stages", "each stage holds 1 to 4 layers, the first and the last 0 or more", "write such numbers, or null",
      [](Model&, Cluster&, Plan& p) {
-       p.stages = {{4, 0}};
+       p.stages = {{5, -1}};
      }},
     {"stages hold all layers", "stages", "stages add up to 3 layers, the model has 4", "add 1 to the entries, or write null",
      [](Model&, Cluster&, Plan& p) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "core/plan_json.h"
@@ -75,6 +76,12 @@ Drawn draw() {
   p.parallel.order = pick<std::string>({"tp-cp-ep-dp-pp", "tp-cp-ep-pp-dp", "pp-dp-ep-cp-tp"});
   d.model.layers = std::max<std::int64_t>(pick<std::int64_t>({2, 4, 5}), p.parallel.pp * p.parallel.vp);
   d.model.tie_embeddings = coin();
+  // The first and the last stage may be all embedding and all head.
+  if (const std::int64_t stages = p.parallel.pp * p.parallel.vp; stages > 2 && coin()) {
+    p.stages.emplace(static_cast<std::size_t>(stages), 1);
+    p.stages->front() = pick<std::int64_t>({0, 1}), p.stages->back() = pick<std::int64_t>({0, 2});
+    d.model.layers = std::accumulate(p.stages->begin(), p.stages->end(), std::int64_t{0});
+  }
   // Enough micro-batches for every schedule: two rounds of a bidirectional pipeline.
   const std::int64_t microbatches = p.parallel.pp * pick<std::int64_t>({2, 3, 4});
   p.batch.micro = pick<std::int64_t>({1, 2});
