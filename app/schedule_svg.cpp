@@ -48,7 +48,7 @@ std::string px(double v) {
 }
 
 std::string centred(double x, double y, double size, const std::string& text) {
-  return fmt::format("<text x=\"{}\" y=\"{}\" font-size=\"{}\" text-anchor=\"middle\">{}</text>\n", px(x), px(y), px(size), text);
+  return fmt::format("<text x=\"{}\" y=\"{}\" class=\"n\" font-size=\"{}\">{}</text>\n", px(x), px(y), px(size), text);
 }
 
 // 1, 2 or 5 times a power of ten times the unit, about a twelfth of `span`.
@@ -77,7 +77,7 @@ std::string to_svg(const ScheduleReport& report) {
 
   std::string out = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\" font-family=\"sans-serif\" font-size=\"11\">\n"
-      "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
+      "<style>.c{{stroke:#555;stroke-width:.5}}.n{{text-anchor:middle}}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
       px(std::ceil(width)), px(std::ceil(height)));
   out += fmt::format("<text x=\"8\" y=\"18\" font-size=\"13\" font-weight=\"bold\">{}: {} ranks, {} micro-batches</text>\n", s.name, s.ranks,
                      s.microbatches);
@@ -98,9 +98,8 @@ std::string to_svg(const ScheduleReport& report) {
       });
     });
     if (!occurs) continue;
-    out += fmt::format(
-        "<rect x=\"{}\" y=\"43\" width=\"11\" height=\"11\" fill=\"{}\" stroke=\"#555\" stroke-width=\"0.5\"/><text x=\"{}\" y=\"53\">{}</text>\n",
-        px(x), fill(kind, 0), px(x + 15), word);
+    out += fmt::format("<rect x=\"{}\" y=\"43\" width=\"11\" height=\"11\" fill=\"{}\" class=\"c\"/><text x=\"{}\" y=\"53\">{}</text>\n", px(x),
+                       fill(kind, 0), px(x + 15), word);
     x += 30 + 6.2 * static_cast<double>(std::string_view(word).size());
   }
   const std::string paler = s.placement == program::Placement::mirrored ? "paler: the direction that enters at the last rank"
@@ -135,8 +134,8 @@ std::string to_svg(const ScheduleReport& report) {
       program::for_each_half(pass, [&](const Pass& half) {
         const auto of = static_cast<double>(s.splits > 1 ? s.splits : s.chunks);
         const double pale = of > 1 ? 0.6 * static_cast<double>(s.splits > 1 ? half.split : half.chunk) / (of - 1) : 0;
-        out += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\" stroke=\"#555\" stroke-width=\"0.5\"/>\n", px(from),
-                           px(at), px(wide), px(high), fill(half.kind, pale));
+        out += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\" class=\"c\"/>\n", px(from), px(at), px(wide), px(high),
+                           fill(half.kind, pale));
         const std::string number = fmt::format("{}{}", half.microbatch, half.direction == 1 ? "'" : "");
         const double size = std::min(most, (wide - 1) / (0.58 * static_cast<double>(number.size())));
         if (size >= 5) out += centred(from + wide / 2, at + high / 2 + 0.36 * size, size, number);

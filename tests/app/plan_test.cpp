@@ -64,6 +64,7 @@ TEST(PlanReport, RefusesValuesThatNoPlanMayHold) {
   refuses([](planner::Space& s) { s.micro = {0}; });
   refuses([](planner::Space& s) { s.micro = {17}; });
   refuses([](planner::Space& s) { s.zero = {4}; });
+  refuses([](planner::Space& s) { s.vp = {0}; });
   refuses([](planner::Space& s) { s.schedule = {"1f1d"}; });
   refuses([](planner::Space& s) { s.recompute = {"half"}; });
 }

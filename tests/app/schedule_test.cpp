@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "core/files.h"
 #include "support/temporary_folder.h"
@@ -155,6 +157,51 @@ TEST(Schedule, APictureHasACellForEveryPass) {
   // 2 ranks, 4 micro-batches: the recorded rank has 7 passes and a pair.
   EXPECT_EQ(rectangles(to_svg(of("dualpipe", 2, 4))), 1 + 4 + 2 * 9U);
   EXPECT_THROW(to_svg(of("gpipe", 4, 30'000)), Error);
+}
+
+// "orrery schedule 1f1b --ranks 4 …" as docs/schedules.md has it.
+ScheduleRequest request_of(const std::string& command) {
+  std::istringstream words(command);
+  ScheduleRequest r;
+  std::string word, value;
+  words >> word >> word >> r.name;
+  while (words >> word >> value) {
+    if (word == "--cost")
+      r.costs = value;
+    else if (word == "--ranks")
+      r.ranks = std::stoll(value);
+    else if (word == "--microbatches")
+      r.microbatches = std::stoll(value);
+    else if (word == "--chunks")
+      r.chunks = std::stoll(value);
+    else if (word == "--splits")
+      r.splits = std::stoll(value);
+    else if (word == "--memory-limit")
+      r.memory_limit = std::stoll(value);
+    else
+      ADD_FAILURE() << word << " in " << command;
+  }
+  return r;
+}
+
+// After a change that is meant: tools/schedule_pictures, and the figures that this test prints.
+TEST(Schedule, DocumentationShowsWhatTheProgramDraws) {
+  const std::string folder = ORRERY_SOURCE_DIR "/docs/", text = read_text_file(folder + "schedules.md");
+  std::istringstream lines(text);
+  std::vector<std::string> shown;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("    orrery schedule ") || line.find("--csv") != std::string::npos) continue;
+    const ScheduleRequest request = request_of(line);
+    const ScheduleReport report = schedule(request);
+    ASSERT_FALSE(report.fault) << line;
+    shown.push_back(request.name);
+    EXPECT_NE(text.find(line + "\n\n![](schedules/" + request.name + ".svg)\n\n" + in_short(report) + ".\n"), std::string::npos)
+        << line << "\n"
+        << in_short(report) << ".";
+    EXPECT_TRUE(read_text_file(folder + "schedules/" + request.name + ".svg") == to_svg(report)) << line << ": draw the pictures again";
+  }
+  std::sort(shown.begin(), shown.end());
+  EXPECT_EQ(shown, program::schedule_names());
 }
 
 }  // namespace
