@@ -256,7 +256,7 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
   if (in.op == Operator::load_tokens || in.op == Operator::load_targets) return load(in, microbatch, in.op == Operator::load_targets);
   operands_.clear();
   for (std::uint32_t k = 0; k < in.access_count; ++k) operands_.push_back(operand(in, k, microbatch));
-  const program::Shape& shape = program_.shapes[in.shape];
+  const program::Shape& shape = program_.shapes[program_.shape_of(in, coordinates_)];
   KernelContext context{shape, operands_, kernel_settings_};
   program::Runs rows, keys;
   switch (in.op) {
@@ -341,7 +341,7 @@ void RankRunner::run_pass(const program::PassInstance& instance, std::uint32_t i
 
     Span span;
     span.rank = static_cast<std::uint32_t>(rank_);
-    span.kind = 2 * in.shape + (in.flags & program::kOptimizer && in.opcode == Opcode::compute ? 1U : 0U);
+    span.kind = 2 * program_.shape_of(in, coordinates_) + (in.flags & program::kOptimizer && in.opcode == Opcode::compute ? 1U : 0U);
     span.pass = index;
     span.instruction = static_cast<std::uint16_t>(i);
     span.stream = in.stream;

@@ -34,7 +34,10 @@ Picoseconds time_bound(const program::Program& program, const cost::Table& cost,
       for (std::uint32_t i = pass.first; i < pass.first + pass.count; ++i) {
         const program::Instruction& instruction = role.instructions[i];
         if (instruction.opcode == program::Opcode::wait || instruction.opcode == program::Opcode::host_wait) continue;
-        const cost::Entry& entry = cost.entries[instruction.shape];
+        cost::Entry entry = cost.entries[instruction.shape];
+        if (instruction.load != program::kNone)  // on some rank it may take least of all
+          for (const std::uint32_t shape : program.loads[instruction.load].shapes)
+            entry.duration = std::min(entry.duration, cost.entries[shape].duration);
         if (instruction.opcode == program::Opcode::compute && instruction.stream == program::kComputeStream) {
           waiting = waiting && (instruction.flags & program::kRecompute) != 0;
           compute[t] += entry.duration.v;

@@ -58,6 +58,13 @@ std::uint32_t Tables::shape(const Shape& shape) {
   return at->second;
 }
 
+std::uint16_t Tables::load(const Load& load) {
+  const auto at = std::find(program_.loads.begin(), program_.loads.end(), load);
+  if (at != program_.loads.end()) return static_cast<std::uint16_t>(at - program_.loads.begin());
+  program_.loads.push_back(load);
+  return static_cast<std::uint16_t>(program_.loads.size() - 1);
+}
+
 // --- Buffers -------------------------------------------------------------------------------------------------------------------------------------
 
 std::uint32_t Builder::declare(Buffer buffer, Life life, std::uint16_t of_chunk, bool second) {
@@ -264,6 +271,19 @@ std::uint16_t Builder::compute(Operator op, std::initializer_list<std::int64_t> 
   Instruction i;
   i.opcode = Opcode::compute, i.op = op, i.stream = kCompute, i.shape = tables_.shape(shape), i.peer = std::exchange(keys_of, std::int8_t{0});
   return emit(i, uses);
+}
+
+void Builder::compute_by_place(AxisMask axes, const std::vector<Shape>& shapes, const Uses& uses) {
+  Instruction i;
+  const auto largest = std::max_element(shapes.begin(), shapes.end(), [](const Shape& a, const Shape& b) { return flops(a).v < flops(b).v; });
+  i.opcode = Opcode::compute, i.op = largest->op, i.stream = kCompute, i.shape = tables_.shape(*largest),
+  i.peer = std::exchange(keys_of, std::int8_t{0});
+  if (std::any_of(shapes.begin(), shapes.end(), [&](const Shape& s) { return s != *largest; })) {
+    Load load{axes, {}};
+    for (const Shape& s : shapes) load.shapes.push_back(tables_.shape(s));
+    i.load = tables_.load(load);
+  }
+  emit(i, uses);
 }
 
 void Builder::collective(Operator op, std::uint8_t stream, std::uint16_t group, std::int64_t count, DType type, const Uses& uses,

@@ -38,6 +38,7 @@ class Tables {
   // The neighbours on the pipeline.
   std::uint16_t pipeline_group() { return group(mask(Axis::pp)); }
   std::uint32_t shape(const Shape& shape);
+  std::uint16_t load(const Load& load);
   const Mesh& mesh() const { return program_.mesh; }
 
  private:
@@ -110,6 +111,8 @@ class Builder {
 
   // Each returns the instruction's index in its template.
   std::uint16_t compute(Operator op, std::initializer_list<std::int64_t> dims, const Uses& uses);
+  // Of one shape by place on `axes`: they differ in no operand.
+  void compute_by_place(AxisMask axes, const std::vector<Shape>& shapes, const Uses& uses);
   // `elements` and `bytes` of the whole, as in operators.h. Nothing happens for a group of one (kNone).
   void collective(Operator op, std::uint8_t stream, std::uint16_t group, std::int64_t elements, DType type, const Uses& uses,
                   std::uint16_t signal = kNone);

@@ -103,7 +103,14 @@ Flops hardware_flops(const Program& program, const Model& model, FlopsConvention
       for (std::uint32_t i = pass.first; i < pass.first + pass.count; ++i) {
         const Instruction& it = role.instructions[i];
         if (it.opcode != Opcode::compute || (six_n && !(it.flags & kRecompute))) continue;
-        sum += counted(program.shapes[it.shape], convention == FlopsConvention::full, model.causal);
+        const auto count = [&](std::uint32_t shape) { return counted(program.shapes[shape], convention == FlopsConvention::full, model.causal); };
+        if (it.load == kNone) {
+          sum += count(it.shape);
+          continue;
+        }
+        // As many ranks have each of a load's shapes.
+        const std::vector<std::uint32_t>& shapes = program.loads[it.load].shapes;
+        for (const std::uint32_t shape : shapes) sum += count(shape) / static_cast<double>(shapes.size());
       }
       of_pass.push_back(sum);
     }

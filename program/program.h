@@ -107,7 +107,7 @@ struct Instruction {
   std::uint32_t dependencies = 0, accesses = 0;  // first entry in Role::dependencies, Role::accesses
   std::uint8_t dependency_count = 0, access_count = 0;
   std::uint16_t signal = kNone;  // event that this instruction signals when it completes
-  std::uint16_t load = kNone;
+  std::uint16_t load = kNone;    // index into Program::loads, which then says the shape on each rank; `shape` is the largest of them
   // send, recv: the peer's pp coordinate is mine + peer, modulo pp. attention_block_*: the keys are those of the rank so many before this one in its
   // ring, modulo cp_outer; or kAllKeys.
   std::int8_t peer = 0;
@@ -205,12 +205,20 @@ struct Role {
 // issuing thread itself (the CPU executor).
 enum class Launch : std::uint8_t { eager, graph, compiled, inline_host };
 
+// Work that differs between ranks of one role: the ranks at the i-th place on `axes` have the i-th shape, of equal operands.
+struct Load {
+  AxisMask axes = 0;
+  std::vector<std::uint32_t> shapes;
+  bool operator==(const Load&) const = default;
+};
+
 struct Program {
   Mesh mesh;
   std::vector<StreamDecl> streams;
   std::vector<Group> groups;
   std::vector<WorkClass> group_class;  // by group: the WorkClass of communication in it
   std::vector<Shape> shapes;
+  std::vector<Load> loads;
   std::vector<Role> roles;  // by coordinate on pp
   Launch launch = Launch::eager;
   std::int64_t microbatches = 1, micro_batch = 1, sequence = 1, global_batch = 1, padded_vocab = 0;
@@ -220,6 +228,18 @@ struct Program {
   double bubble_fraction = 0;    // of the schedule itself: idle share of the makespan with equal stages, B = 2F and free communication
   bool operator==(const Program&) const = default;
 
+  // What an instruction is on the rank at `c`.
+  std::uint32_t shape_of(const Instruction& instruction, const Coordinates& c) const {
+    if (instruction.load == kNone) return instruction.shape;
+    const Load& load = loads[instruction.load];
+    return load.shapes[static_cast<std::size_t>(mesh.place(c, load.axes))];
+  }
+  // The axes on which ranks of one role differ in their work.
+  AxisMask loaded_axes() const {
+    AxisMask axes = 0;
+    for (const Load& load : loads) axes = static_cast<AxisMask>(axes | load.axes);
+    return axes;
+  }
   // Instances of a buffer that owns its bytes, and which of them a pass of `microbatch` means.
   std::size_t instances(const Buffer& buffer) const {
     return static_cast<std::size_t>(buffer.lifetime == Lifetime::microbatch ? microbatches

@@ -165,7 +165,6 @@ void context_refusals(Refusals& r, const Model& model, const Plan& plan) {
           fmt::format("sequence {} is no multiple of {}: cp {} ranks of two chunks{}", plan.batch.sequence, unit, p.cp,
                       p.sp ? ", each of rows that tp divides" : ""),
           fmt::format("use a sequence that is a multiple of {}", unit));
-  r.not_built(!p.cp_balanced && p.cp_kind != "a2a" && model.causal, "contiguous chunks of a causal context", "parallel.cp_balanced", "use true");
 }
 
 void schedule_refusals(Refusals& r, const Model& model, const Plan& plan, std::int64_t microbatches) {

@@ -232,13 +232,14 @@ std::uint32_t Account::span_kind(std::uint32_t role, std::uint32_t step, Timelin
   const program::Instruction& in = layout.role->instructions[step];
   const WorkClass work = layout.classes[step];
   const bool priced = in.opcode != program::Opcode::wait && in.opcode != program::Opcode::host_wait;
-  const auto [at, fresh] = kinds_.try_emplace({priced ? in.shape : UINT32_MAX, in.opcode, work}, static_cast<std::uint32_t>(out.kinds.size()));
+  const auto [at, fresh] =
+      kinds_.try_emplace({priced ? shape_of(layout, step) : UINT32_MAX, in.opcode, work}, static_cast<std::uint32_t>(out.kinds.size()));
   if (fresh) {
     SpanKind kind;
     kind.work = work;
     if (priced) {
-      const program::Shape& shape = machine_.program->shapes[in.shape];
-      const cost::Entry& entry = machine_.cost->entries[in.shape];
+      const program::Shape& shape = machine_.program->shapes[shape_of(layout, step)];
+      const cost::Entry& entry = machine_.cost->entries[shape_of(layout, step)];
       kind.name = program::name(shape.op);
       kind.ideal = entry.ideal;
       kind.flops = program::flops(shape).v;
@@ -285,7 +286,8 @@ void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, co
       const Met* m = view.meeting(position + view.n);
       if (m == nullptr || m->partner == kNoRecord || m->partner < ranks_[m->partner_rank].n) continue;
       program::Coordinates peer = c;
-      peer[static_cast<std::size_t>(program::Axis::pp)] = machine_.ranks[m->partner_rank].role;
+      constexpr auto kPipe = static_cast<std::size_t>(program::Axis::pp);
+      peer[kPipe] = mesh.coordinates(machine_.ranks[m->partner_rank].rank)[kPipe];
       const Position there = locate(machine_.roles[machine_.ranks[m->partner_rank].role], m->partner - ranks_[m->partner_rank].n);
       arrows_.push_back({{span.rank, i, k}, {static_cast<std::uint32_t>(mesh.rank(peer)), there.pass, there.instruction}});
     }
@@ -342,7 +344,7 @@ void Account::write(const Options& options, Result& result) {
       if (rank < 0 || rank >= program.mesh.ranks())
         throw Error{"ranks", fmt::format("there is no rank {}: this plan has ranks 0 to {}", rank, program.mesh.ranks() - 1)};
       const auto found = simulated.find(rank);
-      const auto role = static_cast<std::uint32_t>(program.mesh.coordinates(rank)[static_cast<std::size_t>(program::Axis::pp)]);
+      const std::uint32_t role = lowered_role(program, program.mesh.coordinates(rank));
       recorded[found != simulated.end() ? found->second : representative.at(role)].push_back(rank);
     }
   }
@@ -392,7 +394,7 @@ void Account::write(const Options& options, Result& result) {
       const program::Instruction& in = layout.role->instructions[index];
       Work& done = work_done[static_cast<std::size_t>(work)][in.flags & program::kRecompute ? 1 : 0];
       done.busy += finish - start;
-      done.ideal += machine_.cost->entries[in.shape].ideal.v;
+      done.ideal += machine_.cost->entries[shape_of(layout, index)].ideal.v;
     });
     for (std::size_t c = 0; c < kWorkClasses; ++c)
       for (const std::size_t again : {0U, 1U}) {

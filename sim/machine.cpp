@@ -24,13 +24,31 @@ bool is_wait(const Instruction& i) { return i.opcode == Opcode::wait || i.opcode
 // Whether ranks of other stages belong to the group, so that several members are simulated even when folded.
 std::int64_t simulated_members(const Program& program, const program::Group& group, bool unfold) {
   if (unfold || group.part != program::Group::Part::whole) return program::group_size(program.mesh, group);
-  return program.mesh.extent(group.axes & program::mask(program::Axis::pp));
+  return program.mesh.extent(static_cast<program::AxisMask>(group.axes & (program::kPpAxis | program.loaded_axes())));
+}
+
+// By lowered role, the rank whose coordinates on all other axes are 0.
+std::vector<std::int64_t> first_ranks(const Program& program) {
+  const program::AxisMask loaded = program.loaded_axes();
+  const std::int64_t places = program.mesh.extent(loaded);
+  std::vector<std::int64_t> out(static_cast<std::size_t>(program.mesh.size[kPipe] * places));
+  for (std::int64_t p = 0; p < program.mesh.size[kPipe]; ++p)
+    for (std::int64_t i = 0; i < places; ++i) {
+      // The members of the loaded axes' group of the stage's first rank, in the order of their places.
+      program::Coordinates c{};
+      c[kPipe] = p;
+      const std::int64_t first = program.mesh.rank(c);
+      out[static_cast<std::size_t>(p * places + i)] =
+          places == 1 ? first : program::members(program.mesh, {loaded, program::Group::Part::whole}, first)[static_cast<std::size_t>(i)];
+    }
+  return out;
 }
 
 class RoleLayout {
  public:
-  RoleLayout(const Program& program, const cost::Table& cost, const Role& role, bool shared, bool unfold)
-      : program_(program), cost_(cost), role_(role), shared_(shared), unfold_(unfold) {}
+  // As laid out for a rank at `place`.
+  RoleLayout(const Program& program, const cost::Table& cost, const Role& role, const program::Coordinates& place, bool shared, bool unfold)
+      : program_(program), cost_(cost), role_(role), place_(place), shared_(shared), unfold_(unfold) {}
 
   // A link as the role knows it; who is at the other end depends on the rank.
   struct Link {
@@ -47,12 +65,14 @@ class RoleLayout {
     out_.steps.resize(role_.instructions.size());
     out_.classes.resize(role_.instructions.size(), WorkClass::control);
     if (shared_) out_.shares.resize(role_.instructions.size());
+    if (!program_.loads.empty())
+      for (const Instruction& in : role_.instructions) out_.shapes.push_back(program_.shape_of(in, place_));
     for (const program::PassTemplate& pass : role_.passes) {
       double energy = 0;
       for (std::uint32_t i = pass.first; i < pass.first + pass.count; ++i) {
         lay_out_step(i, pass);
         const Instruction& in = role_.instructions[i];
-        if (!is_wait(in)) energy += cost_.entries[in.shape].energy.v;
+        if (!is_wait(in)) energy += cost_.entries[shape_of(out_, i)].energy.v;
       }
       out_.pass_energy.push_back(energy);
     }
@@ -92,7 +112,7 @@ class RoleLayout {
     s.stream = in.stream;
     s.second = (in.flags & program::kSecond) != 0;
     const bool inlined = program_.launch == program::Launch::inline_host;
-    const cost::Entry* entry = is_wait(in) ? nullptr : &cost_.entries[in.shape];
+    const cost::Entry* entry = is_wait(in) ? nullptr : &cost_.entries[shape_of(out_, index)];
     if (entry) {
       s.duration = entry->duration.v;
       s.issue = cost_.issue.v;
@@ -167,6 +187,7 @@ class RoleLayout {
   const Program& program_;
   const cost::Table& cost_;
   const Role& role_;
+  program::Coordinates place_;
   bool shared_, unfold_;
   LoweredRole out_;
   std::vector<std::uint32_t> event_slot_;
@@ -177,8 +198,8 @@ class RoleLayout {
 bool fold_nodes(const Program& program, const Cluster& cluster, std::vector<SimulatedRank>& representatives, std::uint32_t& nodes) {
   const std::int64_t n = program.mesh.ranks(), per_node = std::max<std::int64_t>(1, cluster.node_size);
   std::vector<std::vector<std::uint32_t>> held(static_cast<std::size_t>((n + per_node - 1) / per_node),
-                                               std::vector<std::uint32_t>(program.roles.size(), 0));
-  const auto role = [&](std::int64_t r) { return static_cast<std::size_t>(program.mesh.coordinates(r)[kPipe]); };
+                                               std::vector<std::uint32_t>(representatives.size(), 0));
+  const auto role = [&](std::int64_t r) { return static_cast<std::size_t>(lowered_role(program, program.mesh.coordinates(r))); };
   for (std::int64_t r = 0; r < n; ++r) ++held[static_cast<std::size_t>(r / per_node)][role(r)];
   for (std::int64_t r = 0; r < n; ++r)
     if (held[static_cast<std::size_t>(r / per_node)] != held[static_cast<std::size_t>(representatives[role(r)].rank / per_node)]) return false;
@@ -196,11 +217,9 @@ void place_ranks(Machine& m, const Cluster& cluster, bool& unfold) {
   const program::Mesh& mesh = m.program->mesh;
   m.nodes = 1;
   if (!unfold) {
-    for (std::int64_t p = 0; p < mesh.size[kPipe]; ++p) {
-      program::Coordinates c{};
-      c[kPipe] = p;
-      m.ranks.push_back({.rank = mesh.rank(c), .role = static_cast<std::uint32_t>(p), .weight = mesh.ranks() / mesh.size[kPipe]});
-    }
+    const std::vector<std::int64_t> firsts = first_ranks(*m.program);
+    for (std::uint32_t role = 0; role < firsts.size(); ++role)
+      m.ranks.push_back({.rank = firsts[role], .role = role, .weight = mesh.ranks() / static_cast<std::int64_t>(firsts.size())});
     if (!m.shared || fold_nodes(*m.program, cluster, m.ranks, m.nodes)) return;
     unfold = true;
     m.ranks.clear();
@@ -208,7 +227,7 @@ void place_ranks(Machine& m, const Cluster& cluster, bool& unfold) {
   const std::int64_t per_node = m.shared ? std::max<std::int64_t>(1, cluster.node_size) : mesh.ranks();
   for (std::int64_t r = 0; r < mesh.ranks(); ++r)
     m.ranks.push_back(
-        {.rank = r, .role = static_cast<std::uint32_t>(mesh.coordinates(r)[kPipe]), .weight = 1, .node = static_cast<std::uint32_t>(r / per_node)});
+        {.rank = r, .role = lowered_role(*m.program, mesh.coordinates(r)), .weight = 1, .node = static_cast<std::uint32_t>(r / per_node)});
   m.nodes = static_cast<std::uint32_t>((mesh.ranks() + per_node - 1) / per_node);
 }
 
@@ -223,7 +242,7 @@ void refuse_overflow(const Machine& m, std::int64_t periods) {
       for (std::uint32_t i = t.first; i < t.first + t.count; ++i) {
         // What it would take at the device's peak is added up too, and may be longer where a profile measured more than that.
         const Instruction& in = role.role->instructions[i];
-        const std::int64_t ideal = in.opcode == Opcode::compute ? m.cost->entries[in.shape].ideal.v : 0;
+        const std::int64_t ideal = in.opcode == Opcode::compute ? m.cost->entries[shape_of(role, i)].ideal.v : 0;
         sum += __int128{std::max(role.steps[i].duration, ideal)} + role.steps[i].issue;
       }
       pass.push_back(sum);
@@ -248,6 +267,15 @@ void refuse_overflow(const Machine& m, std::int64_t periods) {
 
 }  // namespace
 
+std::uint32_t lowered_role(const program::Program& program, const program::Coordinates& c) {
+  const program::AxisMask loaded = program.loaded_axes();
+  return static_cast<std::uint32_t>(c[kPipe] * program.mesh.extent(loaded) + program.mesh.place(c, loaded));
+}
+
+std::uint32_t shape_of(const LoweredRole& role, std::uint32_t step) {
+  return role.shapes.empty() ? role.role->instructions[step].shape : role.shapes[step];
+}
+
 Position locate(const LoweredRole& role, std::uint32_t position) {
   // The last pass that begins at or before it; passes without instructions begin where the next one does.
   const auto after = std::upper_bound(role.body_base.begin(), role.body_base.end(), position);
@@ -268,8 +296,8 @@ Machine lay_out(const program::Program& program, const cost::Table& cost, const 
   place_ranks(m, cluster, unfold);
 
   std::vector<std::map<RoleLayout::Link, std::uint16_t>> links;
-  for (const Role& role : program.roles) {
-    RoleLayout layout{program, cost, role, m.shared, unfold};
+  for (const std::int64_t rank : first_ranks(program)) {
+    RoleLayout layout{program, cost, program.role_of(rank), program.mesh.coordinates(rank), m.shared, unfold};
     m.roles.push_back(layout.run());
     links.push_back(layout.links());
   }

@@ -57,8 +57,9 @@ struct LoweredRole {
   const program::Role* role = nullptr;
   std::vector<Step> steps;
   std::vector<StepDependency> dependencies;
-  std::vector<StepShares> shares;  // by step; empty unless the machine is shared
-  std::vector<WorkClass> classes;  // by step
+  std::vector<StepShares> shares;     // by step; empty unless the machine is shared
+  std::vector<WorkClass> classes;     // by step
+  std::vector<std::uint32_t> shapes;  // by step, what it is on these ranks; empty where Instruction::shape says it
   std::uint32_t slots = 0;
   std::uint32_t prologue = 0, body = 0, epilogue = 0;  // instructions in each list, passes expanded
   std::vector<std::uint32_t> body_base;                // by pass instance of the body: number of instructions before it
@@ -78,7 +79,7 @@ struct SimulatedRank {
 struct Machine {
   const program::Program* program = nullptr;
   const cost::Table* cost = nullptr;
-  std::vector<LoweredRole> roles;
+  std::vector<LoweredRole> roles;  // by stage, and within it by place on the axes that the program's loads differ on
   std::vector<SimulatedRank> ranks;
   std::uint32_t streams = 0;
   std::uint32_t channels = 0;               // point-to-point: one per (source, destination, channel)
@@ -87,6 +88,11 @@ struct Machine {
   std::uint32_t cores = 0;                  // of a node
   std::uint32_t nodes = 0;
 };
+
+// Index into Machine::roles of the rank at `c`.
+std::uint32_t lowered_role(const program::Program& program, const program::Coordinates& c);
+// Of an instruction, by its index.
+std::uint32_t shape_of(const LoweredRole& role, std::uint32_t step);
 
 // Where in a role's body its n-th instruction stands.
 struct Position {

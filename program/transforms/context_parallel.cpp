@@ -35,18 +35,27 @@ struct Work {
   }
   void clear(std::uint32_t d_qkv) const { c.b.compute(Operator::zero, {rows() * packed()}, {w(d_qkv)}); }
 
-  // `twice_pairs`: of attended pairs.
-  void forward(std::int64_t keys, std::int64_t twice_pairs, std::uint32_t qkv, std::uint32_t kv, std::uint32_t out, std::uint32_t lse,
+  // Twice the pairs that attend, by place in the outer group.
+  using Pairs = std::vector<std::int64_t>;
+  void forward(std::int64_t keys, const Pairs& pairs, std::uint32_t qkv, std::uint32_t kv, std::uint32_t out, std::uint32_t lse,
                std::int64_t distance = 0) const {
-    c.b.keys_of = static_cast<std::int8_t>(distance);
-    c.b.compute(Operator::attention_block_forward, {c.d.micro, positions, keys, q_heads, kv_heads, qk_dim(), v_dim(), twice_pairs, packed()},
-                {r(qkv), r(kv), w(out), w(lse)});
+    emit(Operator::attention_block_forward, keys, pairs, distance, {r(qkv), r(kv), w(out), w(lse)});
   }
-  void backward(std::int64_t keys, std::int64_t twice_pairs, std::uint32_t qkv, std::uint32_t kv, std::uint32_t out, std::uint32_t lse,
-                std::uint32_t d_out, std::uint32_t d_qkv, std::uint32_t d_kv, std::int64_t distance = 0) const {
+  void backward(std::int64_t keys, const Pairs& pairs, std::uint32_t qkv, std::uint32_t kv, std::uint32_t out, std::uint32_t lse, std::uint32_t d_out,
+                std::uint32_t d_qkv, std::uint32_t d_kv, std::int64_t distance = 0) const {
+    emit(Operator::attention_block_backward, keys, pairs, distance, {r(qkv), r(kv), r(out), r(lse), r(d_out), u(d_qkv), w(d_kv)});
+  }
+
+ private:
+  void emit(Operator op, std::int64_t keys, const Pairs& pairs, std::int64_t distance, const Uses& uses) const {
+    std::vector<Shape> shapes;
+    for (const std::int64_t twice : pairs) {
+      Shape& s = shapes.emplace_back();
+      s.op = op, s.dtype = c.b.dtype;
+      s.dims = {c.d.micro, positions, keys, q_heads, kv_heads, qk_dim(), v_dim(), twice, packed()};
+    }
     c.b.keys_of = static_cast<std::int8_t>(distance);
-    c.b.compute(Operator::attention_block_backward, {c.d.micro, positions, keys, q_heads, kv_heads, qk_dim(), v_dim(), twice_pairs, packed()},
-                {r(qkv), r(kv), r(out), r(lse), r(d_out), u(d_qkv), w(d_kv)});
+    c.b.compute_by_place(mask(Axis::cp_outer), shapes, uses);
   }
 };
 
@@ -70,17 +79,21 @@ std::uint32_t gathered_kv(const Work& k) {
   return k.c.kept("context.kv.gathered", type(k.c), k.c.d.context.outer * k.rows() * k.kv_columns(), false, BufferKind::activation);
 }
 
+ContextShare share(const Work& k) { return {k.c.d.sequence, k.c.d.context.inner, k.c.d.context.outer, k.c.plan.parallel.cp_balanced}; }
+
 // Llama 3: a rank's chunks attend to the keys of all.
-std::int64_t twice_pairs_of_share(const Work& k) {
-  const std::int64_t all = twice_attended_pairs({{0, k.c.d.sequence}}, {{0, k.c.d.sequence}}, k.c.model.causal);
-  return all / k.c.d.context.outer;
+Work::Pairs pairs_with_all(const Work& k) {
+  Work::Pairs out;
+  for (std::int64_t member = 0; member < k.c.d.context.outer; ++member)
+    out.push_back(twice_attended_pairs(positions(share(k), member), {{0, k.c.d.sequence}}, k.c.model.causal));
+  return out;
 }
 
 void gathered_forward(const Work& k, std::uint32_t qkv, std::uint32_t out, std::uint32_t lse) {
   const std::uint32_t kv = k.kv_block("kv"), all = gathered_kv(k);
   k.take_kv(qkv, kv);
   k.c.b.collective(Operator::all_gather, kCp, k.c.cp_outer, k.c.b.elements(all), type(k.c), {r(kv), w(all)});
-  k.forward(k.c.d.sequence, twice_pairs_of_share(k), qkv, all, out, lse, kAllKeys);
+  k.forward(k.c.d.sequence, pairs_with_all(k), qkv, all, out, lse, kAllKeys);
   k.c.b.settle({kv});
 }
 
@@ -89,7 +102,7 @@ void gathered_backward(const Work& k, std::uint32_t qkv, std::uint32_t out, std:
   const std::uint32_t d_all = k.c.temporary("context.kv.gathered.gradient", k.c.b.elements(all), BufferKind::communication);
   const std::uint32_t d_kv = k.kv_block("kv.gradient");
   k.clear(d_qkv);
-  k.backward(k.c.d.sequence, twice_pairs_of_share(k), qkv, all, out, lse, d_out, d_qkv, d_all, kAllKeys);
+  k.backward(k.c.d.sequence, pairs_with_all(k), qkv, all, out, lse, d_out, d_qkv, d_all, kAllKeys);
   k.c.b.collective(Operator::reduce_scatter, kCp, k.c.cp_outer, k.c.b.elements(d_all), type(k.c), {r(d_all), w(d_kv)});
   k.c.b.settle({d_all});
   k.put_kv(d_kv, d_qkv);
@@ -103,8 +116,14 @@ void rotate(const Work& k, std::uint32_t from, std::uint32_t to) {
 
 std::uint32_t travelling_kv(const Work& k, std::int64_t step) { return k.kv_block(fmt::format("kv.block {}", step % 2)); }
 
-// Of every step, where the chunks are balanced.
-std::int64_t twice_pairs_of_step(const Work& k) { return twice_pairs_of_share(k) / k.c.d.context.outer; }
+// With the keys of the member so many before.
+Work::Pairs pairs_with(const Work& k, std::int64_t distance) {
+  const std::int64_t n = k.c.d.context.outer;
+  Work::Pairs out;
+  for (std::int64_t member = 0; member < n; ++member)
+    out.push_back(twice_attended_pairs(positions(share(k), member), positions(share(k), (member - distance + n) % n), k.c.model.causal));
+  return out;
+}
 
 // In step s a rank attends to the keys of the s-th rank before it, while they travel on to the next one.
 void ring_forward(const Work& k, std::uint32_t qkv, std::uint32_t out, std::uint32_t lse) {
@@ -114,12 +133,12 @@ void ring_forward(const Work& k, std::uint32_t qkv, std::uint32_t out, std::uint
     const std::uint32_t kv = travelling_kv(k, s);
     if (s + 1 < n) rotate(k, kv, travelling_kv(k, s + 1));
     if (s == 0) {
-      k.forward(k.positions, twice_pairs_of_step(k), qkv, kv, out, lse);
+      k.forward(k.positions, pairs_with(k, s), qkv, kv, out, lse);
       continue;
     }
     const std::uint32_t part = k.c.temporary("context.part", k.c.b.elements(out));
     const std::uint32_t part_lse = k.c.b.temporary("context.part.lse", BufferKind::temporary, DType::fp32, k.c.b.elements(lse), k.c.b.layer);
-    k.forward(k.positions, twice_pairs_of_step(k), qkv, kv, part, part_lse, s);
+    k.forward(k.positions, pairs_with(k, s), qkv, kv, part, part_lse, s);
     k.c.b.compute(Operator::attention_merge, {k.c.d.micro, k.positions, k.q_heads, k.v_dim()}, {r(part), r(part_lse), u(out), u(lse)});
   }
   k.c.b.settle({travelling_kv(k, 0), travelling_kv(k, 1)});
@@ -135,7 +154,7 @@ void ring_backward(const Work& k, std::uint32_t qkv, std::uint32_t out, std::uin
   for (std::int64_t s = 0; s < n; ++s) {
     const std::uint32_t kv = travelling_kv(k, s), d_kv = s == 0 ? own : leaving(s);
     if (s + 1 < n) rotate(k, kv, travelling_kv(k, s + 1));
-    k.backward(k.positions, twice_pairs_of_step(k), qkv, kv, out, lse, d_out, d_qkv, d_kv, s);
+    k.backward(k.positions, pairs_with(k, s), qkv, kv, out, lse, d_out, d_qkv, d_kv, s);
     if (s > 1) k.c.b.compute(Operator::accumulate, {k.rows() * k.kv_columns()}, {r(arriving), u(d_kv)});
     if (s > 0) rotate(k, d_kv, arriving);
   }
@@ -191,18 +210,16 @@ Cache cache(const Work& k, const std::string& name, PassMask born, PassMask dies
 }
 constexpr PassMask kBackwards = mask(PassKind::backward, PassKind::input_grad);
 Cache kv_cache(const Work& k) { return cache(k, "context.kv", mask(PassKind::forward), kBackwards, 0); }
-Cache gradient_cache(const Work& k) {
-  return cache(k, "context.kv.gradient", kBackwards, kBackwards, static_cast<std::uint16_t>(k.c.d.splits - 1));
-}
+Cache gradient_cache(const Work& k) { return cache(k, "context.kv.gradient", kBackwards, kBackwards, static_cast<std::uint16_t>(k.c.d.splits - 1)); }
 
-std::int64_t twice_pairs_of_split(const Work& k) {
-  return twice_attended_pairs({{k.c.split * k.positions, k.positions}}, {{0, (k.c.split + 1) * k.positions}}, true);
+Work::Pairs pairs_of_split(const Work& k) {
+  return {twice_attended_pairs({{k.c.split * k.positions, k.positions}}, {{0, (k.c.split + 1) * k.positions}}, true)};
 }
 
 void split_forward(const Work& k, std::uint32_t qkv, std::uint32_t out, std::uint32_t lse) {
   const Cache kv = kv_cache(k);
   if (!(k.c.b.flags & kRecompute)) k.take_kv(qkv, kv.own);
-  k.forward((k.c.split + 1) * k.positions, twice_pairs_of_split(k), qkv, kv.upto, out, lse);
+  k.forward((k.c.split + 1) * k.positions, pairs_of_split(k), qkv, kv.upto, out, lse);
 }
 
 // The last split comes first: what later splits added to a split's keys is complete when its own backward pass comes.
@@ -212,7 +229,7 @@ void split_backward(const Work& k, std::uint32_t qkv, std::uint32_t out, std::ui
   const bool first = k.c.split + 1 == k.c.d.splits;
   const std::uint32_t to = first ? d_kv.upto : k.c.temporary(fmt::format("context.kv.gradient of split {}", k.c.split), elements);
   k.clear(d_qkv);
-  k.backward((k.c.split + 1) * k.positions, twice_pairs_of_split(k), qkv, kv.upto, out, lse, d_out, d_qkv, to);
+  k.backward((k.c.split + 1) * k.positions, pairs_of_split(k), qkv, kv.upto, out, lse, d_out, d_qkv, to);
   if (!first) k.c.b.compute(Operator::accumulate, {elements}, {r(to), u(d_kv.upto)});
   k.put_kv(d_kv.own, d_qkv);
 }

@@ -77,7 +77,7 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   p.parallel.sp = tp > 1 && *rc::gen::arbitrary<bool>();
   p.batch.sequence = 16, p.parallel.cp = *rc::gen::element(1, 1, 2, 4);
   p.parallel.cp_kind = *rc::gen::element<std::string>("allgather", "p2p", "a2a", "a2a+p2p");
-  p.parallel.cp_inner = *rc::gen::element(1, 2);
+  p.parallel.cp_inner = *rc::gen::element(1, 2), p.parallel.cp_balanced = *rc::gen::arbitrary<bool>();
   if (p.schedule == "seq1f1b") p.schedule_args.splits = *rc::gen::element(2, 4);
   p.overlap.grad_reduce = *rc::gen::arbitrary<bool>(), p.overlap.param_gather = *rc::gen::arbitrary<bool>();
   p.overlap.p2p = *rc::gen::arbitrary<bool>();

@@ -117,6 +117,32 @@ TEST(ContextParallel, ABlockTravelsWhileTheOneBeforeItIsAttendedTo) {
   }
 }
 
+// Rank i of n that holds the i-th of n consecutive chunks of c positions attends to i whole chunks before it and to half of its own.
+TEST(ContextParallel, ConsecutiveChunksAreALoadThatGrowsWithTheRank) {
+  for (const std::string kind : {"allgather", "p2p"}) {
+    Plan p = plan(4, kind);
+    p.parallel.cp_balanced = false;
+    const Program program = compile(small_llama(), small_cluster(p), p);
+    const Role& role = program.roles[0];
+    constexpr std::int64_t c = kSequence / 4;
+    for (std::int64_t rank = 0; rank < 4; ++rank) {
+      std::int64_t twice = 0;
+      for (std::uint32_t i = 0; i < role.passes[0].count; ++i) {
+        const Instruction& in = role.instructions[role.passes[0].first + i];
+        if (in.layer == 1 && in.op == Operator::attention_block_forward)
+          twice += program.shapes[program.shape_of(in, program.mesh.coordinates(rank))].dims[7];
+      }
+      EXPECT_EQ(twice, 2 * rank * c * c + c * c) << kind;
+    }
+    Plan balanced = p;
+    balanced.parallel.cp_balanced = true;
+    const Program even = compile(small_llama(), small_cluster(balanced), balanced);
+    EXPECT_TRUE(even.loads.empty());
+    EXPECT_DOUBLE_EQ(hardware_flops(program, small_llama(), FlopsConvention::causal_half).v,
+                     hardware_flops(even, small_llama(), FlopsConvention::causal_half).v);
+  }
+}
+
 // Seq1F1B, closed form: rank r holds min(p − r − 1 + q, m·q) splits; keys and values of whole sequences besides.
 TEST(SequenceSplits, ARankHoldsAsManySplitsAsItsScheduleSays) {
   for (const std::int64_t q : {2, 4}) {

@@ -129,6 +129,8 @@ std::vector<Shared> contexts() {
     for (const Layout& rest : {sharded, pipelined, split, zbv}) out.push_back({2, kind, inner, rest});
   out.push_back({4, "a2a+p2p", 2, pipelined});
   out.push_back({8, "a2a+p2p", 4, plain});
+  for (const char* kind : {"allgather", "p2p"}) out.push_back({4, kind, 1, plain, false});
+  out.push_back({4, "a2a+p2p", 2, pipelined, false});
   return out;
 }
 

@@ -45,7 +45,7 @@ struct Scheduled {
 const std::vector<Scheduled>& schedules() {
   static const std::vector<Scheduled> kSchedules{{"1f1b", 1},     {"gpipe", 1}, {"interleaved", 2}, {"interleaved", 3}, {"looped-bfs", 2},
                                                  {"circular", 2}, {"zb-h1", 1}, {"zb-h2", 1},       {"zb-auto", 1},     {"zbv", 2},
-                                                 {"v-half", 2},   {"v-min", 2}, {"dualpipe", 1},    {"dualpipev", 2}};
+                                                 {"v-half", 2},   {"v-min", 2}, {"dualpipe", 1},    {"dualpipev", 2},   {"seq1f1b", 1}};
   return kSchedules;
 }
 
@@ -70,6 +70,8 @@ Drawn draw() {
     return n;
   };
   p.parallel.pp = ranks(), p.parallel.tp = ranks(), d.dp = ranks();
+  p.parallel.cp = ranks(), p.parallel.cp_kind = pick<std::string>({"allgather", "p2p", "a2a", "a2a+p2p"});
+  p.parallel.cp_inner = pick<std::int64_t>({1, 2}), p.parallel.cp_balanced = !coin();
   p.parallel.vp = schedule.vp;
   p.schedule = schedule.name;
   p.parallel.sp = p.parallel.tp > 1 && coin();
@@ -86,6 +88,7 @@ Drawn draw() {
   const std::int64_t microbatches = p.parallel.pp * pick<std::int64_t>({2, 3, 4});
   p.batch.micro = pick<std::int64_t>({1, 2});
   p.batch.global = microbatches * p.batch.micro * d.dp, p.batch.sequence = 16;
+  if (p.schedule == "seq1f1b") p.schedule_args.splits = pick<std::int64_t>({2, 4});
   p.sharding.zero = pick<std::int64_t>({0, 1});
   p.recompute.kind = pick<std::string>({"none", "full"});
   p.runtime.framework = pick<std::string>({"orrery", "megatron-core"});

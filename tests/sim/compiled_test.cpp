@@ -25,6 +25,10 @@ struct Compiled {
     cost = cost::price(program, cluster, nullptr);
   }
   Result run(const Options& options = {}) const { return simulate(program, cost, cluster, options); }
+  // One for each stage, and on the axes on which a load differs one for each place.
+  std::size_t unlike_ranks() const {
+    return static_cast<std::size_t>(program.mesh.extent(program::kPpAxis) * program.mesh.extent(program.loaded_axes()));
+  }
 };
 
 Plan plan(const std::string& cluster, std::int64_t tp, std::int64_t pp, std::int64_t global, const std::string& schedule = "1f1b") {
@@ -50,8 +54,39 @@ std::vector<Plan> plans() {
     out.back().recompute.kind = "full";
     out.push_back(plan(cluster, 1, 2, 8));
     out.back().sharding.zero = 1;
+    for (const char* kind : {"allgather", "p2p", "a2a"})
+      for (const bool balanced : {true, false}) {
+        out.push_back(plan(cluster, 1, 2, 8));
+        out.back().parallel.cp = 2, out.back().parallel.cp_kind = kind, out.back().parallel.cp_balanced = balanced;
+      }
+    out.push_back(plan(cluster, 1, 2, 8, "seq1f1b"));
   }
   return out;
+}
+
+// With consecutive chunks the last rank of n attends to (2n − 1)/n times the average, and the others wait for it.
+TEST(ContextParallel, TakesAsLongAsItsBusiestRank) {
+  for (const char* kind : {"allgather", "p2p"}) {
+    Plan p = plan("dgx-h100:8", 1, 1, 1);
+    p.model = "llama-3-8b", p.batch.sequence = 65536, p.precision.compute = p.precision.params = DType::bf16;
+    p.parallel.cp = 8, p.parallel.cp_kind = kind;
+    const double balanced = to_seconds(Compiled{p}.run().step).v;
+    p.parallel.cp_balanced = false;
+    const Compiled c{p};
+    const Result uneven = c.run();
+    EXPECT_GT(to_seconds(uneven.step).v, 1.2 * balanced) << kind;
+    EXPECT_EQ(uneven.step, c.run({.unfold = true}).step) << kind;
+  }
+}
+
+// A ring hides what it sends behind attention where attention takes longer.
+TEST(ContextParallel, ARingHidesItsMessagesInALongSequence) {
+  Plan p = plan("dgx-h100:8", 1, 1, 1);
+  p.model = "llama-3-8b", p.batch.sequence = 65536, p.precision.compute = p.precision.params = DType::bf16;
+  p.parallel.cp = 8, p.parallel.cp_kind = "p2p";
+  const Seconds ring = to_seconds(Compiled{p}.run().waterfall.exposed_cp);
+  p.parallel.cp_kind = "allgather";
+  EXPECT_LT(ring.v, 0.5 * to_seconds(Compiled{p}.run().waterfall.exposed_cp).v);
 }
 
 TEST(CompiledPrograms, AreTheSameFoldedAndUnfolded) {
@@ -64,7 +99,7 @@ TEST(CompiledPrograms, AreTheSameFoldedAndUnfolded) {
     EXPECT_EQ(folded.trace_hash, unfolded.trace_hash);
     EXPECT_EQ(folded.waterfall, unfolded.waterfall);
     EXPECT_EQ(folded.critical_path, unfolded.critical_path);
-    EXPECT_EQ(folded.simulated_ranks.size(), static_cast<std::size_t>(p.parallel.pp));
+    EXPECT_EQ(folded.simulated_ranks.size(), c.unlike_ranks());
     EXPECT_EQ(unfolded.simulated_ranks.size(), 8U);
     const auto parts = folded.waterfall.parts();
     EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), Picoseconds{}), folded.step);
@@ -92,7 +127,7 @@ TEST(CompiledPrograms, HaveInTheTimelineThePeakThatTheProgramHas) {
     std::map<std::uint32_t, std::int64_t> peak;
     for (const MemorySample& s : timeline.memory) peak[s.rank] = std::max(peak[s.rank], s.bytes);
     for (const auto& [rank, bytes] : peak) EXPECT_EQ(bytes, program::memory(c.program, c.program.role_of(rank)).peak_live);
-    EXPECT_EQ(peak.size(), static_cast<std::size_t>(p.parallel.pp));
+    EXPECT_EQ(peak.size(), c.unlike_ranks());
   }
 }
 
