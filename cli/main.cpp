@@ -66,7 +66,7 @@ void add_split_flags(CLI::App& verb, app::PlanFlags& f) {
   verb.add_option("--micro-batch", f.micro_batch, "sequences per micro-batch; default: 1")->type_name("N")->check(whole());
   verb.add_option("--schedule", f.schedule, "'orrery schedule --help' names them; or a file order.csv; default: 1f1b")->type_name("NAME");
   verb.add_option("--recompute", f.recompute, "none or full; default: none")->type_name("KIND");
-  verb.add_option("--zero", f.zero, "ZeRO stage, 0 or 1; default: 0")->type_name("N")->check(whole());
+  verb.add_option("--zero", f.zero, "ZeRO stage, 0 to 3; default: 0")->type_name("N")->check(whole());
   verb.add_option("--stages", f.stages, "decoder layers per stage, e.g. 7,8x14,7; default: balanced")->type_name("LIST");
   // CLI11 would write "false" into an optional for a flag that is absent.
   verb.add_flag_callback(
@@ -185,7 +185,7 @@ int main_with_errors(int argc, char** argv) {
       ->type_name("LIST")
       ->delimiter(',');
   sub->add_option("--recompute", plan_command.space.recompute, "kinds to try; default: none,full")->type_name("LIST")->delimiter(',');
-  sub->add_option("--zero", plan_command.space.zero, "ZeRO stages to try; default: 0,1")->type_name("LIST")->delimiter(',')->check(whole());
+  sub->add_option("--zero", plan_command.space.zero, "ZeRO stages, 0 to 3, to try; default: 0,1")->type_name("LIST")->delimiter(',')->check(whole());
   sub->add_option("--objective", plan_command.objective, "time")->type_name("WHAT")->capture_default_str();
   sub->add_option("--top", plan_command.top, "plans to show")->type_name("K")->capture_default_str()->check(whole(1, 1000));
   sub->add_option("--threads", plan_command.threads, "default: one per core")->type_name("N")->check(whole(0, 1024));

@@ -45,7 +45,8 @@ struct ScheduleArgs {
 
 struct DataParallelSpec {
   std::string kind = "ddp";
-  std::optional<std::int64_t> bucket_bytes, prefetch;
+  std::optional<std::int64_t> bucket_bytes, prefetch, rate_limit, servers;
+  std::optional<double> cycle, backward, reduction;  // seconds: what an order in time needs and only a run or a simulation knows
   bool hierarchical = false;
   std::optional<std::string> compression;
   bool operator==(const DataParallelSpec&) const = default;
@@ -54,6 +55,7 @@ struct DataParallelSpec {
 struct ShardingSpec {
   std::int64_t zero = 0;
   bool reshard_after_forward = true;
+  bool reduce_every_microbatch = true;
   std::int64_t replicas = 1;
   bool operator==(const ShardingSpec&) const = default;
 };

@@ -26,7 +26,7 @@ const Words kSchedules{"gpipe",  "1f1b",  "interleaved", "looped-bfs", "seq1f1b"
                        "v-half", "v-min", "dualpipe",    "dualpipev",  "circular", "pipedream", "pipedream-2bw", "csv"};
 const Words kContextKinds{"allgather", "p2p", "a2a", "a2a+p2p"};
 const Words kAxes{"tp", "cp", "ep", "dp", "pp"};
-const Words kDataParallelKinds{"ddp", "fsdp", "horovod", "parameter-server", "mirrored", "local-sgd"};
+const Words kDataParallelKinds{"ddp", "fsdp", "horovod", "parameter-server", "priority", "mirrored", "local-sgd"};
 const Words kCompressions{"fp16", "bf16", "int8", "onebit", "powersgd", "topk"};
 const Words kRecomputeKinds{"none", "selective", "full"};
 const Words kRecomputeModules{"core_attn", "mlp", "moe", "moe_act", "layernorm", "mla_up_proj", "op"};
@@ -108,8 +108,15 @@ void fields(F& f, In<F, ScheduleArgs>& s) {
 template <class F>
 void fields(F& f, In<F, DataParallelSpec>& d) {
   f("kind", d.kind, about("how replicas exchange gradients").one_of(kDataParallelKinds));
-  f("bucket_bytes", d.bucket_bytes, about("size of a gradient bucket; null: one per pass").at_least(1));
-  f("prefetch", d.prefetch, about("fsdp: units gathered ahead").within(0, kMostCount));
+  f("bucket_bytes", d.bucket_bytes,
+    about("least size of a gradient bucket (horovod: the most); null: 25 MiB, pytorch's first 1 MiB, horovod 128 MiB, zero 3 all of a unit")
+        .at_least(1));
+  f("prefetch", d.prefetch, about("zero 3: units (a layer, the embedding, the head) gathered ahead; null: 1").within(0, kMostCount));
+  f("rate_limit", d.rate_limit, about("zero 3: units gathered or in use when the host waits; null: it never does").within(1, kMostCount));
+  f("servers", d.servers, about("parameter-server: how many ranks add up for the others; null: all").within(1, kMostAxis));
+  f("cycle", d.cycle, about("horovod: seconds between looks for ready gradients; null: a full bucket goes at once").within(0, 1e6));
+  f("backward", d.backward, about("seconds of the last backward pass of a rank: cycle and priority place gradients in it").within(0, 1e6));
+  f("reduction", d.reduction, about("priority: seconds of all reductions of a rank; null: more than the backward pass").within(0, 1e6));
   f("hierarchical", d.hierarchical, about("reduce inside nodes before reducing across them"));
   f("compression", d.compression, about("of gradients on the wire").one_of(kCompressions));
 }
@@ -117,8 +124,13 @@ void fields(F& f, In<F, DataParallelSpec>& d) {
 template <class F>
 void fields(F& f, In<F, ShardingSpec>& s) {
   f("zero", s.zero, about("0 nothing, 1 optimizer state, 2 gradients too, 3 parameters too").within(0, 3));
-  f("reshard_after_forward", s.reshard_after_forward, about("zero 3: free gathered parameters between forward and backward"));
-  f("replicas", s.replicas, about("copies of the shard group").within(1, kMostAxis));
+  f("reshard_after_forward", s.reshard_after_forward,
+    about("zero 3: gathered parameters are freed after each pass; false: kept from a step's first forward to its last backward"));
+  f("reduce_every_microbatch", s.reduce_every_microbatch,
+    about("zero 2 and 3: each micro-batch's gradients are scattered at once; false: whole gradients add up on each rank and are scattered once a "
+          "step"));
+  f("replicas", s.replicas,
+    about("copies of the shard group: each holds the whole model's shards, and gradients are added up across them").within(1, kMostAxis));
 }
 
 template <class F>

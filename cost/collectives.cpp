@@ -207,6 +207,20 @@ std::vector<Placement> pair_placements(const Cluster& cluster, const program::Me
   return out;
 }
 
+CollectiveEstimate server_time(std::int64_t servers, Bytes bytes, const Placement& p, const Cluster& cluster) {
+  CollectiveEstimate out;
+  if (p.ranks < 2) return out;
+  out.source = source_of(p, cluster);
+  Seconds farthest{0};
+  for (std::size_t l = 0; l < levels_of(p); ++l)
+    if (used(p, l)) farthest = std::max(farthest, cluster.levels[l].latency);
+  const Seconds base = cluster.device.kind == DeviceKind::gpu ? kNcclBase : Seconds{0};
+  const double gathered = static_cast<double>(bytes.v) / static_cast<double>(servers) * static_cast<double>(p.ranks);
+  out.algorithm = Algorithm::direct;
+  out.duration = combine((base + farthest) * 2.0, 2 * all_to_all_transfer(gathered, p, cluster, false));
+  return out;
+}
+
 CollectiveEstimate collective_time(Operator op, Bytes bytes, const Placement& p, const Cluster& cluster) {
   CollectiveEstimate out;
   if (p.ranks < 2) return out;

@@ -45,6 +45,11 @@ struct CollectiveEstimate {
 // Time from when the last member arrived until all are done. `bytes` in NCCL's conventions (program::Shape::bytes).
 CollectiveEstimate collective_time(program::Operator op, Bytes bytes, const Placement& placement, const Cluster& cluster);
 
+// The sum over a group through parameter servers, which its first `servers` members are beside their work: each takes its share of the `bytes` from
+// all others and gives it back to them. Its own link carries 2 (n - 1) bytes / servers, all of it at once (BytePS's summation service with its
+// servers on the workers' machines; Jiang et al. 2020).
+CollectiveEstimate server_time(std::int64_t servers, Bytes bytes, const Placement& placement, const Cluster& cluster);
+
 // No algorithm without arithmetic inside the network is faster: what must leave the busiest device, and the busiest domain of each level, at nominal
 // bandwidth.
 Seconds bandwidth_bound(program::Operator op, Bytes bytes, const Placement& placement, const Cluster& cluster);

@@ -103,7 +103,9 @@ class Pricer {
       // A measurement says how many ranks met, not where they were: it stands for ranks that share the innermost domain.
       std::optional<MeasuredTime> measured;
       if (measurements_ && placement.levels.size() == 1) measured = measurements_->collective(shape.op, placement.ranks, bytes);
-      const CollectiveEstimate estimate = collective_time(shape.op, bytes, placement, cluster_);
+      const std::int64_t servers = shape.op == program::Operator::all_reduce ? shape.dims[1] : 0;
+      const CollectiveEstimate estimate =
+          servers > 0 ? server_time(servers, bytes, placement, cluster_) : collective_time(shape.op, bytes, placement, cluster_);
       const Seconds duration = measured ? measured->alone : estimate.duration;
       if (duration <= slowest) continue;
       slowest = duration;

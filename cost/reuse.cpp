@@ -93,8 +93,6 @@ class Stack {
 // Bytes of an operand that the instruction touches.
 std::int64_t touched_bytes(const program::Shape& shape, const Instruction& in, std::size_t place, const program::Buffer& buffer) {
   std::int64_t elements = buffer.elements;
-  const bool of_buckets = in.op == Operator::gradient_norm || in.op == Operator::optimizer_step || in.op == Operator::all_reduce;
-  if (of_buckets && buffer.alias >= 0) elements = std::min(elements, shape.dims[0]);  // the rank's own part of a bucket
   const bool of_table = (in.op == Operator::embedding_forward && place == 1) || (in.op == Operator::embedding_backward && place == 2);
   if (of_table) elements = std::min(elements, shape.dims[0] * shape.dims[1]);  // the rows that are looked up
   return bytes_of(buffer.dtype, elements);

@@ -68,6 +68,7 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
   if (!memory_) throw std::bad_alloc();
   std::memset(memory_.get(), 0, rounded);
 
+  groups_.resize(program_.groups.size());
   for (std::uint32_t i = 0; i < role_.buffers.size(); ++i) {
     const program::Buffer& b = role_.buffers[i];
     std::uint32_t owner = i;
@@ -75,6 +76,10 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
     while (role_.buffers[owner].alias >= 0) {
       offset += role_.buffers[owner].alias_offset;
       owner = static_cast<std::uint32_t>(role_.buffers[owner].alias);
+    }
+    if (b.part_of != program::kNone) {
+      const std::span<const std::int64_t> owners = group(b.part_of);
+      offset += bytes_of(b.dtype, b.elements) * (std::find(owners.begin(), owners.end(), rank_) - owners.begin());
     }
     owner_.push_back(owner);
     offset_.push_back(offset);
@@ -88,7 +93,9 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
     if (in.op == Operator::optimizer_step) norm_buffer_ = static_cast<std::int32_t>(role_.accesses[in.accesses].buffer);
   if (role_.parameter_buffer >= 0) {
     float* flat = static_cast<float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
-    for (const program::Parameter& p : role_.parameters) initialise(p, coordinates_[kTp], setting.plan.seed, flat);
+    for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
+      initialise(p, coordinates_[kTp], setting.plan.seed, first, std::span(flat + held, static_cast<std::size_t>(count)));
+    });
   }
 
   std::size_t slots = 0;
@@ -99,7 +106,6 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
   events_.resize(slots);
   last_on_stream_.resize(program_.streams.size());
   stream_needs_.resize(program_.streams.size());
-  groups_.resize(program_.groups.size());
 }
 
 std::int64_t RankRunner::now() const {
@@ -145,6 +151,22 @@ const float* RankRunner::parameters() const {
   return role_.parameter_buffer < 0 ? nullptr : static_cast<const float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
 }
 
+void RankRunner::for_each_held(const std::function<void(const program::Parameter&, std::int64_t, std::int64_t, std::int64_t)>& visit) {
+  for (const program::Bucket& bucket : role_.buckets) {
+    std::int64_t begin = bucket.offset, end = begin + bucket.elements;
+    if (bucket.shards != program::kNone) {
+      const std::span<const std::int64_t> owners = group(bucket.shards);
+      const std::int64_t part = bucket.elements / static_cast<std::int64_t>(owners.size());
+      begin += part * (std::find(owners.begin(), owners.end(), rank_) - owners.begin());
+      end = begin + part;
+    }
+    for (const program::Parameter& p : role_.parameters) {
+      const std::int64_t from = std::max(begin, p.offset), to = std::min(end, p.offset + p.rows * p.cols);
+      if (from < to) visit(p, from - p.offset, to - from, bucket.shard_offset + from - begin);
+    }
+  }
+}
+
 double RankRunner::take_loss() {
   if (role_.loss_buffer < 0) return 0;
   double* loss = static_cast<double*>(at(static_cast<std::uint32_t>(role_.loss_buffer), 0));
@@ -155,17 +177,8 @@ double RankRunner::squared_gradient_norm() const {
   return norm_buffer_ < 0 ? 0 : *static_cast<const double*>(at(static_cast<std::uint32_t>(norm_buffer_), 0));
 }
 
-// Where an instruction's operand begins. A bucket's view of which the instruction handles the owned part only begins with that part.
 void* RankRunner::operand(const Instruction& in, std::uint32_t place, std::uint16_t microbatch) const {
-  const Access& access = role_.accesses[in.accesses + place];
-  const program::Buffer& buffer = role_.buffers[access.buffer];
-  void* base = at(access.buffer, microbatch);
-  const bool of_buckets = in.op == Operator::gradient_norm || in.op == Operator::optimizer_step || in.op == Operator::all_reduce;
-  if (!of_buckets || buffer.alias < 0) return base;
-  const std::int64_t part = program_.shapes[in.shape].dims[0];
-  if (part >= buffer.elements) return base;
-  assert(part * program_.mesh.extent(program::kReplicaAxes) == buffer.elements);
-  return static_cast<std::byte*>(base) + bytes_of(buffer.dtype, program_.mesh.place(coordinates_, program::kReplicaAxes) * part);
+  return at(role_.accesses[in.accesses + place].buffer, microbatch);
 }
 
 // --- Instructions --------------------------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <utility>
@@ -63,7 +64,9 @@ class RankRunner {
   const std::deque<StepRecord>& records() const { return records_; }
   const program::Role& role() const { return role_; }
   const program::Coordinates& coordinates() const { return coordinates_; }
+  // The parameter buffer. What this rank holds of each parameter: visit(parameter, first element of its local ones, how many, where in the buffer).
   const float* parameters() const;
+  void for_each_held(const std::function<void(const program::Parameter&, std::int64_t, std::int64_t, std::int64_t)>& visit);
 
  private:
   // Communication that was started, and the axis it is of.

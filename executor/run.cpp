@@ -252,22 +252,23 @@ void lay_out_timeline(const Program& program, const RunOptions& options, const s
 }
 
 // Adds one rank's shards to the global tensors.
-void collect_parameters(const RankRunner& rank, RunResult& result) {
+void collect_parameters(RankRunner& rank, RunResult& result) {
   using Split = program::Parameter::Split;
   const std::int64_t tp = rank.coordinates()[static_cast<std::size_t>(Axis::tp)];
-  for (const program::Parameter& p : rank.role().parameters) {
+  rank.for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
     std::vector<float>& global = result.parameters[p.name];
     if (global.empty()) global.assign(static_cast<std::size_t>(p.global_rows * p.global_cols), std::numeric_limits<float>::quiet_NaN());
     const std::int64_t row0 = p.split == Split::rows ? tp * p.rows : 0, col0 = p.split == Split::cols ? tp * p.cols : 0;
-    for (std::int64_t r = 0; r < p.rows && row0 + r < p.global_rows; ++r)
-      for (std::int64_t c = 0; c < p.cols && col0 + c < p.global_cols; ++c) {
-        const float mine = rank.parameters()[p.offset + r * p.cols + c];
-        float& theirs = global[static_cast<std::size_t>((row0 + r) * p.global_cols + col0 + c)];
-        if (!std::isnan(theirs))
-          result.replica_difference = std::max(result.replica_difference, std::abs(static_cast<double>(mine) - static_cast<double>(theirs)));
-        theirs = mine;
-      }
-  }
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t row = row0 + (first + i) / p.cols, col = col0 + (first + i) % p.cols;
+      if (row >= p.global_rows || col >= p.global_cols) continue;
+      const float mine = rank.parameters()[held + i];
+      float& theirs = global[static_cast<std::size_t>(row * p.global_cols + col)];
+      if (!std::isnan(theirs))
+        result.replica_difference = std::max(result.replica_difference, std::abs(static_cast<double>(mine) - static_cast<double>(theirs)));
+      theirs = mine;
+    }
+  });
 }
 
 }  // namespace

@@ -98,6 +98,22 @@ std::uint32_t Builder::view(const std::string& name, BufferKind kind, std::uint3
                  root.lifetime == Lifetime::pass && half_.second);
 }
 
+std::uint32_t Builder::part(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
+                            std::uint16_t group) {
+  const std::uint32_t id = view(name, kind, of, first_element, elements);
+  role_.buffers[id].part_of = group;
+  assert(range(id).end <= bytes_of(role_.buffers[of].dtype, role_.buffers[of].elements));
+  return id;
+}
+
+std::uint32_t Builder::across_passes(const std::string& name, BufferKind kind, DType type, std::int64_t elements) {
+  Buffer b;
+  b.name = name, b.kind = kind, b.lifetime = Lifetime::pass, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
+  Life life;
+  life.across_passes = true;
+  return declare(std::move(b), life, kNone);
+}
+
 std::uint32_t Builder::temporary(const std::string& name, BufferKind kind, DType type, std::int64_t elements, std::uint16_t in_layer) {
   Buffer b;
   b.name = name, b.kind = kind, b.lifetime = Lifetime::pass, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements),
@@ -119,6 +135,7 @@ std::uint32_t Builder::stash(const std::string& name, BufferKind kind, DType typ
 // Whether its first touch in the pass being written allocates a buffer.
 bool Builder::is_born(std::uint32_t root) const {
   const Lifetime lifetime = role_.buffers[root].lifetime;
+  if (lives_[root].across_passes) return std::find(opening_.begin(), opening_.end(), root) != opening_.end();
   if (lifetime == Lifetime::pass) return true;
   const Life& life = lives_[root];
   if (lifetime == Lifetime::sequence && life.born_split != half_.split) return false;
@@ -127,6 +144,7 @@ bool Builder::is_born(std::uint32_t root) const {
 
 bool Builder::dies_in(std::uint32_t root, const Half& half) const {
   const Lifetime lifetime = role_.buffers[root].lifetime;
+  if (lives_[root].across_passes) return std::find(closing_.begin(), closing_.end(), root) != closing_.end();
   if (lifetime == Lifetime::pass) return true;
   const Life& life = lives_[root];
   if (lifetime == Lifetime::sequence && life.dies_split != half.split) return false;
@@ -144,7 +162,7 @@ Builder::Range Builder::range(std::uint32_t buffer) const {
   const Buffer& b = role_.buffers[buffer];
   const std::int64_t bytes = bytes_of(b.dtype, b.elements);
   if (b.alias < 0) return {buffer, 0, bytes};
-  return {static_cast<std::uint32_t>(b.alias), b.alias_offset, b.alias_offset + bytes};
+  return {static_cast<std::uint32_t>(b.alias), b.alias_offset, b.alias_offset + tables_.covered_bytes(b)};
 }
 
 // --- Templates -----------------------------------------------------------------------------------------------------------------------------------
@@ -155,7 +173,9 @@ void Builder::begin(PassKind kind, const std::string& name, std::uint16_t chunk,
   role_.passes.push_back(pass);
   half_ = {kind, chunk, false, split};
   halves_ = {half_};
-  layer = kNone, flags = 0;
+  layer = kNone, flags = 0, after_compute = false;
+  dependencies_before_ = role_.dependencies.size(), accesses_before_ = role_.accesses.size();
+  opening_.clear(), closing_.clear();
   touches_.clear(), last_access_.clear(), expectations_.clear(), complete_before_.clear();
   for (auto& clock : known_) clock.fill(-1);
 }
@@ -183,6 +203,13 @@ std::uint16_t Builder::end() {
   return static_cast<std::uint16_t>(role_.passes.size() - 1);
 }
 
+void Builder::abandon() {
+  role_.instructions.resize(role_.passes.back().first);
+  role_.dependencies.resize(dependencies_before_);
+  role_.accesses.resize(accesses_before_);
+  role_.passes.pop_back();
+}
+
 void Builder::expect(std::uint32_t buffer, std::uint16_t event) {
   const Range at = range(buffer);
   expectations_[at.root].push_back({at.begin, at.end, event, 0});
@@ -203,7 +230,7 @@ std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool sett
   Clock& known = known_[stream];
   std::vector<Dependency> dependencies;
 
-  const auto allocates = [this](std::uint32_t root) { return !last_access_.contains({root, half_.second}) && is_born(root); };
+  const auto allocates = [this](std::uint32_t root) { return !last_access_.contains(instance(root)) && is_born(root); };
   if (stream != kCompute && (std::exchange(after_compute, false) ||
                              std::any_of(uses.begin(), uses.end(), [&](const Use& use) { return allocates(range(use.buffer).root); }))) {
     // What it reads may be of an earlier pass; or its memory may just have been given back by what the compute stream was told to do.
@@ -254,7 +281,7 @@ std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool sett
   for (const Use& use : uses) {
     const Range at = range(use.buffer);
     const bool fresh = allocates(at.root);
-    last_access_[{at.root, half_.second}] = static_cast<std::uint32_t>(role_.accesses.size());
+    last_access_[instance(at.root)] = static_cast<std::uint32_t>(role_.accesses.size());
     role_.accesses.push_back({use.buffer, use.mode, fresh, false});
     touches_[at.root][stream].push_back({at.begin, at.end, settles || use.mode != AccessMode::read, me});
   }
@@ -287,10 +314,10 @@ void Builder::compute_by_place(AxisMask axes, const std::vector<Shape>& shapes, 
 }
 
 void Builder::collective(Operator op, std::uint8_t stream, std::uint16_t group, std::int64_t count, DType type, const Uses& uses,
-                         std::uint16_t signal) {
+                         std::uint16_t signal, std::int64_t servers) {
   if (group == kNone) return;
   Shape shape;
-  shape.op = op, shape.dtype = type, shape.group = group, shape.dims[0] = count, shape.bytes = bytes_of(type, count);
+  shape.op = op, shape.dtype = type, shape.group = group, shape.dims[0] = count, shape.dims[1] = servers, shape.bytes = bytes_of(type, count);
   Instruction i;
   i.opcode = Opcode::collective, i.op = op, i.stream = stream, i.group = group, i.shape = tables_.shape(shape), i.signal = signal;
   emit(i, uses);
@@ -341,6 +368,15 @@ void Builder::wait_for(std::uint8_t stream) {
     complete_before_.back() = known_[kCompute];
     return;
   }
+}
+
+void Builder::host_wait(std::uint16_t index) {
+  Instruction i;
+  i.opcode = Opcode::host_wait, i.op = Operator::wait, i.stream = kCompute, i.shape = tables_.shape(Shape{});
+  emit(i, {});
+  Instruction& waiting = role_.instructions.back();
+  role_.dependencies.push_back({DependencyKind::local, index});
+  waiting.dependency_count = 1;
 }
 
 }  // namespace orrery::program

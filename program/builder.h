@@ -40,6 +40,8 @@ class Tables {
   std::uint32_t shape(const Shape& shape);
   std::uint16_t load(const Load& load);
   const Mesh& mesh() const { return program_.mesh; }
+  std::int64_t size(std::uint16_t group) const { return group == kNone ? 1 : group_size(program_.mesh, program_.groups[group]); }
+  std::int64_t covered_bytes(const Buffer& buffer) const { return program_.covered_bytes(buffer); }
 
  private:
   std::uint16_t intern(const Group& group, WorkClass work);
@@ -74,6 +76,9 @@ class Builder {
   std::uint32_t persistent(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements);
   std::uint32_t view(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
                      std::uint16_t layer = kNone);
+  // A view of the part that this rank owns where each member of `group` owns one of `elements`; the first begins at `first_element`.
+  std::uint32_t part(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
+                     std::uint16_t group);
   // Allocated and freed within each pass that touches it.
   std::uint32_t temporary(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements, std::uint16_t layer = kNone);
   // Allocated by the micro-batch's first touch in a pass of a kind in `born`, freed by its last in a pass of a kind in `dies`. The chunks whose
@@ -82,9 +87,16 @@ class Builder {
     PassMask born = 0, dies = 0;
     std::uint16_t born_chunk = kNone, dies_chunk = kNone;
     std::uint16_t born_split = kNone, dies_split = kNone;  // Lifetime::sequence: the splits whose passes these are
+    bool across_passes = false;
   };
   std::uint32_t stash(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements, std::uint16_t layer, Life life,
                       Lifetime lifetime = Lifetime::microbatch);
+
+  // Lives from the pass that opens it to the one that closes it: its first touch after open() allocates, and its last in the pass that closes it
+  // frees.
+  std::uint32_t across_passes(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements);
+  void open(std::uint32_t buffer) { opening_.push_back(buffer); }
+  void close(std::uint32_t buffer) { closing_.push_back(buffer); }
 
   std::uint16_t event(const std::string& name, bool per_microbatch);
 
@@ -93,6 +105,8 @@ class Builder {
   void continue_with(PassKind kind, std::uint16_t chunk, bool second);
   // Places the free marks; returns the template's index.
   std::uint16_t end();
+  // Takes back everything since begin() but the buffers that were declared: a rehearsal.
+  void abandon();
 
   // From here on in this template, the first instruction of each stream that touches `buffer` waits for `event`.
   void expect(std::uint32_t buffer, std::uint16_t event);
@@ -115,13 +129,17 @@ class Builder {
   void compute_by_place(AxisMask axes, const std::vector<Shape>& shapes, const Uses& uses);
   // `elements` and `bytes` of the whole, as in operators.h. Nothing happens for a group of one (kNone).
   void collective(Operator op, std::uint8_t stream, std::uint16_t group, std::int64_t elements, DType type, const Uses& uses,
-                  std::uint16_t signal = kNone);
+                  std::uint16_t signal = kNone, std::int64_t servers = 0);
   void send(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal);
   void recv(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal);
   // Makes the compute stream wait until no stream works on `buffers` any more; buffers whose last use is here are freed.
   void settle(std::initializer_list<std::uint32_t> buffers);
   // The same for everything issued on `stream` in this template.
   void wait_for(std::uint8_t stream);
+  // The host stops issuing until instruction `index` of this template is complete.
+  void host_wait(std::uint16_t index);
+  // How many instructions this template has.
+  std::uint16_t written() const { return static_cast<std::uint16_t>(role_.instructions.size() - role_.passes.back().first); }
 
   std::int64_t elements(std::uint32_t buffer) const { return role_.buffers[buffer].elements; }
 
@@ -163,6 +181,7 @@ class Builder {
   using Clock = std::array<std::int32_t, kStreams>;  // by stream: the last instruction of this template known to be complete
 
   std::uint32_t declare(Buffer buffer, Life life, std::uint16_t of_chunk, bool second = false);
+  Instance instance(std::uint32_t root) const { return {root, half_.second && !lives_[root].across_passes}; }
   bool is_born(std::uint32_t root) const;
   bool dies_in(std::uint32_t root, const Half& half) const;
   Range range(std::uint32_t buffer) const;
@@ -177,6 +196,8 @@ class Builder {
   // Of the template being written:
   Half half_;
   std::vector<Half> halves_;
+  std::size_t dependencies_before_ = 0, accesses_before_ = 0;
+  std::vector<std::uint32_t> opening_, closing_;                                         // see across_passes
   std::unordered_map<std::uint32_t, std::array<std::vector<Touch>, kStreams>> touches_;  // by root buffer
   std::map<Instance, std::uint32_t> last_access_;                                        // index into Role::accesses
   std::unordered_map<std::uint32_t, std::vector<Expectation>> expectations_;

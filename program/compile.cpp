@@ -37,13 +37,12 @@ void order_axes(const std::string& text, Mesh& mesh) {
 struct Need {
   PassKind kind = PassKind::forward;
   std::uint16_t chunk = 0, backward_chunk = 0, split = 0;
-  bool gathered = false;  // the first to use the chunk's parameters, which may still be on their way
-  bool reduces = false;   // the last to write the chunk's gradients
+  Turn turn;
   auto operator<=>(const Need&) const = default;
 };
 
-void forward(const Context& c, bool gathered) {
-  if (gathered) expect_gathered(c.b, c.layout);
+void forward(const Context& c, bool first) {
+  if (first) expect_gathered(c.b, c.layout);
   expect_activations(c);
   if (c.first()) embedding_forward(c);
   for (std::int64_t l = 0; l < c.layers(); ++l) layer_forward(c, l);
@@ -72,63 +71,84 @@ std::uint16_t write_pass(Context c, const Need& need, const OverlapRule& rule) {
   const bool both = need.kind == PassKind::forward_backward;
   if (c.chunks.size() > 1)
     called += both ? fmt::format(" of chunks {} and {}", need.chunk, need.backward_chunk) : fmt::format(" of chunk {}", need.chunk);
-  if (need.gathered) called += ", first micro-batch";
-  if (need.reduces) called += ", last micro-batch";
+  if (need.turn.gathers || need.turn.opens) called += ", first micro-batch";
+  if (need.turn.releases || need.turn.reduces) called += ", last micro-batch";
   if (c.d.splits > 1) called += fmt::format(", split {}", need.split);
-  c.pass = need.kind, c.split = need.split;
-  GradientReducer reducer(c.b, c.layout, c.plan, both ? need.backward_chunk : c.chunk, both ? PassKind::backward : need.kind);
-  if (need.reduces) c.reducer = &reducer;
-  c.b.begin(need.kind, called, c.chunk, c.split);
-  c.b.dtype = c.plan.precision.compute;
-  switch (need.kind) {
-    case PassKind::forward:
-      forward(c, need.gathered);
-      break;
-    case PassKind::weight_grad:
-      weight_grad(c);
-      break;
-    case PassKind::forward_backward: {
-      Context second = c.chunks[need.backward_chunk];
-      second.reducer = c.reducer;
-      if (!rule.compute.empty()) {
-        write_overlapped(c, second, rule, need.gathered);
+  c.pass = both ? PassKind::forward : need.kind, c.split = need.split;
+  Context second = c.chunks[both ? need.backward_chunk : need.chunk];  // the backward half
+  second.pass = PassKind::backward;
+  GradientReducer reducer(c.b, c.layout, c.plan, second.chunk, both ? PassKind::backward : need.kind, need.turn);
+  Turn back = need.turn;
+  if (both) back.gathers = false;
+  ParameterGatherer gatherer(c.b, c.layout, c.plan, c.chunk, need.turn), gatherer_back(c.b, c.layout, c.plan, second.chunk, back);
+  const bool reduces = need.kind != PassKind::forward && (need.turn.reduces || shards_gradients(c.layout)), gathers = shards_parameters(c.layout);
+  if (reduces) (both ? second : c).reducer = &reducer;
+  if (gathers) c.gatherer = &gatherer, second.gatherer = &gatherer_back;
+  const auto begin = [&] {
+    c.b.begin(need.kind, called, c.chunk, c.split);
+    c.b.dtype = c.plan.precision.compute;
+  };
+  const auto write = [&] {
+    switch (need.kind) {
+      case PassKind::forward:
+        forward(c, need.turn.gathers);
         break;
-      }
-      c.pass = PassKind::forward, c.reducer = nullptr;
-      c.b.continue_with(c.pass, c.chunk, false);
-      forward(c, need.gathered);
-      second.pass = PassKind::backward;
-      c.b.continue_with(second.pass, second.chunk, true);
-      backward(second);
-      break;
+      case PassKind::weight_grad:
+        weight_grad(c);
+        break;
+      case PassKind::forward_backward:
+        if (!rule.compute.empty()) {
+          write_overlapped(c, second, rule, need.turn.gathers);
+        } else {
+          c.b.continue_with(c.pass, c.chunk, false);
+          forward(c, need.turn.gathers);
+          c.b.continue_with(second.pass, second.chunk, true);
+          backward(second);
+        }
+        c.b.continue_with(second.pass, second.chunk, true);
+        break;
+      default:
+        backward(c);
     }
-    default:
-      backward(c);
+  };
+  if (gathers) {  // once to see which parameters it reads in which order
+    begin();
+    write();
+    c.b.abandon();
   }
-  if (need.reduces) reducer.finish();
+  begin();
+  if (gathers) gatherer.begin();
+  if (gathers && both) gatherer_back.begin();
+  if (reduces) reducer.begin();
+  write();
+  if (reduces) reducer.finish();
   return c.b.end();
 }
 
-// By item of a rank's order, the template that it needs.
-std::vector<Need> needs(const std::vector<Pass>& order, std::size_t chunks, const std::vector<bool>& reduces, bool gathers) {
-  std::vector<std::size_t> last(chunks, 0);
+// By item of a rank's order, the template that it needs. `turns`: by chunk.
+std::vector<Need> needs(const std::vector<Pass>& order, const std::vector<Turn>& turns) {
+  std::vector<std::size_t> last(turns.size(), 0), last_reader(turns.size(), 0);
   for (std::size_t k = 0; k < order.size(); ++k)
     for_each_half(order[k], [&](const Pass& pass) {
       if (pass.kind != PassKind::forward) last[pass.chunk] = k;
+      if (pass.kind != PassKind::forward && pass.kind != PassKind::weight_grad) last_reader[pass.chunk] = k;
     });
   std::vector<Need> out;
-  std::vector<bool> seen(chunks, false);
+  std::vector<bool> ran(turns.size(), false), came_back(turns.size(), false);
   for (std::size_t k = 0; k < order.size(); ++k) {
     Need& need = out.emplace_back();
     need.kind = order[k].kind;
     for_each_half(order[k], [&](const Pass& pass) {
       need.split = pass.split;
       if (pass.kind == PassKind::forward) {
-        need.chunk = pass.chunk, need.gathered = gathers && !seen[pass.chunk];
-        seen[pass.chunk] = true;
+        need.chunk = pass.chunk, need.turn.gathers = turns[pass.chunk].gathers && !ran[pass.chunk];
+        ran[pass.chunk] = true;
       } else {
         (need.kind == PassKind::forward_backward ? need.backward_chunk : need.chunk) = pass.chunk;
-        need.reduces = reduces[pass.chunk] && last[pass.chunk] == k;
+        need.turn.opens = turns[pass.chunk].opens && !came_back[pass.chunk];
+        need.turn.releases = turns[pass.chunk].releases && pass.kind != PassKind::weight_grad && last_reader[pass.chunk] == k;
+        need.turn.reduces = turns[pass.chunk].reduces && last[pass.chunk] == k;
+        came_back[pass.chunk] = true;
       }
     });
   }
@@ -145,16 +165,19 @@ std::uint16_t last_chunk(const std::vector<Pass>& order) {
   return chunk;
 }
 
-void write_role(Role& role, Program& program, Tables& tables, const Model& model, const Plan& plan, const Schedule& schedule, const Replay& times) {
+void write_role(Role& role, Tables& tables, const Model& model, const Plan& plan, const Schedule& schedule, const Replay& times) {
   const Dimensions d = dimensions(model, plan, schedule.splits);
-  const std::int64_t dp = program.mesh.extent(kReplicaAxes);
   const std::vector<Pass>& order = schedule.order[static_cast<std::size_t>(role.stage)];
   Builder b(tables, role);
-  const Layout layout = lay_out(b, model, plan, d, dp, schedule.placement == Placement::mirrored, last_chunk(order));
+  LayoutSettings settings;
+  settings.mirrored = schedule.placement == Placement::mirrored;
+  settings.splits = std::any_of(order.begin(), order.end(), [](const Pass& pass) { return pass.kind == PassKind::input_grad; });
+  settings.last_chunk = last_chunk(order);
+  const Layout layout = lay_out(b, model, plan, d, settings);
 
   std::vector<Context> chunks;
   chunks.reserve(role.chunks.size());
-  std::vector<bool> reduces;
+  std::vector<Turn> of_chunks;
   for (std::uint16_t i = 0; i < role.chunks.size(); ++i) {
     chunks.push_back(Context{.b = b,
                              .model = model,
@@ -169,16 +192,15 @@ void write_role(Role& role, Program& program, Tables& tables, const Model& model
                              .cp_inner = tables.group(mask(Axis::cp_inner)),
                              .cp_outer = tables.group(mask(Axis::cp_outer)),
                              .recompute = recomputes_layers(plan)});
-    reduces.push_back(reduces_gradients(layout, i, dp, d.t));
+    of_chunks.push_back(turns(b, layout, plan, i));
   }
   std::vector<Transfers> transfers;
   for (const Context& c : chunks) transfers.push_back(transfer_passes(c));
 
-  const bool gathers = gathers_parameters(plan, dp) && plan.overlap.param_gather;
   const OverlapRule rule = overlap_rule(plan.schedule_args.overlap_rule.value_or("deepseek"), "schedule_args.overlap_rule");
   std::map<Need, std::uint16_t> written;
   std::vector<std::uint16_t> templates;
-  for (const Need& need : needs(order, chunks.size(), reduces, gathers)) {
+  for (const Need& need : needs(order, of_chunks)) {
     const auto [at, fresh] = written.try_emplace(need, kNone);
     if (fresh) at->second = write_pass(chunks[need.chunk], need, rule);
     templates.push_back(at->second);
@@ -212,6 +234,7 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
   program.mesh.size[static_cast<std::size_t>(Axis::cp_outer)] = context.outer;
   program.balanced_context = plan.parallel.cp_balanced;
   order_axes(plan.parallel.order, program.mesh);
+  factor_data_parallel_axis(program.mesh, plan, cluster.node_size);
   program.streams = stream_table();
   program.launch = launch(cluster, plan);
   program.micro_batch = plan.batch.micro, program.sequence = plan.batch.sequence, program.global_batch = plan.batch.global;
@@ -235,7 +258,7 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
       const auto stage = static_cast<std::size_t>(stage_of(schedule, rank, c));
       role.chunks.push_back({static_cast<std::int64_t>(stage), first[stage], layers[stage]});
     }
-    write_role(role, program, tables, model, plan, schedule, times);
+    write_role(role, tables, model, plan, schedule, times);
     program.roles.push_back(std::move(role));
   }
   return program;

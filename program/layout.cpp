@@ -6,11 +6,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "program/transforms/buckets.h"
+
 namespace orrery::program {
 namespace {
-
-// PyTorch's DistributedDataParallel: bucket_cap_mb = 25, in MiB.
-constexpr std::int64_t kDefaultBucketBytes = std::int64_t{25} << 20U;
 
 // GPT-2 and Megatron-LM: weights from N(0, 0.02); projections that end a residual branch divided by sqrt(2 x layers).
 constexpr double kInitStddev = 0.02;
@@ -22,7 +21,7 @@ class Lister {
  public:
   Lister(Layout& layout, const Model& model, const Dimensions& d) : layout_(layout), model_(model), d_(d) {}
 
-  std::uint16_t layer = kNone;
+  std::uint16_t layer = kNone, unit = 0;
 
   // A matrix or, with cols 1, a vector. `rows` and `cols` are global.
   static Parameter piece(const std::string& name, std::int64_t rows, std::int64_t cols, Init init, double stddev = kInitStddev) {
@@ -54,7 +53,7 @@ class Lister {
  private:
   std::int32_t add(const std::string& name, std::vector<Parameter> pieces, Replication replication) {
     Tensor t;
-    t.name = name, t.pieces = std::move(pieces), t.layer = layer, t.replication = replication;
+    t.name = name, t.pieces = std::move(pieces), t.layer = layer, t.unit = unit, t.replication = replication;
     layout_.tensors.push_back(std::move(t));
     return static_cast<std::int32_t>(layout_.tensors.size() - 1);
   }
@@ -97,6 +96,7 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
   }
   for (std::int64_t i = 0; i < chunk.layers; ++i) {
     l.layer = static_cast<std::uint16_t>(chunk.first_layer + i);
+    l.unit = static_cast<std::uint16_t>(l.layer + 1);
     const auto named = [&](const char* what) { return fmt::format("layers.{}.{}", l.layer, what); };
     LayerTensors t;
     t.norm1 = l.gain(named("attention.norm"), h);
@@ -140,7 +140,7 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
     if (model.mlp_bias) t.down_bias = l.bias(named("mlp.down_bias"), h);
     own.layers.push_back(t);
   }
-  l.layer = kNone;
+  l.layer = kNone, l.unit = static_cast<std::uint16_t>(model.layers + 1);
   if (last) {
     own.final_norm = l.gain("final_norm", h);
     if (norm_bias) own.final_norm_bias = l.bias("final_norm_bias", h);
@@ -168,24 +168,26 @@ void list(Layout& layout, const Model& model, const std::vector<Chunk>& chunks, 
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t x, std::size_t y) { return chunks[x].stage < chunks[y].stage; });
   layout.chunks.resize(chunks.size());
-  std::int32_t tied = kAbsent;
-  bool head = false;
+  std::int32_t tied = kAbsent, head_of = kAbsent;
   for (const std::size_t i : order) {
     const std::size_t before = layout.tensors.size();
     const ChunkTensors& own = layout.chunks[i] = list(layout, model, chunks[i], stages, d, tied);
     for (std::size_t t = before; t < layout.tensors.size(); ++t) {
-      layout.tensors[t].chunk = static_cast<std::uint16_t>(i);
+      layout.tensors[t].chunk = layout.tensors[t].first_chunk = layout.tensors[t].head_chunk = static_cast<std::uint16_t>(i);
       if (mirrored && i == 1) layout.tensors[t].copy = true;
     }
     if (model.tie_embeddings && own.embedding != kAbsent) tied = own.embedding;
-    head = head || own.head != kAbsent;
+    if (own.head != kAbsent) head_of = static_cast<std::int32_t>(i);
   }
   if (tied == kAbsent) return;
   Tensor& table = layout.tensors[static_cast<std::size_t>(tied)];
-  if (head)
-    table.chunk = last_chunk;
-  else
+  if (head_of == kAbsent) {
     table.embedding_group = true;
+    return;
+  }
+  table.head_chunk = static_cast<std::uint16_t>(head_of);
+  table.shared = table.head_chunk != table.first_chunk;
+  table.chunk = last_chunk;
 }
 
 }  // namespace
@@ -230,85 +232,109 @@ Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits)
   return d;
 }
 
-Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, std::int64_t dp, bool mirrored, std::uint16_t last_chunk) {
+DataGroups data_groups(Tables& tables, bool experts) {
+  const auto inner = experts ? mask(Axis::edp) : static_cast<AxisMask>(kCpAxes | mask(Axis::dp_inner));
+  const auto outer = experts ? AxisMask{0} : mask(Axis::dp_outer);
+  DataGroups g;
+  g.all = tables.group(static_cast<AxisMask>(inner | outer)), g.inner = tables.group(inner), g.outer = tables.group(outer);
+  g.ranks = tables.size(g.all), g.parts = tables.size(g.inner);
+  return g;
+}
+
+Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, const LayoutSettings& settings) {
   Role& role = b.role();
   Layout layout;
-  list(layout, model, role.chunks, plan.parallel.pp * plan.parallel.vp, d, mirrored, last_chunk);
+  list(layout, model, role.chunks, plan.parallel.pp * plan.parallel.vp, d, settings.mirrored, settings.last_chunk);
+  const std::vector<BucketContent> contents = fill_buckets(layout, plan, settings.splits);
 
-  // Backward produces gradients in the reverse of the forward order; replicated tensors keep to the end of the buffers.
-  std::vector<std::size_t> order;
-  for (const Replication kind : {Replication::sharded, Replication::equal, Replication::partial})
-    for (std::size_t i = layout.tensors.size(); i-- > 0;)
-      if (layout.tensors[i].replication == kind) order.push_back(i);
+  const DataGroups dense = data_groups(b.tables(), false), experts = data_groups(b.tables(), true);
+  std::int64_t offset = 0, owned = 0, held_parameters = 0, held_gradients = 0;
+  for (const BucketContent& content : contents) {
+    const Tensor& first = layout.tensors[content.tensors.front()];
+    Layout::BucketViews views;
+    views.groups = first.experts ? experts : dense;
+    if (plan.sharding.zero < 1) views.groups.parts = 1;
+    views.partial = first.replication == Replication::partial, views.unit = first.unit, views.tick = content.tick;
+    views.chunk = first.chunk, views.first_chunk = first.first_chunk, views.head_chunk = first.head_chunk;
+    if (first.embedding_group) views.copies = b.tables().embedding_group();
+    if (settings.mirrored) views.copies = b.tables().mirror_group();
+    views.sharded_gradient = plan.sharding.zero >= 2 && views.groups.parts > 1;
+    views.sharded_parameter = plan.sharding.zero >= 3 && views.groups.parts > 1;
 
-  const std::int64_t limit = plan.data_parallel.bucket_bytes.value_or(kDefaultBucketBytes);
-  std::int64_t offset = 0;
-  const Tensor* previous = nullptr;
-  for (const std::size_t i : order) {
-    Tensor& t = layout.tensors[i];
-    const bool alone = t.embedding_group || (previous && (previous->embedding_group || previous->chunk != t.chunk));
-    if (!previous || alone || previous->replication != t.replication || bytes_of(plan.precision.grads, role.buckets.back().elements) >= limit) {
-      if (previous) {
-        Bucket& closed = role.buckets.back();
-        closed.elements = (closed.elements + dp - 1) / dp * dp;
-        offset = closed.offset + closed.elements;
+    Bucket bucket;
+    bucket.offset = offset;
+    if (first.replication != Replication::sharded) bucket.count_flags = kCountOnTp0;
+    if (first.copy) bucket.count_flags = kCountNever;
+    for (const std::size_t i : content.tensors) {
+      Tensor& t = layout.tensors[i];
+      t.bucket = static_cast<std::uint16_t>(role.buckets.size());
+      views.next_use = static_cast<std::uint32_t>(i);  // the last is the first that the forward pass needs
+      for (Parameter& p : t.pieces) {
+        p.offset = offset;
+        offset += p.rows * p.cols;
+        role.parameters.push_back(p);
       }
-      Bucket fresh;
-      fresh.offset = offset;
-      if (t.replication != Replication::sharded) fresh.count_flags = kCountOnTp0;
-      if (t.copy) fresh.count_flags = kCountNever;
-      role.buckets.push_back(fresh);
-      Layout::BucketViews views;
-      views.partial = t.replication == Replication::partial, views.chunk = t.chunk;
-      if (t.embedding_group) views.copies = b.tables().embedding_group();
-      if (mirrored) views.copies = b.tables().mirror_group();
-      layout.buckets.push_back(views);
     }
-    t.bucket = static_cast<std::uint16_t>(role.buckets.size() - 1);
-    for (Parameter& p : t.pieces) {
-      p.offset = offset;
-      offset += p.rows * p.cols;
-      role.parameters.push_back(p);
-    }
-    role.buckets.back().elements = offset - role.buckets.back().offset;
-    previous = &t;
+    bucket.elements = (offset - bucket.offset + views.groups.ranks - 1) / views.groups.ranks * views.groups.ranks;
+    offset = bucket.offset + bucket.elements;
+    views.elements = bucket.elements, views.owned = bucket.elements / views.groups.parts;
+    bucket.shard_offset = held_parameters;
+    if (views.sharded_parameter) bucket.shards = views.groups.inner;
+    held_parameters += views.sharded_parameter ? views.owned : views.elements;
+    held_gradients += views.sharded_gradient ? views.owned : views.elements;
+    owned += views.owned;
+    role.buckets.push_back(bucket);
+    layout.buckets.push_back(views);
   }
-  Bucket& closed = role.buckets.back();
-  closed.elements = (closed.elements + dp - 1) / dp * dp;
-  const std::int64_t total = closed.offset + closed.elements;
 
-  layout.parameters = b.persistent("parameters", BufferKind::parameter, plan.precision.params, total);
-  layout.gradients = b.persistent("gradients", BufferKind::gradient, plan.precision.grads, total);
+  layout.parameters = b.persistent("parameters", BufferKind::parameter, plan.precision.params, held_parameters);
+  layout.gradients = b.persistent("gradients", BufferKind::gradient, plan.precision.grads, held_gradients);
   role.parameter_buffer = static_cast<std::int32_t>(layout.parameters);
   role.gradient_buffer = static_cast<std::int32_t>(layout.gradients);
-  for (Tensor& t : layout.tensors) {
-    t.weight = b.view(t.name, BufferKind::parameter, layout.parameters, t.pieces.front().offset, t.elements(), t.layer);
-    t.gradient = b.view(t.name + ".gradient", BufferKind::gradient, layout.gradients, t.pieces.front().offset, t.elements(), t.layer);
-  }
-
-  const std::int64_t parts = plan.sharding.zero >= 1 ? dp : 1;
   const bool adam = plan.optimizer.kind == "adamw", master = bits(plan.precision.params) < 32;
   const DType state = plan.precision.optimizer;
   std::int32_t m = kAbsent, v = kAbsent, copy = kAbsent;
   if (adam) {
-    m = static_cast<std::int32_t>(b.persistent("adam.m", BufferKind::optimizer_state, state, total / parts));
-    v = static_cast<std::int32_t>(b.persistent("adam.v", BufferKind::optimizer_state, state, total / parts));
+    m = static_cast<std::int32_t>(b.persistent("adam.m", BufferKind::optimizer_state, state, owned));
+    v = static_cast<std::int32_t>(b.persistent("adam.v", BufferKind::optimizer_state, state, owned));
   }
-  if (master) copy = static_cast<std::int32_t>(b.persistent("master", BufferKind::master, DType::fp32, total / parts));
+  if (master) copy = static_cast<std::int32_t>(b.persistent("master", BufferKind::master, DType::fp32, owned));
+
+  std::int64_t at_parameter = 0, at_gradient = 0, at_owned = 0;
   for (std::size_t i = 0; i < role.buckets.size(); ++i) {
-    const Bucket& bucket = role.buckets[i];
     Layout::BucketViews& views = layout.buckets[i];
-    views.owned = bucket.elements / parts;
-    views.parameter = b.view(fmt::format("bucket.{}", i), BufferKind::parameter, layout.parameters, bucket.offset, bucket.elements);
-    views.gradient = b.view(fmt::format("bucket.{}.gradient", i), BufferKind::gradient, layout.gradients, bucket.offset, bucket.elements);
+    const std::string name = fmt::format("bucket.{}", i);
+    // The whole, and of it what is owned; or what is owned alone.
+    const auto place = [&](const std::string& called, BufferKind kind, std::uint32_t flat, bool sharded, std::int64_t& at, std::uint32_t& whole,
+                           std::uint32_t& own) {
+      const std::int64_t elements = sharded ? views.owned : views.elements;
+      own = b.view(called, kind, flat, at, elements);
+      whole = own;
+      if (!sharded && views.owned < views.elements) own = b.part(called + ".own", kind, flat, at, views.owned, views.groups.inner);
+      at += elements;
+    };
+    const std::int64_t gradients_begin = at_gradient, parameters_begin = at_parameter;
+    place(name, BufferKind::parameter, layout.parameters, views.sharded_parameter, at_parameter, views.parameter, views.own_parameter);
+    place(name + ".gradient", BufferKind::gradient, layout.gradients, views.sharded_gradient, at_gradient, views.gradient, views.own_gradient);
+    if (reduces_in_two_levels(plan, views.groups))
+      views.node_gradient = b.part(name + ".gradient.node", BufferKind::gradient, layout.gradients, gradients_begin,
+                                   views.elements / b.tables().size(views.groups.inner), views.groups.inner);
+    for (const std::size_t n : contents[i].tensors) {
+      Tensor& t = layout.tensors[n];
+      t.within = t.pieces.front().offset - role.buckets[i].offset;
+      if (!views.sharded_parameter)
+        t.weight = b.view(t.name, BufferKind::parameter, layout.parameters, parameters_begin + t.within, t.elements(), t.layer);
+      if (!views.sharded_gradient)
+        t.gradient = b.view(t.name + ".gradient", BufferKind::gradient, layout.gradients, gradients_begin + t.within, t.elements(), t.layer);
+    }
     const auto part = [&](const char* what, BufferKind kind, std::int32_t of) {
       if (of == kAbsent) return kAbsent;
-      const auto root = static_cast<std::uint32_t>(of);
-      return static_cast<std::int32_t>(b.view(fmt::format("bucket.{}.{}", i, what), kind, root, bucket.offset / parts, views.owned));
+      return static_cast<std::int32_t>(b.view(fmt::format("{}.{}", name, what), kind, static_cast<std::uint32_t>(of), at_owned, views.owned));
     };
     views.m = part("m", BufferKind::optimizer_state, m);
     views.v = part("v", BufferKind::optimizer_state, v);
     views.master = part("master", BufferKind::master, copy);
+    at_owned += views.owned;
   }
   return layout;
 }

@@ -41,17 +41,30 @@ Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits 
 // Gradients of a tensor on the ranks of a tensor-parallel group: each of its own shard; the same on all; or of a replicated tensor, each a part.
 enum class Replication : std::uint8_t { sharded, equal, partial };
 
+// The ranks that hold the same tensors and add up their gradients, in two factors: `inner` owns equal parts where something is sharded, or shares a
+// node; `outer` holds the same part. kNone: one rank.
+struct DataGroups {
+  std::uint16_t all = kNone, inner = kNone, outer = kNone;
+  std::int64_t ranks = 1, parts = 1;  // of `all`, of `inner`
+};
+DataGroups data_groups(Tables& tables, bool experts);
+
 // What one operator uses as one weight: one or several parameters, contiguous.
 struct Tensor {
   std::vector<Parameter> pieces;  // offsets are filled in by the layout
   std::uint16_t layer = kNone;
   std::string name;
   Replication replication = Replication::sharded;
-  std::uint16_t chunk = 0;                 // whose backward pass is the last to write its gradient
-  bool embedding_group = false;            // a tied table whose other copy is on another stage
-  bool copy = false;                       // another rank holds the same and counts it: that tied copy, or a stage of the mirrored pipeline
-  std::uint32_t weight = 0, gradient = 0;  // views
+  bool experts = false;                           // reduced among the ranks that hold the same experts
+  std::uint16_t unit = 0;                         // of the model: 0 the embedding, then layer by layer, then the head
+  std::uint16_t chunk = 0;                        // whose backward pass is the last to write its gradient
+  bool shared = false;                            // a tied table that two chunks of this rank use
+  std::uint16_t first_chunk = 0, head_chunk = 0;  // whose forward pass reads it first; whose backward pass is the first to write its gradient
+  bool embedding_group = false;                   // a tied table whose other copy is on another stage
+  bool copy = false;                              // another rank holds the same and counts it: that tied copy, or a stage of the mirrored pipeline
+  std::uint32_t weight = 0, gradient = 0;         // views, where this rank keeps all of it
   std::uint16_t bucket = 0;
+  std::int64_t within = 0;  // its first element in the bucket
   std::int64_t elements() const;
 };
 
@@ -86,19 +99,37 @@ struct Layout {
 
   std::uint32_t parameters = 0, gradients = 0;  // the flat buffers
   struct BucketViews {
+    // The whole bucket, where this rank keeps all of it.
     std::uint32_t parameter = 0, gradient = 0;
-    std::int32_t m = kAbsent, v = kAbsent, master = kAbsent;  // of the owned part
+    // What this rank updates: the whole, or its part.
+    std::uint32_t own_parameter = 0, own_gradient = 0;
+    std::int32_t m = kAbsent, v = kAbsent, master = kAbsent;  // of the same
+    std::uint32_t node_gradient = 0;                          // hierarchical: what this rank adds up across nodes
     bool partial = false;                                     // all-reduce over tp first
     std::uint16_t copies = kNone;                             // the group of another rank that holds the same, to be reduced with
     std::uint16_t chunk = 0;                                  // as Tensor::chunk: a bucket never holds tensors of two
-    std::int64_t owned = 0;                                   // elements that this rank updates
+    std::uint16_t first_chunk = 0, head_chunk = 0;            // as Tensor's
+    std::uint16_t unit = 0;                                   // sharded parameters: as Tensor::unit
+    std::uint16_t tick = 0;                                   // horovod: the cycle at whose end it is reduced
+    std::uint32_t next_use = 0;                               // earlier in the forward pass: less
+    std::int64_t elements = 0, owned = 0;                     // of the whole; that this rank updates
+    DataGroups groups;
+    bool sharded_gradient = false, sharded_parameter = false;
   };
   std::vector<BucketViews> buckets;  // as Role::buckets
 };
 
+// What the layout depends on besides the model.
+struct LayoutSettings {
+  bool mirrored = false;         // another rank holds the same two stages
+  bool splits = false;           // the schedule splits backward passes
+  std::uint16_t last_chunk = 0;  // the chunk whose backward passes end last
+};
+
 // Lays the tensors out in the order in which the backward pass produces their gradients (replicated tensors last), declares the flat buffers and
-// their views, and fills Role::parameters, buckets, parameter_buffer and gradient_buffer. `mirrored`: another rank holds the same two stages;
-// `last_chunk`: the chunk whose backward passes end last.
-Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, std::int64_t dp, bool mirrored, std::uint16_t last_chunk);
+// their views, and fills Role::parameters, buckets, parameter_buffer and gradient_buffer. Under ZeRO a bucket's optimizer state (1), gradients (2)
+// and parameters (3) are those of the own part; with 3 a bucket holds tensors of one unit only. Where backward passes are split and gradients
+// sharded, no bucket holds tensors of both halves, so that each half scatters its own.
+Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, const LayoutSettings& settings);
 
 }  // namespace orrery::program

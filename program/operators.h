@@ -81,7 +81,7 @@ enum class Operator : std::uint8_t {
   zero,                 // {elements}                                    w x
   gradient_norm,        // {elements}                                    r gradient, u norm² (fp64, 1 element; flags say which ranks count)
   optimizer_step,       // {elements}                                    r norm², u gradient, u parameter, [u m, u v], [u master]
-  all_reduce,           // {elements}, reduces in place                  u x
+  all_reduce,           // {elements, servers}, reduces in place         u x — servers: 0, or the group's first so many add up for all
   all_reduce_max,       // {elements}                                    u x
   reduce_scatter,       // {elements of the whole}                       r whole, w shard
   all_gather,           // {elements of the whole}                       r shard, w whole

@@ -10,4 +10,9 @@ std::string_view name(PassKind kind) {
   return kNames[static_cast<std::size_t>(kind)];
 }
 
+std::int64_t Program::covered_bytes(const Buffer& buffer) const {
+  const std::int64_t bytes = bytes_of(buffer.dtype, buffer.elements);
+  return buffer.part_of < groups.size() ? bytes * group_size(mesh, groups[buffer.part_of]) : bytes;
+}
+
 }  // namespace orrery::program

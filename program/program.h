@@ -42,6 +42,9 @@ struct Buffer {
   std::uint16_t load = 0xffff;
   std::int32_t alias = -1;  // this buffer is a view into that one, `alias_offset` bytes in, and owns nothing
   std::int64_t alias_offset = 0;
+  // An alias only: the members of this group (index into Program::groups) own one equal part each of a range that begins at alias_offset, in the
+  // order of the group, and the view is the own one.
+  std::uint16_t part_of = 0xffff;
   std::uint16_t layer = 0xffff;
   std::uint8_t versions = 1;  // weight stashing keeps more than one
   bool operator==(const Buffer&) const = default;
@@ -156,7 +159,7 @@ struct Parameter {
   enum class Split : std::uint8_t { none, rows, cols };  // over tp; the shard starts at tp coordinate x local size
   enum class Init : std::uint8_t { normal, ones, zeros };
   std::string name;                               // global and unique: "layers.3.attention.q"; a tied table's copy has the same name
-  std::int64_t offset = 0;                        // elements into the flat buffers (parameters, gradients)
+  std::int64_t offset = 0;                        // elements into all parameters of the role, in the order of the buckets
   std::int64_t rows = 0, cols = 0;                // local
   std::int64_t global_rows = 0, global_cols = 0;  // without padding; local rows or columns beyond them are padding and stay zero
   Split split = Split::none;
@@ -165,13 +168,13 @@ struct Parameter {
   bool operator==(const Parameter&) const = default;
 };
 
-// A contiguous range of the flat buffers that is reduced and updated as one. With ZeRO >= 1, data-parallel rank d owns the d-th of dp equal parts.
-// Instructions name the whole bucket's view. Where an instruction's dims give fewer elements than the view has (gradient_norm, optimizer_step and the
-// tied table's all_reduce under ZeRO), it works on the own part: from element (dp coordinate x dims[0]) on; reduce_scatter and all_gather are in
-// place, their shard being that part. Views of Adam's state and of the master copy hold the own part only.
+// A contiguous range of the parameters that is reduced and updated as one. Offsets are as if the role held all of its parameters; where parameters
+// are sharded, the role's parameter buffer holds one part of each bucket instead: `elements` / size of the group, from `shard_offset` on.
 struct Bucket {
-  std::int64_t offset = 0, elements = 0;  // padded to a multiple of dp
+  std::int64_t offset = 0, elements = 0;  // padded to a multiple of the ranks that reduce it
   std::uint8_t count_flags = 0;           // kCountOnTp0, kCountNever
+  std::uint16_t shards = kNone;           // the group among which the parameters are sharded
+  std::int64_t shard_offset = 0;
   bool operator==(const Bucket&) const = default;
 };
 
@@ -195,8 +198,8 @@ struct Role {
   std::vector<Access> accesses;
   std::vector<PassTemplate> passes;
   std::vector<PassInstance> prologue, body, epilogue;  // body: one optimizer step, repeated; dependencies on events may cross its end
-  // The flat buffers; the loss where this role computes it. Before the first step gradients and loss are zero; each step leaves its gradients zero
-  // and the local sum of its losses in the loss buffer, which whoever reads it clears.
+  // The flat buffers (of what this rank owns, where they are sharded); the loss where this role computes it. Before the first step gradients and loss
+  // are zero; each step leaves its gradients zero and the local sum of its losses in the loss buffer, which whoever reads it clears.
   std::int32_t parameter_buffer = -1, gradient_buffer = -1, loss_buffer = -1;
   bool operator==(const Role&) const = default;
 };
@@ -251,6 +254,8 @@ struct Program {
            : buffer.lifetime == Lifetime::sequence ? microbatch / static_cast<std::size_t>(splits)
                                                    : 0;
   }
+  // Bytes from where a view begins to where the last of its group's parts ends; of any other buffer its size.
+  std::int64_t covered_bytes(const Buffer& buffer) const;
   const Role& role_of(std::int64_t rank) const { return roles[static_cast<std::size_t>(mesh.coordinates(rank)[static_cast<std::size_t>(Axis::pp)])]; }
 };
 

@@ -73,10 +73,6 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   const ParallelSpec& p = plan.parallel;
   r.not_built(p.ep > 1, "expert parallelism", "parallel.ep", "use ep 1");
   r.not_built(p.etp > 1, "expert tensor parallelism", "parallel.etp", "use etp 1");
-  r.not_built(plan.sharding.zero >= 2, fmt::format("ZeRO stage {}", plan.sharding.zero), "sharding.zero", "use zero 0 or 1");
-  if (plan.sharding.zero < 0)
-    r.add("zero is 0 to 3", "sharding.zero", fmt::format("there is no ZeRO stage {}", plan.sharding.zero), "use zero 0 or 1");
-  r.not_built(plan.sharding.replicas != 1, "sharding within replicas", "sharding.replicas", "use 1 replica");
   r.not_built(plan.recompute.kind == "selective", "selective recomputation", "recompute.kind", "use none or full");
   if (plan.recompute.kind != "none" && plan.recompute.kind != "full" && plan.recompute.kind != "selective") {
     const std::vector<std::string> known{"none", "selective", "full"};
@@ -92,12 +88,6 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   r.not_built(plan.lora.has_value(), "LoRA", "lora", "leave lora null");
   r.not_built(plan.clocks.has_value(), "clock schedules", "clocks", "leave clocks null");
   r.not_built(plan.checkpoint.every_steps.has_value(), "checkpoints", "checkpoint.every_steps", "leave checkpoint.every_steps null");
-  const DataParallelSpec& dp = plan.data_parallel;
-  r.not_built(dp.kind != "ddp", fmt::format("data-parallel kind '{}'", dp.kind), "data_parallel.kind", "use ddp, with sharding.zero 0 or 1");
-  r.not_built(dp.hierarchical, "hierarchical reductions", "data_parallel.hierarchical", "use false");
-  r.not_built(dp.compression.has_value(), "gradient compression", "data_parallel.compression", "leave data_parallel.compression null");
-  r.not_built(dp.prefetch.has_value(), "prefetching parameters", "data_parallel.prefetch", "leave data_parallel.prefetch null");
-  if (dp.bucket_bytes) r.positive("data_parallel.bucket_bytes", *dp.bucket_bytes);
   r.not_built(plan.overlap.tp, "overlapped tensor parallelism", "overlap.tp", "use false");
   r.not_built(plan.overlap.ep, "overlapped expert parallelism", "overlap.ep", "use false");
   r.not_built(plan.runtime.attention != "flash", fmt::format("attention '{}'", plan.runtime.attention), "runtime.attention", "use flash");
@@ -117,6 +107,54 @@ void feature_refusals(Refusals& r, const Plan& plan) {
               "use adamw or sgd");
   if (const std::vector<std::string> known = schedule_names(); !is_built(plan.schedule))
     r.add("schedule is built", "schedule", fmt::format("not built yet: schedule '{}'", plan.schedule), did_you_mean(plan.schedule, known));
+}
+
+// What data parallelism and sharding ask for that does not go together.
+void data_parallel_refusals(Refusals& r, const Plan& plan) {
+  const DataParallelSpec& dp = plan.data_parallel;
+  const ShardingSpec& s = plan.sharding;
+  const auto refuse = [&](bool broken, const char* constraint, const char* field, std::string reason, const char* hint) {
+    if (broken) r.add(constraint, field, std::move(reason), hint);
+  };
+  refuse(s.zero < 0 || s.zero > 3, "zero is 0 to 3", "sharding.zero", fmt::format("there is no ZeRO stage {}", s.zero), "use zero 0, 1, 2 or 3");
+  const std::vector<std::string> kinds{"ddp", "fsdp", "horovod", "parameter-server", "priority"};
+  r.not_built(std::find(kinds.begin(), kinds.end(), dp.kind) == kinds.end(), fmt::format("data-parallel kind '{}'", dp.kind), "data_parallel.kind",
+              "use ddp, fsdp, horovod, parameter-server or priority");
+  const bool whole = dp.kind == "horovod" || dp.kind == "parameter-server" || dp.kind == "priority";
+  refuse(dp.kind == "fsdp" && s.zero != 3, "fsdp shards parameters", "data_parallel.kind",
+         fmt::format("fsdp shards parameters, and sharding.zero is {}", s.zero), "use sharding.zero 3, or data_parallel.kind ddp");
+  refuse(whole && s.zero != 0, "its kind reduces whole gradients", "data_parallel.kind",
+         fmt::format("'{}' reduces whole gradients, and sharding.zero is {}", dp.kind, s.zero), "use sharding.zero 0, or data_parallel.kind ddp");
+  refuse(dp.hierarchical && s.zero != 0, "hierarchical reductions are of whole gradients", "data_parallel.hierarchical",
+         fmt::format("a reduction in two levels is of whole gradients, and sharding.zero is {}", s.zero),
+         "use sharding.replicas, which scatters inside a group and adds up across groups");
+  refuse(dp.hierarchical && dp.kind == "parameter-server", "servers are one level", "data_parallel.hierarchical",
+         "parameter servers add up for all ranks alike", "use hierarchical false, or data_parallel.kind ddp");
+  r.not_built(dp.compression.has_value(), "gradient compression", "data_parallel.compression", "leave data_parallel.compression null");
+  if (dp.bucket_bytes) r.positive("data_parallel.bucket_bytes", *dp.bucket_bytes);
+  refuse(dp.prefetch && (s.zero != 3 || !plan.overlap.param_gather), "only sharded parameters are gathered ahead", "data_parallel.prefetch",
+         "gathers ahead of their use are of sharded parameters, overlapped", "use sharding.zero 3 and overlap.param_gather, or leave it null");
+  refuse(dp.prefetch && *dp.prefetch < 0, "prefetch is not negative", "data_parallel.prefetch", "units gathered ahead cannot be fewer than none",
+         "use 0 or more");
+  refuse(dp.rate_limit && s.zero != 3, "only sharded parameters have a rate limit", "data_parallel.rate_limit",
+         "the limit is one of gathers of sharded parameters", "use sharding.zero 3, or leave it null");
+  const std::int64_t ahead = plan.overlap.param_gather ? dp.prefetch.value_or(1) : 0;
+  refuse(dp.rate_limit && s.zero == 3 && *dp.rate_limit <= ahead, "rate limit leaves room for what is gathered ahead", "data_parallel.rate_limit",
+         fmt::format("{} units gathered or in use are fewer than one in use and {} gathered ahead", dp.rate_limit.value_or(0), ahead),
+         "use data_parallel.prefetch + 1 or more");
+  refuse(dp.servers && dp.kind != "parameter-server", "servers are of the parameter-server kind", "data_parallel.servers",
+         fmt::format("'{}' has no servers", dp.kind), "use data_parallel.kind parameter-server, or leave it null");
+  if (dp.servers) r.positive("data_parallel.servers", *dp.servers);
+  refuse(dp.cycle && dp.kind != "horovod", "a cycle is Horovod's", "data_parallel.cycle", fmt::format("'{}' has no cycle", dp.kind),
+         "use data_parallel.kind horovod, or leave it null");
+  refuse(dp.cycle && !dp.backward, "a cycle needs times", "data_parallel.cycle", "when gradients are ready is not known",
+         "say in data_parallel.backward how many seconds a backward pass takes, as a simulation shows it");
+  refuse(dp.backward && dp.kind != "horovod" && dp.kind != "priority", "times are for an order in time", "data_parallel.backward",
+         fmt::format("'{}' does not depend on times", dp.kind), "leave it null");
+  refuse(dp.reduction && (dp.kind != "priority" || !dp.backward), "the time of reductions orders them by priority", "data_parallel.reduction",
+         "it orders reductions by priority, together with data_parallel.backward", "use kind priority and give both times, or leave it null");
+  refuse(s.replicas != 1 && s.zero == 0, "replicas are of shards", "sharding.replicas",
+         fmt::format("{} copies of the shards, and sharding.zero 0 makes none", s.replicas), "use 1, or sharding.zero 1, 2 or 3");
 }
 
 // What the schedule does not take, and what of it the compiler cannot write yet.
@@ -201,6 +239,7 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
                                      {"parallel.vp", p.vp},
                                      {"parallel.ep", p.ep},
                                      {"parallel.etp", p.etp},
+                                     {"sharding.replicas", plan.sharding.replicas},
                                      {"batch.global", b.global},
                                      {"batch.micro", b.micro},
                                      {"batch.sequence", b.sequence},
@@ -251,6 +290,9 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
           fmt::format("tp {} x cp {} x pp {} = {} ranks do not divide {} devices", p.tp, p.cp, p.pp, ranks, cluster.devices),
           dp < 1 ? fmt::format("use at most {} ranks per replica, or more devices", cluster.devices)
                  : fmt::format("use {} or {} devices, or other axes", dp * ranks, (dp + 1) * ranks));
+  if (dp >= 1 && dp % plan.sharding.replicas != 0)
+    r.add("replicas divide dp", "sharding.replicas", fmt::format("{} replicas of the shards do not divide dp {}", plan.sharding.replicas, dp),
+          nearest_legal(plan.sharding.replicas, [dp](std::int64_t n) { return dp % n == 0; }));
   if (dp >= 1 && b.global % (b.micro * dp) != 0) {
     const std::int64_t unit = b.micro * dp, below = b.global / unit * unit;
     r.add("micro-batches divide the global batch", "batch.global",
@@ -311,6 +353,7 @@ std::vector<Refusal> refusals(const Model& model, const Cluster& cluster, const 
   Refusals r;
   model_refusals(r, model, plan);
   feature_refusals(r, plan);
+  data_parallel_refusals(r, plan);
   structure_refusals(r, model, cluster, plan);
   return r.out;
 }

@@ -20,7 +20,7 @@ class BufferCheck {
     clocks_.assign(list.issues.size() * streams_, 0);
     slot_.assign(role_.buffers.size(), 0);
     for (std::size_t b = 0; b < role_.buffers.size(); ++b)
-      end_.push_back(own_.offset[b] + bytes_of(role_.buffers[b].dtype, role_.buffers[b].elements));
+      end_.push_back(own_.offset[b] + program.covered_bytes(role_.buffers[b]));
     std::size_t slots = 0;
     for (std::size_t b = 0; b < role_.buffers.size(); ++b) {
       slot_[b] = slots;

@@ -80,11 +80,13 @@ class WellFormed {
         say("{}'s buffer {} is an alias of itself", role.name, buffer.name);
         return;
       }
-      const std::int64_t bytes = bytes_of(buffer.dtype, buffer.elements);
+      const std::int64_t bytes = program_.covered_bytes(buffer);
       if (owner != b && buffer.bytes != 0) say("{}'s buffer {} is an alias and owns {} bytes", role.name, buffer.name, buffer.bytes);
       if (bytes < 0 || offset < 0 || offset + bytes > role.buffers[owner].bytes)
         say("{}'s buffer {} covers bytes {} to {} of {}, which has {}", role.name, buffer.name, offset, offset + bytes, role.buffers[owner].name,
             role.buffers[owner].bytes);
+      if (buffer.part_of != kNone && (owner == b || buffer.part_of >= program_.groups.size()))
+        say("{}'s buffer {} is a part of group {}, of which it cannot be", role.name, buffer.name, buffer.part_of);
       if (role.buffers[owner].versions < 1) say("{}'s buffer {} has no version", role.name, buffer.name);
     }
   }

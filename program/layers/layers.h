@@ -9,6 +9,7 @@
 #include "program/builder.h"
 #include "program/layout.h"
 #include "program/transforms/data_parallel.h"
+#include "program/transforms/fully_sharded.h"
 
 namespace orrery::program {
 
@@ -36,7 +37,8 @@ struct Context {
   bool recompute = false;                            // layers keep their input only
   PassKind pass = PassKind::forward;                 // that is being written: forward, backward, input_grad or weight_grad
   std::uint16_t split = 0;                           // that it works on
-  GradientReducer* reducer = nullptr;                // in the pass that completes the gradients
+  GradientReducer* reducer = nullptr;                // in passes that reduce gradients
+  ParameterGatherer* gatherer = nullptr;             // where parameters are sharded
   bool first() const { return before.kind == Neighbour::Kind::none; }
   bool last() const { return after.kind == Neighbour::Kind::none; }
   const ChunkTensors& tensors() const { return layout.chunks[chunk]; }
@@ -44,8 +46,12 @@ struct Context {
   std::uint16_t layer(std::int64_t l) const { return static_cast<std::uint16_t>(b.role().chunks[chunk].first_layer + l); }
   bool splits_backward() const { return pass == PassKind::input_grad || pass == PassKind::weight_grad; }
 
-  std::uint32_t weight(std::int32_t tensor) const { return layout.tensors[static_cast<std::size_t>(tensor)].weight; }
-  std::uint32_t gradient(std::int32_t tensor) const { return layout.tensors[static_cast<std::size_t>(tensor)].gradient; }
+  std::uint32_t weight(std::int32_t tensor) const {
+    return gatherer ? gatherer->weight(tensor) : layout.tensors[static_cast<std::size_t>(tensor)].weight;
+  }
+  std::uint32_t gradient(std::int32_t tensor) const {
+    return reducer ? reducer->gradient(tensor) : layout.tensors[static_cast<std::size_t>(tensor)].gradient;
+  }
   // Appends a read of the weight, or an update of its gradient, where the model has it.
   void read(Uses& uses, std::int32_t tensor) const {
     if (tensor != kAbsent) uses.push_back(r(weight(tensor)));

@@ -101,6 +101,21 @@ TEST(AllToAll, SendsWhatLeavesTheNodeThroughEachDevicesOwnLink) {
   EXPECT_NEAR(seconds(Operator::all_to_all, 8'000'000'000, range(8), round_cluster(8)), pipelined(kBase + 10e-6, 400e-3), 1e-12);
 }
 
+TEST(ParameterServers, EachServersLinkCarriesItsShareOfAllOtherRanksBothWays) {
+  const auto time = [](std::int64_t servers, const std::vector<std::int64_t>& ranks, const Cluster& c) {
+    return server_time(servers, Bytes{8'000'000'000}, place(c, ranks), c).duration.v;
+  };
+  // 4 ranks of one node at 100 GB/s, 8 GB: 2·(4−1)·8 GB / S. One server 480 ms, four (each its quarter of the sum) 120 ms, as a ring's 2·3/4·8 GB.
+  const Cluster node = round_cluster(4);
+  EXPECT_NEAR(time(1, range(4), node), pipelined(2 * (kBase + 1e-6), 480e-3), 1e-12);
+  EXPECT_NEAR(time(4, range(4), node), pipelined(2 * (kBase + 1e-6), 120e-3), 1e-12);
+  // 8 ranks, one in each of 8 nodes at 10 GB/s, 2 servers: 2·7·4 GB / 10 GB/s = 5.6 s: 7/2 of what everybody's own link would need.
+  EXPECT_NEAR(time(2, range(8, 4), round_cluster(32)), pipelined(2 * (kBase + 10e-6), 5.6), 1e-9);
+  // Never faster than the least that any exchange needs.
+  EXPECT_GE(time(8, range(8, 4), round_cluster(32)),
+            bandwidth_bound(Operator::all_reduce, Bytes{8'000'000'000}, place(round_cluster(32), range(8, 4)), round_cluster(32)).v);
+}
+
 TEST(SendAndReceive, TakeOneStepOfTheLevelBetweenThePair) {
   const Cluster c = round_cluster(8);
   EXPECT_NEAR(seconds(Operator::send, 1'000'000'000, {0, 3}, c), 10e-3 + 1e-6, 1e-12);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -21,9 +22,9 @@ Parameter whole(std::int64_t rows, std::int64_t cols) {
 }
 
 std::vector<float> filled(const Parameter& p, std::int64_t tp, std::uint64_t seed) {
-  std::vector<float> flat(static_cast<std::size_t>(p.offset + p.rows * p.cols), std::numeric_limits<float>::quiet_NaN());
-  initialise(p, tp, seed, flat.data());
-  return {flat.begin() + p.offset, flat.end()};
+  std::vector<float> out(static_cast<std::size_t>(p.rows * p.cols), std::numeric_limits<float>::quiet_NaN());
+  initialise(p, tp, seed, 0, out);
+  return out;
 }
 
 RC_GTEST_PROP(Init, EveryShardingSeesTheSameTensor, ()) {
@@ -34,7 +35,6 @@ RC_GTEST_PROP(Init, EveryShardingSeesTheSameTensor, ()) {
   const std::vector<float> expected = filled(global, 0, seed);
   Parameter shard = global;
   shard.split = rows ? Parameter::Split::rows : Parameter::Split::cols;
-  shard.offset = *rc::gen::inRange(0, 9);                                                 // where it lies in the flat buffer does not matter
   (rows ? shard.rows : shard.cols) = ((rows ? global.rows : global.cols) + tp - 1) / tp;  // the last shards are padded
   for (std::int64_t t = 0; t < tp; ++t) {
     const std::vector<float> part = filled(shard, t, seed);
@@ -47,6 +47,16 @@ RC_GTEST_PROP(Init, EveryShardingSeesTheSameTensor, ()) {
       }
     }
   }
+}
+
+RC_GTEST_PROP(Init, AnyRangeOfAShardIsWhatTheWholeShardHasThere, ()) {
+  Parameter p = whole(*rc::gen::inRange(1, 20), *rc::gen::inRange(1, 20));
+  p.split = Parameter::Split::cols, p.global_cols = p.cols * 2 - 1;
+  const std::int64_t tp = *rc::gen::inRange(0, 2), first = *rc::gen::inRange<std::int64_t>(0, p.rows * p.cols);
+  const std::vector<float> all = filled(p, tp, 7);
+  std::vector<float> part(static_cast<std::size_t>(*rc::gen::inRange<std::int64_t>(0, p.rows * p.cols - first + 1)));
+  initialise(p, tp, 7, first, part);
+  RC_ASSERT(std::equal(part.begin(), part.end(), all.begin() + first));
 }
 
 TEST(Init, NormalNumbersHaveTheMomentsOfTheNormalDistribution) {

@@ -209,7 +209,9 @@ RC_GTEST_PROP(Bound, IsAdmissibleOnSeveralCpuNodes, ()) {
   cluster.levels.push_back({"ethernet", cluster.devices, BytesPerSecond{1e9}, 1.0, latency, "for this test"});
   c.base.batch = {.global = cluster.devices * *rc::gen::element<std::int64_t>(1, 2, 4), .micro = 1, .sequence = 32};
   std::vector<Plan> plans;
-  for (const Plan& plan : enumerate(c.model, cluster, c.base, {}))
+  Space space;
+  space.zero = {0, 1, 2, 3};
+  for (const Plan& plan : enumerate(c.model, cluster, c.base, space))
     if (program::refusals(c.model, cluster, plan).empty()) plans.push_back(plan);
   RC_PRE(!plans.empty());
   const Plan plan = *rc::gen::elementOf(plans);

@@ -11,9 +11,11 @@ namespace orrery::program {
 namespace {
 
 std::string words(const Plan& p, std::int64_t dp) {
-  return fmt::format("tp {} sp {} cp {} {} ({}) pp {} dp {} {} m {} zero {} recompute {} ({}) overlap {}{}{}", p.parallel.tp, p.parallel.sp,
-                     p.parallel.cp, p.parallel.cp_kind, p.parallel.cp_inner.value_or(0), p.parallel.pp, dp, p.schedule, p.batch.global / dp,
-                     p.sharding.zero, p.recompute.kind, p.runtime.framework, p.overlap.grad_reduce, p.overlap.param_gather, p.overlap.p2p);
+  return fmt::format("tp {} sp {} cp {} {} ({}) pp {} dp {} {} m {} zero {} ({}{}, {} replicas, {}) recompute {} ({}) overlap {}{}{}", p.parallel.tp,
+                     p.parallel.sp, p.parallel.cp, p.parallel.cp_kind, p.parallel.cp_inner.value_or(0), p.parallel.pp, dp, p.schedule,
+                     p.batch.global / dp, p.sharding.zero, p.sharding.reshard_after_forward ? "reshard" : "keep",
+                     p.sharding.reduce_every_microbatch ? "" : " once", p.sharding.replicas, p.data_parallel.kind, p.recompute.kind,
+                     p.runtime.framework, p.overlap.grad_reduce, p.overlap.param_gather, p.overlap.p2p);
 }
 
 std::vector<std::string> problems(const Model& model, const Plan& plan, std::int64_t dp) {
@@ -71,7 +73,14 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
                         Compiles{"dualpipe", 1}, Compiles{"dualpipe", 1}, Compiles{"dualpipev", 2}, Compiles{"dualpipev", 2}, Compiles{"seq1f1b", 1});
   p.schedule = shape.schedule, p.parallel.vp = shape.vp;
   if (p.schedule.starts_with("dualpipe")) p.schedule_args.overlap_rule = *rc::gen::element<std::string>("deepseek", "none");
-  p.sharding.zero = *rc::gen::element(0, 1);
+  p.sharding.zero = *rc::gen::inRange(0, 4);
+  p.sharding.reshard_after_forward = *rc::gen::arbitrary<bool>(), p.sharding.reduce_every_microbatch = *rc::gen::arbitrary<bool>();
+  if (p.sharding.zero == 0) {
+    p.data_parallel.kind = *rc::gen::element<std::string>("ddp", "horovod", "parameter-server", "priority");
+    p.data_parallel.hierarchical = p.data_parallel.kind != "parameter-server" && *rc::gen::arbitrary<bool>();
+  } else {
+    p.sharding.replicas = *rc::gen::element<std::int64_t>(1, dp);
+  }
   p.recompute.kind = *rc::gen::element<std::string>("none", "full");
   p.runtime.framework = *rc::gen::element<std::string>("orrery", "megatron-core");
   p.parallel.sp = tp > 1 && *rc::gen::arbitrary<bool>();
@@ -81,6 +90,10 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   if (p.schedule == "seq1f1b") p.schedule_args.splits = *rc::gen::element(2, 4);
   p.overlap.grad_reduce = *rc::gen::arbitrary<bool>(), p.overlap.param_gather = *rc::gen::arbitrary<bool>();
   p.overlap.p2p = *rc::gen::arbitrary<bool>();
+  if (p.sharding.zero == 3 && p.overlap.param_gather) {
+    p.data_parallel.prefetch = *rc::gen::inRange(0, 4);
+    if (*rc::gen::arbitrary<bool>()) p.data_parallel.rate_limit = *p.data_parallel.prefetch + *rc::gen::inRange(1, 3);
+  }
   p.data_parallel.bucket_bytes = *rc::gen::inRange(1, 10000);
   p.precision.params = *rc::gen::element(DType::fp32, DType::bf16);
   Model m = *rc::gen::arbitrary<bool>() ? small_llama() : small_gpt2();

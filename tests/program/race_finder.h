@@ -15,7 +15,7 @@ namespace orrery::program {
 
 class RaceFinder {
  public:
-  RaceFinder(const Program& program, const Role& role) : role_(role), streams_(program.streams.size()), splits_(program.splits) {}
+  RaceFinder(const Program& program, const Role& role) : program_(program), role_(role), streams_(program.streams.size()), splits_(program.splits) {}
 
   std::vector<std::string> run(int steps = 2) {
     stream_clock_.assign(streams_, Clock(streams_, 0));
@@ -93,7 +93,7 @@ class RaceFinder {
     }
     if (access.first && i.stream != kComputeStream && clock[kComputeStream] < issued_[kComputeStream])
       say(who + " may take memory that the compute stream still uses, for " + buffer.name);
-    const std::int64_t begin = view.alias_offset, end = begin + bytes_of(view.dtype, view.elements);
+    const std::int64_t begin = view.alias_offset, end = begin + program_.covered_bytes(view);
     const bool write = access.mode != AccessMode::read;
     for (const Touch& before : object.touches)
       if (before.stream != i.stream && before.begin < end && begin < before.end && (write || before.write || access.last) &&
@@ -109,6 +109,7 @@ class RaceFinder {
     }
   }
 
+  const Program& program_;
   const Role& role_;
   std::size_t streams_;
   std::int64_t splits_;

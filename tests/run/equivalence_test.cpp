@@ -157,6 +157,44 @@ std::vector<Layout> layer_layouts() {
           {1, 2, 2, false, "zb-h2", 0, false, 1, true}, {2, 1, 2, false, "interleaved", 1, true, 1, false, 2}};
 }
 
+// Kinds of data parallelism, with the other dimensions and schedules. `data` as in plan_of.
+std::vector<Layout> sharded_layouts() {
+  const auto with = [](std::int64_t dp, std::int64_t tp, std::int64_t pp, const char* schedule, std::int64_t zero, const char* data,
+                       std::int64_t vp = 1, bool recompute = false, bool overlap = true) {
+    Layout l{dp, tp, pp, tp > 1, schedule, zero, recompute, 1, overlap, vp};
+    l.data = data;
+    return l;
+  };
+  return {with(2, 1, 1, "1f1b", 2, ""),
+          with(4, 1, 1, "1f1b", 2, "once_units"),
+          with(2, 2, 2, "1f1b", 2, "", 1, true),
+          with(2, 1, 2, "zb-h1", 2, ""),
+          with(2, 1, 2, "zbv", 2, "once", 2, false, false),
+          with(2, 1, 1, "1f1b", 3, "units"),
+          with(4, 1, 1, "1f1b", 3, "ahead_limited", 1, true),
+          with(4, 1, 1, "1f1b", 3, "kept_once_units"),
+          with(2, 2, 1, "1f1b", 3, "units", 1, true, false),
+          with(2, 2, 2, "gpipe", 3, "kept"),
+          with(2, 1, 2, "interleaved", 3, "", 2, true),
+          with(2, 2, 2, "zb-h1", 3, "units_limited"),
+          with(2, 1, 2, "zbv", 3, "kept_once", 2),
+          with(2, 1, 2, "v-half", 3, "outside", 2, true),
+          with(2, 1, 2, "dualpipe", 2, ""),
+          with(2, 1, 2, "dualpipe", 3, "kept_once"),
+          with(2, 1, 2, "dualpipev", 3, "units", 2, true),
+          with(4, 1, 1, "1f1b", 1, "replicas"),
+          with(4, 1, 2, "1f1b", 2, "replicas"),
+          with(4, 2, 1, "1f1b", 3, "replicas_units"),
+          with(4, 1, 2, "zb-h2", 3, "replicas_kept_once"),
+          with(2, 1, 2, "1f1b", 3, "replicas"),
+          with(4, 1, 1, "1f1b", 0, "levels"),
+          with(2, 2, 1, "1f1b", 0, "horovod"),
+          with(2, 1, 2, "1f1b", 0, "horovod_cycle"),
+          with(4, 1, 1, "1f1b", 0, "servers"),
+          with(2, 2, 2, "1f1b", 0, "priority"),
+          with(2, 1, 1, "1f1b", 0, "priority", 1, false, false)};
+}
+
 class Equivalence : public testing::TestWithParam<Layout> {};
 TEST_P(Equivalence, ComputesWhatOneRankAloneComputes) { expect_equivalent(llama(), GetParam()); }
 
@@ -182,6 +220,7 @@ const auto kName = [](const testing::TestParamInfo<Layout>& info) { return name(
 INSTANTIATE_TEST_SUITE_P(All, Equivalence, testing::ValuesIn(all_layouts()), kName);
 INSTANTIATE_TEST_SUITE_P(Scheduled, OtherModels, testing::ValuesIn(scheduled_layouts()), kName);
 INSTANTIATE_TEST_SUITE_P(Layers, Latent, testing::ValuesIn(layer_layouts()), kName);
+INSTANTIATE_TEST_SUITE_P(Sharded, OtherModels, testing::ValuesIn(sharded_layouts()), kName);
 INSTANTIATE_TEST_SUITE_P(Some, OtherModels, testing::ValuesIn(some_layouts()), kName);
 
 }  // namespace

@@ -68,6 +68,8 @@ struct Layout {
   std::int64_t micro = 1;
   bool overlap = true;
   std::int64_t vp = 1;
+  std::string data = "";  // what data parallelism does otherwise: words joined by '_', see plan_of
+  bool has(std::string_view word) const { return ("_" + data + "_").find("_" + std::string(word) + "_") != std::string::npos; }
 };
 
 inline std::string name(const Layout& l) {
@@ -75,7 +77,7 @@ inline std::string name(const Layout& l) {
   std::replace(schedule.begin(), schedule.end(), '-', '_');
   return fmt::format("dp{}_tp{}{}_pp{}_{}_zero{}{}{}{}", l.dp, l.tp, l.sp ? "sp" : "", l.pp, schedule, l.zero, l.recompute ? "_recompute" : "",
                      l.micro == 1 ? "" : fmt::format("_micro{}", l.micro), l.overlap ? "" : "_sync") +
-         (l.vp == 1 ? "" : fmt::format("_vp{}", l.vp));
+         (l.vp == 1 ? "" : fmt::format("_vp{}", l.vp)) + (l.data.empty() ? "" : "_" + l.data);
 }
 
 inline Plan plan_of(const Layout& l, std::int64_t global = 8, std::int64_t sequence = 16) {
@@ -89,6 +91,18 @@ inline Plan plan_of(const Layout& l, std::int64_t global = 8, std::int64_t seque
   p.data_parallel.bucket_bytes = 8192;  // several buckets even here
   p.overlap.grad_reduce = p.overlap.param_gather = p.overlap.p2p = l.overlap;
   p.optimizer.lr = 1e-3;
+  if (l.has("replicas")) p.sharding.replicas = 2;
+  if (l.has("kept")) p.sharding.reshard_after_forward = false;
+  if (l.has("once")) p.sharding.reduce_every_microbatch = false;
+  if (l.has("ahead")) p.data_parallel.prefetch = 3;
+  if (l.has("limited")) p.data_parallel.rate_limit = p.data_parallel.prefetch.value_or(1) + 1;
+  if (l.has("units")) p.data_parallel.bucket_bytes.reset();
+  if (l.has("levels")) p.data_parallel.hierarchical = true;
+  if (l.has("horovod")) p.data_parallel.kind = "horovod";
+  if (l.has("cycle")) p.data_parallel.cycle = 0.3, p.data_parallel.backward = 1;
+  if (l.has("servers")) p.data_parallel.kind = "parameter-server", p.data_parallel.servers = 2;
+  if (l.has("priority")) p.data_parallel.kind = "priority";
+  if (l.has("outside")) p.parallel.order = "dp-tp-cp-ep-pp";
   return p;
 }
 
@@ -100,7 +114,9 @@ inline Cluster cores(std::int64_t ranks) {
 }
 
 inline program::Program compiled(const Model& model, const Plan& plan, std::int64_t dp) {
-  return program::compile(model, cores(plan.model_ranks() * dp), plan);
+  Cluster cluster = cores(plan.model_ranks() * dp);
+  if (plan.data_parallel.hierarchical) cluster.node_size = 2;
+  return program::compile(model, cluster, plan);
 }
 
 inline RunResult run_layout(const Model& model, const Layout& l, const Plan& plan, const TokenSource& source, RunOptions options) {

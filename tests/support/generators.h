@@ -66,7 +66,7 @@ inline ParallelSpec parallel() {
   p.order = word({"tp-cp-ep-dp-pp", "pp-dp-ep-cp-tp", "tp-pp-cp-dp-ep"});
   return p;
 }
-inline ShardingSpec sharding() { return {whole(0, 3), coin(), whole(1, 64)}; }
+inline ShardingSpec sharding() { return {whole(0, 3), coin(), coin(), whole(1, 64)}; }
 inline RecomputeSpec recompute() {
   return {word({"none", "selective", "full"}), list([] { return word(recompute_modules()); }), maybe([] { return whole(1, 200); }), maybe([] {
             return word({"uniform", "block"});
@@ -103,7 +103,16 @@ inline Plan plan() {
         2);
   });
   p.placement = maybe([] { return list([] { return whole(0, 1000); }); });
-  p.data_parallel = {word(data_parallel_kinds()), maybe([] { return whole(1, 1LL << 40); }), maybe([] { return whole(0, 100); }), coin(), maybe([] {
+  p.data_parallel = {word(data_parallel_kinds()),
+                     maybe([] { return whole(1, 1LL << 40); }),
+                     maybe([] { return whole(0, 100); }),
+                     maybe([] { return whole(1, 100); }),
+                     maybe([] { return whole(1, 100); }),
+                     maybe([] { return real(-6, 2); }),
+                     maybe([] { return real(-6, 2); }),
+                     maybe([] { return real(-6, 2); }),
+                     coin(),
+                     maybe([] {
                        return word({"fp16", "powersgd"});
                      })};
   p.sharding = sharding();
