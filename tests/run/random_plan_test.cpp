@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 #include <tuple>
 
 #include "core/plan_json.h"
@@ -78,24 +77,29 @@ Drawn draw() {
   p.parallel.order = pick<std::string>({"tp-cp-ep-dp-pp", "tp-cp-ep-pp-dp", "pp-dp-ep-cp-tp"});
   d.model.layers = std::max<std::int64_t>(pick<std::int64_t>({2, 4, 5}), p.parallel.pp * p.parallel.vp);
   d.model.tie_embeddings = coin();
-  // The first and the last stage may be all embedding and all head.
-  if (const std::int64_t stages = p.parallel.pp * p.parallel.vp; stages > 2 && coin()) {
-    p.stages.emplace(static_cast<std::size_t>(stages), 1);
-    p.stages->front() = pick<std::int64_t>({0, 1}), p.stages->back() = pick<std::int64_t>({0, 2});
-    d.model.layers = std::accumulate(p.stages->begin(), p.stages->end(), std::int64_t{0});
-  }
   // Enough micro-batches for every schedule: two rounds of a bidirectional pipeline.
   const std::int64_t microbatches = p.parallel.pp * pick<std::int64_t>({2, 3, 4});
   p.batch.micro = pick<std::int64_t>({1, 2});
   p.batch.global = microbatches * p.batch.micro * d.dp, p.batch.sequence = 16;
   if (p.schedule == "seq1f1b") p.schedule_args.splits = pick<std::int64_t>({2, 4});
-  p.sharding.zero = pick<std::int64_t>({0, 1});
+  p.sharding.zero = pick<std::int64_t>({0, 1, 2, 3});
+  p.sharding.reshard_after_forward = !coin(), p.sharding.reduce_every_microbatch = !coin();
+  if (p.sharding.zero == 0) {
+    p.data_parallel.kind = pick<std::string>({"ddp", "horovod", "parameter-server", "priority"});
+    p.data_parallel.hierarchical = p.data_parallel.kind != "parameter-server" && coin();
+  } else {
+    p.sharding.replicas = pick<std::int64_t>({1, d.dp});
+  }
   p.recompute.kind = pick<std::string>({"none", "full"});
   p.runtime.framework = pick<std::string>({"orrery", "megatron-core"});
   if (p.schedule.starts_with("dualpipe")) p.schedule_args.overlap_rule = pick<std::string>({"deepseek", "none"});
   p.precision.compute = p.precision.params = p.precision.grads = p.precision.optimizer = DType::fp32;
   p.data_parallel.bucket_bytes = pick<std::int64_t>({1 << 20, 8192, 1000});
   p.overlap.grad_reduce = !coin(), p.overlap.param_gather = !coin(), p.overlap.p2p = !coin();
+  if (p.sharding.zero == 3 && p.overlap.param_gather) {
+    p.data_parallel.prefetch = pick<std::int64_t>({1, 0, 3});
+    if (coin()) p.data_parallel.rate_limit = *p.data_parallel.prefetch + pick<std::int64_t>({1, 2});
+  }
   p.optimizer.lr = 1e-3;
   p.model = d.model.name, p.cluster = "this-machine:" + std::to_string(p.model_ranks() * d.dp);
   return d;
@@ -139,7 +143,8 @@ Order order(const Timeline& t) {
 
 void expect_runs_like_one_rank(const Drawn& d) {
   RC_LOG() << write_plan(d.plan) << d.model.layers << " layers, dp " << d.dp << (d.model.tie_embeddings ? ", tied" : "") << '\n';
-  const Cluster cluster = cores(d.plan.model_ranks() * d.dp);
+  Cluster cluster = cores(d.plan.model_ranks() * d.dp);
+  if (d.plan.data_parallel.hierarchical) cluster.node_size = std::max<std::int64_t>(1, cluster.devices / 2);
   RC_PRE(program::refusals(d.model, cluster, d.plan).empty());
   const program::Program program = program::compile(d.model, cluster, d.plan);
   const RunResult r = run(program, d.model, d.plan, tokens(d.model), options());
