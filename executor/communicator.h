@@ -24,8 +24,8 @@ struct CommOperation {
   std::int64_t elements = 0;    // as in program/operators.h: whole for reduce_scatter and all_gather; per pair of ranks for all_to_all; 0: a barrier
   const void* input = nullptr;  // may equal output for all_reduce, broadcast; in-place shards are allowed for reduce_scatter and all_gather
   void* output = nullptr;
-  // all_to_all_by_count: elements of this member's rows for each member of each of `counts_per_rank` kinds, in units of `width` elements; read when all
-  // members are there. `elements` counts nothing but the call's size, and is the same for all.
+  // all_to_all_by_count: elements of this member's rows for each member of each of `counts_per_rank` kinds, in units of `width` elements; read when
+  // all members are there. `elements` counts nothing but the call's size, and is the same for all.
   const std::int32_t* counts = nullptr;
   std::int64_t counts_per_rank = 0, width = 0;
   std::span<const std::int64_t> members;  // ranks of the group in order; send, recv: {me, peer}

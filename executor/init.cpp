@@ -19,11 +19,10 @@ double normal(std::uint64_t key, std::int64_t element) {  // Box & Muller 1958
 
 double initial_normal(std::uint64_t seed, std::string_view name, std::int64_t element) { return normal(random_key(seed, name), element); }
 
-void initialise(const program::Parameter& parameter, std::int64_t tp, std::uint64_t seed, std::int64_t first, std::span<float> out) {
+void initialise(const program::Parameter& parameter, program::Origin origin, std::uint64_t seed, std::int64_t first, std::span<float> out) {
   using Parameter = program::Parameter;
   const std::uint64_t key = random_key(seed, parameter.name);
-  const std::int64_t first_row = parameter.split == Parameter::Split::rows ? tp * parameter.rows : 0;
-  const std::int64_t first_col = parameter.split == Parameter::Split::cols ? tp * parameter.cols : 0;
+  const std::int64_t first_row = origin.row, first_col = origin.col;
   for (std::size_t i = 0; i < out.size(); ++i) {
     const std::int64_t local = first + static_cast<std::int64_t>(i);
     const std::int64_t row = first_row + local / parameter.cols, col = first_col + local % parameter.cols;

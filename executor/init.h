@@ -12,7 +12,7 @@ namespace orrery::executor {
 // The standard normal number of one element of the tensor `name`, counter-based: no state, any order.
 double initial_normal(std::uint64_t seed, std::string_view name, std::int64_t element);
 
-// Writes elements first … of the shard of `parameter` that tp coordinate `tp` holds, row-major; padding beyond the global size becomes zero.
-void initialise(const program::Parameter& parameter, std::int64_t tp, std::uint64_t seed, std::int64_t first, std::span<float> out);
+// Writes elements first … of the shard of `parameter` that begins at `origin`, row-major; padding beyond the global size becomes zero.
+void initialise(const program::Parameter& parameter, program::Origin origin, std::uint64_t seed, std::int64_t first, std::span<float> out);
 
 }  // namespace orrery::executor

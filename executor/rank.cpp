@@ -40,6 +40,7 @@ KernelSettings kernel_settings(const program::Program& program, const Model& mod
   s.vocab_offset = c[kTp] * (program.padded_vocab / program.mesh.size[kTp]);
   s.vocab = model.vocab;
   s.global_tokens = program.global_batch * program.sequence;
+  if (model.moe) s.router = {model.moe->router_sigmoid, model.moe->router_normalized, model.moe->router_scale};
   s.optimizer.kind = plan.optimizer.kind == "sgd" ? OptimizerSettings::Kind::sgd : OptimizerSettings::Kind::adamw;
   s.optimizer.lr = plan.optimizer.lr;
   s.optimizer.betas = plan.optimizer.betas;
@@ -94,7 +95,7 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
   if (role_.parameter_buffer >= 0) {
     float* flat = static_cast<float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
     for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
-      initialise(p, coordinates_[kTp], setting.plan.seed, first, std::span(flat + held, static_cast<std::size_t>(count)));
+      initialise(p, program::origin(p, coordinates_), setting.plan.seed, first, std::span(flat + held, static_cast<std::size_t>(count)));
     });
   }
 
@@ -299,7 +300,12 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
   }
   context.rows = rows, context.keys = keys;
   context.step = step_ + 1;
-  context.counts = !(in.flags & program::kCountNever) && (!(in.flags & program::kCountOnTp0) || coordinates_[kTp] == 0);
+  const auto only = [&](program::InstructionFlags flag, program::AxisMask axes) {
+    return !(in.flags & flag) || program_.mesh.place(coordinates_, axes) == 0;
+  };
+  context.counts = !(in.flags & program::kCountNever) && only(program::kCountOnTp0, program::kTpAxis) &&
+                   only(program::kCountOnData0, program::kCpAxes | program::kDpAxes) &&
+                   only(program::kCountOnOuter0, program::mask(Axis::dp_outer)) && only(program::kCountOnEdp0, program::mask(Axis::edp));
   setting_.kernels.run(context);
 }
 
@@ -312,6 +318,12 @@ RankRunner::Started RankRunner::communicate(const Instruction& in, std::uint16_t
   o.stream = in.stream;
   o.input = operand(in, 0, microbatch);
   o.output = operand(in, in.access_count - 1U, microbatch);
+  if (in.op == Operator::all_to_all_by_count) {
+    o.counts = static_cast<const std::int32_t*>(operand(in, 1, microbatch));
+    o.elements = shape.dims[0] * shape.dims[1];
+    o.width = shape.dims[1];
+    o.counts_per_rank = shape.dims[2];
+  }
   std::int64_t pair[2] = {rank_, 0};
   if (in.opcode == Opcode::collective) {
     o.members = group(in.group);

@@ -253,12 +253,10 @@ void lay_out_timeline(const Program& program, const RunOptions& options, const s
 
 // Adds one rank's shards to the global tensors.
 void collect_parameters(RankRunner& rank, RunResult& result) {
-  using Split = program::Parameter::Split;
-  const std::int64_t tp = rank.coordinates()[static_cast<std::size_t>(Axis::tp)];
   rank.for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
     std::vector<float>& global = result.parameters[p.name];
     if (global.empty()) global.assign(static_cast<std::size_t>(p.global_rows * p.global_cols), std::numeric_limits<float>::quiet_NaN());
-    const std::int64_t row0 = p.split == Split::rows ? tp * p.rows : 0, col0 = p.split == Split::cols ? tp * p.cols : 0;
+    const auto [row0, col0] = program::origin(p, rank.coordinates());
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t row = row0 + (first + i) / p.cols, col = col0 + (first + i) % p.cols;
       if (row >= p.global_rows || col >= p.global_cols) continue;

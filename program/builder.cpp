@@ -14,7 +14,8 @@ std::vector<StreamDecl> stream_table() {
           {"recv-previous", StreamKind::comm},
           {"send-previous", StreamKind::comm},
           {"recv-next", StreamKind::comm},
-          {"cp", StreamKind::comm}};
+          {"cp", StreamKind::comm},
+          {"ep", StreamKind::comm}};
 }
 
 // --- Tables --------------------------------------------------------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool sett
     if (const auto announced = expectations_.find(at.root); announced != expectations_.end())
       for (Expectation& e : announced->second)
         if (e.begin < at.end && at.begin < e.end && !(e.waited >> stream & 1U)) {
-          e.waited = static_cast<std::uint8_t>(e.waited | 1U << stream);
+          e.waited = static_cast<std::uint16_t>(e.waited | 1U << stream);
           const Dependency on{DependencyKind::event, e.event};
           if (std::find(dependencies.begin(), dependencies.end(), on) == dependencies.end()) dependencies.push_back(on);
         }
@@ -320,6 +321,17 @@ void Builder::collective(Operator op, std::uint8_t stream, std::uint16_t group, 
   shape.op = op, shape.dtype = type, shape.group = group, shape.dims[0] = count, shape.dims[1] = servers, shape.bytes = bytes_of(type, count);
   Instruction i;
   i.opcode = Opcode::collective, i.op = op, i.stream = stream, i.group = group, i.shape = tables_.shape(shape), i.signal = signal;
+  emit(i, uses);
+}
+
+void Builder::exchange(Operator op, std::uint8_t stream, std::uint16_t group, std::initializer_list<std::int64_t> dims, DType type,
+                       std::int64_t payload, const Uses& uses) {
+  if (group == kNone) return;
+  Shape shape;
+  shape.op = op, shape.dtype = type, shape.group = group, shape.bytes = bytes_of(type, payload);
+  std::copy(dims.begin(), dims.end(), shape.dims.begin());
+  Instruction i;
+  i.opcode = Opcode::collective, i.op = op, i.stream = stream, i.group = group, i.shape = tables_.shape(shape);
   emit(i, uses);
 }
 

@@ -14,8 +14,8 @@
 namespace orrery::program {
 
 // The streams that every role has, in Program::streams: one for each direction to and from the next and the previous rank of the pipeline (a ring).
-enum Stream : std::uint8_t { kCompute = 0, kTp = 1, kDp = 2, kSendNext = 3, kRecvPrevious = 4, kSendPrevious = 5, kRecvNext = 6, kCp = 7 };
-inline constexpr std::size_t kStreams = 8;
+enum Stream : std::uint8_t { kCompute = 0, kTp = 1, kDp = 2, kSendNext = 3, kRecvPrevious = 4, kSendPrevious = 5, kRecvNext = 6, kCp = 7, kEp = 8 };
+inline constexpr std::size_t kStreams = 9;
 std::vector<StreamDecl> stream_table();
 
 // Sets of kinds of passes.
@@ -130,6 +130,9 @@ class Builder {
   // `elements` and `bytes` of the whole, as in operators.h. Nothing happens for a group of one (kNone).
   void collective(Operator op, std::uint8_t stream, std::uint16_t group, std::int64_t elements, DType type, const Uses& uses,
                   std::uint16_t signal = kNone, std::int64_t servers = 0);
+  // A collective of any dims, whose payload is so many elements.
+  void exchange(Operator op, std::uint8_t stream, std::uint16_t group, std::initializer_list<std::int64_t> dims, DType type, std::int64_t payload,
+                const Uses& uses);
   void send(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal);
   void recv(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal);
   // Makes the compute stream wait until no stream works on `buffers` any more; buffers whose last use is here are freed.
@@ -152,7 +155,7 @@ class Builder {
   struct Expectation {
     std::int64_t begin, end;
     std::uint16_t event;
-    std::uint8_t waited;  // bit per stream
+    std::uint16_t waited;  // bit per stream
   };
   struct Range {
     std::uint32_t root;

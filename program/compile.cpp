@@ -191,6 +191,7 @@ void write_role(Role& role, Tables& tables, const Model& model, const Plan& plan
                              .tp = tables.group(kTpAxis),
                              .cp_inner = tables.group(mask(Axis::cp_inner)),
                              .cp_outer = tables.group(mask(Axis::cp_outer)),
+                             .ep = tables.group(static_cast<AxisMask>(mask(Axis::etp) | mask(Axis::ep))),
                              .recompute = recomputes_layers(plan)});
     of_chunks.push_back(turns(b, layout, plan, i));
   }
@@ -235,6 +236,11 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
   program.balanced_context = plan.parallel.cp_balanced;
   order_axes(plan.parallel.order, program.mesh);
   factor_data_parallel_axis(program.mesh, plan, cluster.node_size);
+  if (model.moe) {
+    const auto size = [&](Axis axis) -> std::int64_t& { return program.mesh.size[static_cast<std::size_t>(axis)]; };
+    size(Axis::etp) = plan.parallel.etp, size(Axis::ep) = plan.parallel.ep;
+    size(Axis::edp) = plan.parallel.tp * plan.parallel.cp * dp / (plan.parallel.etp * plan.parallel.ep);
+  }
   program.streams = stream_table();
   program.launch = launch(cluster, plan);
   program.micro_batch = plan.batch.micro, program.sequence = plan.batch.sequence, program.global_batch = plan.batch.global;

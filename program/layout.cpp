@@ -43,6 +43,19 @@ class Lister {
   }
   std::int32_t gain(const std::string& name, std::int64_t width) { return replicated(name, width, 1, Init::ones, d_.sp); }
   std::int32_t bias(const std::string& name, std::int64_t width) { return replicated(name, width, 1, Init::zeros, d_.sp); }
+  // One matrix of a rank's e-th expert.
+  Parameter of_expert(const std::string& name, std::int64_t e, std::int64_t rows, std::int64_t cols, Split split, double stddev) const {
+    const ExpertDimensions& x = d_.experts;
+    Parameter p = piece(name, rows, cols, Init::normal, stddev);
+    p.expert = e, p.local_experts = x.local, p.expert_rows = rows, p.global_rows = x.experts * rows;
+    if (x.etp > 1) p.split = split, (split == Split::rows ? p.rows : p.cols) /= x.etp;
+    return p;
+  }
+  std::int32_t experts(const std::string& name, std::vector<Parameter> pieces) {
+    const std::int32_t t = add(name, std::move(pieces), Replication::sharded);
+    layout_.tensors.back().experts = true;
+    return t;
+  }
   // The vocabulary's rows, padded.
   std::int32_t table(const std::string& name) {
     Parameter p = piece(name, d_.padded_vocab, model_.hidden, Init::normal);
@@ -75,6 +88,30 @@ void list_latent_attention(Lister& l, const Model& model, const Dimensions& d, L
   t.kv_a = l.replicated(named("attention.kv_a"), m.kv_lora_rank + m.qk_rope_head_dim, h, Init::normal, d.sp);
   if (m.latent_norm) t.kv_a_norm = l.gain(named("attention.kv_a_norm"), m.kv_lora_rank);
   t.kv_b = l.sharded(named("attention.kv_b"), {Lister::piece(named("attention.kv_b"), kv, m.kv_lora_rank, Init::normal)}, Split::rows);
+}
+
+// The shared experts are split over tp, as a feed-forward; the router is every rank's.
+template <class Named>
+void list_experts(Lister& l, const Model& model, const Dimensions& d, LayerTensors& t, Named named, double narrow) {
+  const Moe& m = *model.moe;
+  const std::int64_t h = model.hidden;
+  t.router = l.replicated(named("mlp.router"), m.experts, h, Init::normal, d.sp);
+  if (m.shared_intermediate > 0) {
+    std::vector<Parameter> up;
+    if (model.gated_mlp) up.push_back(Lister::piece(named("mlp.shared.gate"), m.shared_intermediate, h, Init::normal));
+    up.push_back(Lister::piece(named("mlp.shared.up"), m.shared_intermediate, h, Init::normal));
+    t.shared_up = l.sharded(named("mlp.shared.up"), up, Split::rows);
+    t.shared_down =
+        l.sharded(named("mlp.shared.down"), {Lister::piece(named("mlp.shared.down"), h, m.shared_intermediate, Init::normal, narrow)}, Split::cols);
+  }
+  std::vector<Parameter> up, down;
+  for (std::int64_t e = 0; e < d.experts.local; ++e) {
+    if (model.gated_mlp) up.push_back(l.of_expert(named("mlp.experts.gate"), e, m.intermediate, h, Split::rows, kInitStddev));
+    up.push_back(l.of_expert(named("mlp.experts.up"), e, m.intermediate, h, Split::rows, kInitStddev));
+    down.push_back(l.of_expert(named("mlp.experts.down"), e, h, m.intermediate, Split::cols, narrow));
+  }
+  t.experts_up = l.experts(named("mlp.experts.up"), std::move(up));
+  t.experts_down = l.experts(named("mlp.experts.down"), std::move(down));
 }
 
 // `tied`: where this role holds the embedding of a tied table, its tensor.
@@ -126,6 +163,11 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
     if (!(model.parallel_block && model.parallel_shared_norm)) {
       t.norm2 = l.gain(named("mlp.norm"), h);
       if (norm_bias) t.norm2_bias = l.bias(named("mlp.norm_bias"), h);
+    }
+    if (model.is_moe_layer(l.layer)) {
+      list_experts(l, model, d, t, named, narrow);
+      own.layers.push_back(t);
+      continue;
     }
     std::vector<Parameter> up, up_bias;
     if (model.gated_mlp) {
@@ -203,6 +245,7 @@ std::vector<GradientWrite> gradient_writes(const ChunkTensors& chunk) {
   for (const LayerTensors& t : chunk.layers) {
     add(false, {t.q_a_norm, t.kv_a_norm});
     add(true, {t.q_a, t.q_b, t.kv_a, t.kv_b});
+    add(true, {t.router, t.experts_up, t.experts_down, t.shared_up, t.shared_down});
     add(false, {t.norm1, t.norm1_bias, t.q_norm, t.k_norm, t.out_bias, t.norm2, t.norm2_bias, t.down_bias});
     add(true, {t.qkv, t.qkv_bias, t.out, t.up, t.up_bias, t.down});
   }
@@ -214,6 +257,34 @@ std::int64_t Tensor::elements() const {
   for (const Parameter& p : pieces) n += p.rows * p.cols;
   return n;
 }
+
+namespace {
+
+ExpertDimensions expert_dimensions(const Model& model, const Plan& plan, const Dimensions& d) {
+  const Moe& m = *model.moe;
+  ExpertDimensions e;
+  e.experts = m.experts, e.k = m.experts_per_token;
+  if (m.router_groups > 1) e.groups = m.router_groups, e.chosen_groups = m.router_topk_groups;
+  e.ep = plan.parallel.ep, e.etp = plan.parallel.etp, e.local = e.experts / e.ep;
+  e.width = m.intermediate / e.etp, e.up = e.width * (model.gated_mlp ? 2 : 1);
+  e.shared = m.shared_intermediate / d.t, e.shared_up = e.shared * (model.gated_mlp ? 2 : 1);
+  e.balanced = plan.runtime.moe_balanced;
+  const std::int64_t copies = d.local_rows * e.k;
+  e.sent = e.rows = copies * e.etp;
+  if (plan.moe.capacity_factor) {
+    e.capacity = static_cast<std::int64_t>(std::ceil(static_cast<double>(copies) * *plan.moe.capacity_factor / static_cast<double>(e.experts)));
+    e.sent = e.experts * e.etp * e.capacity;
+    e.rows = e.most = e.sources() * e.local * e.capacity;
+  } else if (e.balanced) {
+    // Copies go round the experts in turn, so that the experts of one rank get at most one each more than others do.
+    e.most = e.sources() * (copies / e.experts * e.local + std::min(e.local, copies % e.experts));
+  } else {
+    e.most = e.sources() * d.local_rows * std::min(e.k, e.local);
+  }
+  return e;
+}
+
+}  // namespace
 
 Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits) {
   Dimensions d;
@@ -229,6 +300,7 @@ Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits)
   d.attention = d.q_heads * d.v_head_dim, d.qkv = (d.q_heads + d.kv_heads) * d.head_dim + d.kv_heads * d.v_head_dim;
   d.intermediate = model.intermediate / d.t, d.up = d.intermediate * (model.gated_mlp ? 2 : 1);
   d.padded_vocab = (model.vocab + d.t - 1) / d.t * d.t, d.vocab = d.padded_vocab / d.t;
+  if (model.moe) d.experts = expert_dimensions(model, plan, d);
   return d;
 }
 
@@ -254,7 +326,7 @@ Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimension
     Layout::BucketViews views;
     views.groups = first.experts ? experts : dense;
     if (plan.sharding.zero < 1) views.groups.parts = 1;
-    views.partial = first.replication == Replication::partial, views.unit = first.unit, views.tick = content.tick;
+    views.experts = first.experts, views.partial = first.replication == Replication::partial, views.unit = first.unit, views.tick = content.tick;
     views.chunk = first.chunk, views.first_chunk = first.first_chunk, views.head_chunk = first.head_chunk;
     if (first.embedding_group) views.copies = b.tables().embedding_group();
     if (settings.mirrored) views.copies = b.tables().mirror_group();

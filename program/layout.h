@@ -19,6 +19,21 @@ struct ContextFactors {
   bool operator==(const ContextFactors&) const = default;
 };
 
+// A mixture of experts as one rank sees it. Its tokens' copies, one for each shard of each expert chosen, are `sent`; a rank expects `rows` for its
+// own experts' shards and has room for `most`: exactly what comes where a capacity or a balanced router says how much that is, otherwise all that
+// could.
+struct ExpertDimensions {
+  std::int64_t experts = 0, k = 0, groups = 1, chosen_groups = 1;
+  std::int64_t ep = 1, etp = 1, local = 0;  // ranks that share the experts, shards of each; experts of this rank
+  std::int64_t width = 0, up = 0;           // local widths of an expert's activation and of its fused up projection
+  std::int64_t shared = 0, shared_up = 0;   // the same of the shared experts
+  std::int64_t capacity = 0;                // rows of each expert from each rank; 0: as many as there are
+  std::int64_t sent = 0, rows = 0, most = 0;
+  bool balanced = false;
+  std::int64_t sources() const { return ep * etp; }
+  bool exchanged() const { return sources() > 1; }
+};
+
 // Sizes that one rank works with.
 struct Dimensions {
   std::int64_t micro = 1, sequence = 1;
@@ -34,6 +49,7 @@ struct Dimensions {
   std::int64_t intermediate = 0, up = 0;                             // local widths of the activation's result and of the fused up projection
   std::int64_t vocab = 0, padded_vocab = 0;                          // vocab: local, of the padded table
   std::int64_t v_head_dim = 0;                                       // head_dim: of queries and keys
+  ExpertDimensions experts;
 };
 // Requires parallel.cp_inner where cp_kind leaves it open. `splits`: of the schedule.
 Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits = 1);
@@ -77,6 +93,8 @@ struct LayerTensors {
   // Latent attention; q_b is split by heads, and of the hidden state where queries have no latent.
   std::int32_t q_a = kAbsent, q_a_norm = kAbsent, q_b = kAbsent, kv_a = kAbsent, kv_a_norm = kAbsent, kv_b = kAbsent;
   std::int32_t norm2 = kAbsent, norm2_bias = kAbsent, up = kAbsent, up_bias = kAbsent, down = kAbsent, down_bias = kAbsent;
+  // A mixture in place of up and down: the experts' are stacks of matrices.
+  std::int32_t router = kAbsent, experts_up = kAbsent, experts_down = kAbsent, shared_up = kAbsent, shared_down = kAbsent;
 };
 
 struct ChunkTensors {
@@ -105,6 +123,7 @@ struct Layout {
     std::uint32_t own_parameter = 0, own_gradient = 0;
     std::int32_t m = kAbsent, v = kAbsent, master = kAbsent;  // of the same
     std::uint32_t node_gradient = 0;                          // hierarchical: what this rank adds up across nodes
+    bool experts = false;                                     // as Tensor::experts: all or none
     bool partial = false;                                     // all-reduce over tp first
     std::uint16_t copies = kNone;                             // the group of another rank that holds the same, to be reduced with
     std::uint16_t chunk = 0;                                  // as Tensor::chunk: a bucket never holds tensors of two

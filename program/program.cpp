@@ -15,4 +15,12 @@ std::int64_t Program::covered_bytes(const Buffer& buffer) const {
   return buffer.part_of < groups.size() ? bytes * group_size(mesh, groups[buffer.part_of]) : bytes;
 }
 
+Origin origin(const Parameter& p, const Coordinates& c) {
+  const auto at = [&](Axis axis) { return c[static_cast<std::size_t>(axis)]; };
+  const std::int64_t shard = at(p.expert >= 0 ? Axis::etp : Axis::tp);
+  Origin out{p.split == Parameter::Split::rows ? shard * p.rows : 0, p.split == Parameter::Split::cols ? shard * p.cols : 0};
+  if (p.expert >= 0) out.row += (at(Axis::ep) * p.local_experts + p.expert) * p.expert_rows;
+  return out;
+}
+
 }  // namespace orrery::program

@@ -97,6 +97,10 @@ enum InstructionFlags : std::uint8_t {
   kCountNever = 4,  // gradient_norm: another rank holds the same parameters and counts them (tied embedding's copy)
   kOptimizer = 8,   // belongs to the optimizer's part of the waterfall whatever its operator
   kSecond = 16,     // of an overlapped pass's second micro-batch (PassInstance::second)
+  // gradient_norm, where the norm is added up over all ranks because some parameters are experts':
+  kCountOnData0 = 32,   // only the first of the ranks on the axes cp and dp adds its part
+  kCountOnOuter0 = 64,  // only coordinate 0 on the outer factor of dp
+  kCountOnEdp0 = 128,   // only edp coordinate 0
 };
 
 struct Instruction {
@@ -165,8 +169,16 @@ struct Parameter {
   Split split = Split::none;
   Init init = Init::normal;
   double stddev = 0.02;
+  // Of an expert: its number among those of this rank (-1: of none), how many these are, and one expert's rows of the global ones, where all experts
+  // follow each other. Its split is over etp.
+  std::int64_t expert = -1, local_experts = 0, expert_rows = 0;
   bool operator==(const Parameter&) const = default;
 };
+// Where in the whole parameter the shard of the rank at these coordinates begins.
+struct Origin {
+  std::int64_t row = 0, col = 0;
+};
+Origin origin(const Parameter& parameter, const Coordinates& c);
 
 // A contiguous range of the parameters that is reduced and updated as one. Offsets are as if the role held all of its parameters; where parameters
 // are sharded, the role's parameter buffer holds one part of each bucket instead: `elements` / size of the group, from `shard_offset` on.

@@ -46,7 +46,15 @@ std::string nearest_legal(std::int64_t value, Legal legal) {
 void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
   if (!model.unsupported.empty()) r.add("model can be described", "model", fmt::format("{}: {}", model.name, model.unsupported), "");
   const auto lacks = [&](bool has, const char* what) { r.not_built(has, what, "model", "'orrery show models' says which can be simulated"); };
-  lacks(model.moe.has_value(), "mixture-of-experts layers");
+  if (model.moe) {
+    lacks(model.moe->latent > 0, "experts in a width of their own");
+    lacks(model.moe->shared_gate, "gated shared experts");
+    lacks(model.moe->expert_bias, "biases of experts");
+    lacks(model.parallel_block, "mixtures in a parallel block");
+    lacks(model.moe->router_topk_groups * (model.moe->experts / std::max<std::int64_t>(1, model.moe->router_groups)) < model.moe->experts_per_token &&
+              model.moe->router_groups > 1,
+          "more experts per token than the chosen groups have");
+  }
   if (model.mla) {
     lacks(model.norm != Normalization::rmsnorm, "latent attention with LayerNorm");
     lacks(model.qkv_bias, "latent attention with biases");
@@ -71,8 +79,18 @@ bool is_built(const std::string& schedule) {
 
 void feature_refusals(Refusals& r, const Plan& plan) {
   const ParallelSpec& p = plan.parallel;
-  r.not_built(p.ep > 1, "expert parallelism", "parallel.ep", "use ep 1");
-  r.not_built(p.etp > 1, "expert tensor parallelism", "parallel.etp", "use etp 1");
+  r.not_built(plan.moe.load != "balanced", fmt::format("the load '{}'", plan.moe.load), "moe.load", "use balanced");
+  r.not_built(plan.moe.expert_map.has_value(), "maps of experts to ranks", "moe.expert_map", "leave moe.expert_map null");
+  r.not_built(plan.runtime.moe_dispatcher && *plan.runtime.moe_dispatcher != "alltoall",
+              fmt::format("the dispatcher '{}'", plan.runtime.moe_dispatcher.value_or("")), "runtime.moe_dispatcher",
+              "use alltoall, or leave it null");
+  if (plan.moe.capacity_factor && !(*plan.moe.capacity_factor > 0 && *plan.moe.capacity_factor <= 1024))
+    r.add("capacity factor is positive", "moe.capacity_factor", fmt::format("{} is not a capacity factor", *plan.moe.capacity_factor),
+          "write a positive number, or null for as many tokens as there are");
+  if (plan.moe.drop != plan.moe.capacity_factor.has_value())
+    r.add("tokens are dropped beyond a capacity", "moe.drop",
+          plan.moe.drop ? "tokens are dropped, but no capacity says when" : "a capacity without drops would have to hold all tokens anyway",
+          plan.moe.drop ? "give moe.capacity_factor, or write drop false" : "write drop true, or leave moe.capacity_factor null");
   r.not_built(plan.recompute.kind == "selective", "selective recomputation", "recompute.kind", "use none or full");
   if (plan.recompute.kind != "none" && plan.recompute.kind != "full" && plan.recompute.kind != "selective") {
     const std::vector<std::string> known{"none", "selective", "full"};
@@ -229,6 +247,35 @@ void schedule_refusals(Refusals& r, const Model& model, const Plan& plan, std::i
   }
 }
 
+void expert_refusals(Refusals& r, const Model& model, const Plan& plan, std::int64_t dp) {
+  const ParallelSpec& p = plan.parallel;
+  if (!model.moe) {
+    for (const auto& [field, value] : {std::pair{"parallel.ep", p.ep}, {"parallel.etp", p.etp}})
+      if (value > 1)
+        r.add("expert parallelism needs experts", field, fmt::format("{} has no experts to spread over {} ranks", model.name, value), "use 1");
+    return;
+  }
+  const Moe& m = *model.moe;
+  if (m.experts % p.ep != 0)
+    r.add("ep divides experts", "parallel.ep", fmt::format("ep {} does not divide {} experts", p.ep, m.experts),
+          nearest_legal(p.ep, [&](std::int64_t n) { return m.experts % n == 0; }));
+  if (m.intermediate % p.etp != 0)
+    r.add("etp divides the experts' width", "parallel.etp", fmt::format("etp {} does not divide the experts' width {}", p.etp, m.intermediate),
+          nearest_legal(p.etp, [&](std::int64_t n) { return m.intermediate % n == 0; }));
+  if (m.shared_intermediate % p.tp != 0)
+    r.add("tp divides the shared experts", "parallel.tp",
+          fmt::format("tp {} does not divide the shared experts' width {}", p.tp, m.shared_intermediate),
+          nearest_legal(p.tp, [&](std::int64_t n) { return m.shared_intermediate % n == 0; }));
+  if (const std::int64_t ranks = p.tp * p.cp * dp; dp >= 1 && ranks % (p.ep * p.etp) != 0)
+    r.add("experts fold into the ranks of a stage", "parallel.ep",
+          fmt::format("etp {} x ep {} = {} does not divide the tp {} x cp {} x dp {} = {} ranks of a stage", p.etp, p.ep, p.etp * p.ep, p.tp, p.cp,
+                      dp, ranks),
+          "use fewer ranks for experts, or more devices");
+  if (p.tp > 1 && !p.sp)
+    r.add("experts under tp need sp", "parallel.sp", "with tp and without sp every rank of a group would route all of its tokens again",
+          "use sp true");
+}
+
 void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster, const Plan& plan) {
   const ParallelSpec& p = plan.parallel;
   const BatchSpec& b = plan.batch;
@@ -317,6 +364,8 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
   }
   context_refusals(r, model, plan);
   if (p.sp && p.tp == 1) r.add("sp needs tp", "parallel.sp", "sequence parallelism needs tp > 1, and tp is 1", "use sp false, or tp 2 or more");
+
+  expert_refusals(r, model, plan, dp);
 
   const std::int64_t stages = p.pp * p.vp;
   if (!plan.stages && stages > model.layers)

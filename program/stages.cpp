@@ -16,7 +16,15 @@ std::vector<std::int64_t> stage_layers(const Model& model, const Plan& plan) {
   const double h = static_cast<double>(model.hidden), s = static_cast<double>(plan.batch.sequence);
   const double q = static_cast<double>(model.heads * model.qk_dim()), v = static_cast<double>(model.heads * model.v_dim());
   const double kv = static_cast<double>(model.kv_heads * (model.qk_dim() + model.v_dim()));
-  const double ffn = static_cast<double>(model.intermediate) * (model.gated_mlp ? 3 : 2);
+  double ffn = static_cast<double>(model.intermediate) * (model.gated_mlp ? 3 : 2);
+  if (model.moe) {  // the mean over the layers, of the experts that a token uses
+    const Moe& m = *model.moe;
+    const double mixture = static_cast<double>(m.experts_per_token * m.intermediate + m.shared_intermediate) * (model.gated_mlp ? 3 : 2) +
+                           static_cast<double>(m.experts);
+    double sum = 0;
+    for (std::int64_t l = 0; l < model.layers; ++l) sum += model.is_moe_layer(l) ? mixture : ffn;
+    ffn = sum / static_cast<double>(model.layers);
+  }
   const double layer = h * (q + kv + v + ffn) + (q + v) * s * (model.causal ? 0.5 : 1.0);
   const double head = h * static_cast<double>(model.vocab);
 

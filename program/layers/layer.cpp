@@ -4,6 +4,12 @@
 
 namespace orrery::program {
 
+namespace {
+
+bool is_mixture(const Context& c, std::int64_t l) { return c.model.is_moe_layer(c.layer(l)); }
+
+}  // namespace
+
 LayerBuffers layer_buffers(const Context& c, std::int64_t l) {
   const Dimensions& d = c.d;
   const DType type = c.plan.precision.compute;
@@ -20,6 +26,7 @@ LayerBuffers layer_buffers(const Context& c, std::int64_t l) {
   const bool one_norm = c.model.parallel_block && c.model.parallel_shared_norm;
   a.x2 = c.model.parallel_block ? a.x : c.kept("mlp.input", type, stream);
   a.y2 = one_norm ? a.y1 : c.kept("mlp.normed", type, stream, true);
+  if (is_mixture(c, l)) return a;
   a.up = c.kept("mlp.up", type, d.rows * d.up);
   a.activated = c.kept("mlp.activated", type, d.rows * d.intermediate, true);
   return a;
@@ -200,6 +207,28 @@ void mlp_segment_weight_grad(const Context& c, const LayerTensors& t, const Laye
   settle_rows(c, {a.y2});
 }
 
+void mixture_segment_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::int64_t l, Segment segment, bool again) {
+  const bool ends = ends_layer(c, again);
+  if (segment == Segment::dispatch) {
+    norm_forward(c, "mlp.norm", t.norm2, t.norm2_bias, a.x2, a.y2);
+    moe_dispatch_forward(c, t, a);
+  } else if (segment == Segment::mlp) {
+    moe_experts_forward(c, t, a, ends);
+  } else if (segment == Segment::combine && ends) {
+    moe_combine_forward(c, t, a, layer_output(c, l, again));
+  }
+}
+
+void mixture_segment_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, Segment segment) {
+  const std::uint32_t dx = residual_gradient(c);
+  if (segment == Segment::combine)
+    moe_combine_backward(c, dx);
+  else if (segment == Segment::mlp)
+    moe_experts_backward(c, t, a, dx);
+  else if (segment == Segment::dispatch)
+    moe_dispatch_backward(c, t, a, dx);
+}
+
 // Names the layer of what `write` emits.
 template <class Write>
 void in_layer(const Context& c, std::int64_t l, std::uint8_t flags, Write write) {
@@ -215,6 +244,8 @@ void segment_forward(const Context& c, std::int64_t l, Segment segment, bool aga
     if (segment == Segment::attention) {
       if (c.model.parallel_block) return block_forward(c, t, a, l, again);
       attention_segment_forward(c, t, a);
+    } else if (is_mixture(c, l)) {
+      mixture_segment_forward(c, t, a, l, segment, again);
     } else if (segment == Segment::mlp && !c.model.parallel_block) {
       mlp_segment_forward(c, t, a, l, again);
     }
@@ -226,6 +257,8 @@ void segment_backward(const Context& c, std::int64_t l, Segment segment) {
     if (segment == Segment::attention) {
       if (c.model.parallel_block) return block_backward(c, t, a);
       attention_segment_backward(c, t, a);
+    } else if (is_mixture(c, l)) {
+      mixture_segment_backward(c, t, a, segment);
     } else if (segment == Segment::mlp && !c.model.parallel_block) {
       mlp_segment_backward(c, t, a);
     }
@@ -237,6 +270,8 @@ void segment_weight_grad(const Context& c, std::int64_t l, Segment segment) {
     if (segment == Segment::attention) {
       if (c.model.parallel_block) return block_weight_grad(c, t, a);
       attention_segment_weight_grad(c, t, a);
+    } else if (is_mixture(c, l)) {
+      if (segment == Segment::mlp) moe_weight_grad(c, t, a);
     } else if (segment == Segment::mlp && !c.model.parallel_block) {
       mlp_segment_weight_grad(c, t, a);
     }

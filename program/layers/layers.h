@@ -34,6 +34,7 @@ struct Context {
   Neighbour before, after;
   std::uint16_t tp = kNone;                          // the tensor-parallel group
   std::uint16_t cp_inner = kNone, cp_outer = kNone;  // the groups that share each sequence
+  std::uint16_t ep = kNone;                          // the ranks that hold a layer's experts together
   bool recompute = false;                            // layers keep their input only
   PassKind pass = PassKind::forward;                 // that is being written: forward, backward, input_grad or weight_grad
   std::uint16_t split = 0;                           // that it works on

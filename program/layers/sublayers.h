@@ -67,4 +67,17 @@ void mlp_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a,
 // From the gathered gradient of the sublayer's result to that of the up projection's result.
 std::uint32_t mlp_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dout);
 
+// --- Mixture of experts --------------------------------------------------------------------------------------------------------------------------
+
+// From the normed input: routing and what goes to other ranks; the experts and the shared ones (`ends`: to their results); what comes back, summed,
+// with the residual.
+void moe_dispatch_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a);
+void moe_experts_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a, bool ends);
+void moe_combine_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t out);
+// Backward, in the reverse order; moe_dispatch_backward ends with the norm's. `dx`: the gradient of the residual stream.
+void moe_combine_backward(const Context& c, std::uint32_t dx);
+void moe_experts_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dx);
+void moe_dispatch_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dx);
+void moe_weight_grad(const Context& c, const LayerTensors& t, const LayerBuffers& a);
+
 }  // namespace orrery::program

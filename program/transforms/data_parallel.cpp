@@ -297,6 +297,17 @@ void GradientReducer::finish() {
 
 // --- Optimizer -----------------------------------------------------------------------------------------------------------------------------------
 
+namespace {
+
+// Where the norm is added up over all ranks of a stage, which of those that hold the same gradients (or the same part of them) counts them.
+std::uint8_t counted_on(const Layout::BucketViews& bucket) {
+  const bool whole = bucket.owned == bucket.elements;
+  if (bucket.experts) return whole ? kCountOnEdp0 : 0;
+  return whole ? kCountOnData0 : kCountOnOuter0;
+}
+
+}  // namespace
+
 std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan) {
   b.begin(PassKind::optimizer, "optimizer");
   b.flags = kOptimizer;
@@ -314,17 +325,19 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan)
       b.collective(Operator::all_reduce, kDp, views.copies, views.owned, plan.precision.grads, {u(views.own_gradient)});
     }
 
+  const bool mixture = b.tables().mesh().extent(kExpertAxes) > 1;  // some experts may be of other ranks
   const std::uint32_t norm = b.persistent("gradient_norm", BufferKind::scalar, DType::fp64, 1);
   b.dtype = DType::fp64;
   b.compute(Operator::zero, {1}, {w(norm)});
   b.dtype = plan.precision.grads;
   for (std::size_t i = 0; i < layout.buckets.size(); ++i) {
     if (b.role().buckets[i].count_flags & kCountNever) continue;
-    b.flags = static_cast<std::uint8_t>(kOptimizer | b.role().buckets[i].count_flags);
+    b.flags = static_cast<std::uint8_t>(kOptimizer | b.role().buckets[i].count_flags | (mixture ? counted_on(layout.buckets[i]) : 0));
     b.compute(Operator::gradient_norm, {layout.buckets[i].owned}, {r(layout.buckets[i].own_gradient), u(norm)});
   }
   b.flags = kOptimizer;
-  const auto axes = static_cast<AxisMask>(kTpAxis | kPpAxis | (owns_parts ? kCpAxes | mask(Axis::dp_inner) : 0));
+  const AxisMask data = mixture ? kReplicaAxes : owns_parts ? static_cast<AxisMask>(kCpAxes | mask(Axis::dp_inner)) : AxisMask{0};
+  const auto axes = static_cast<AxisMask>(kTpAxis | kPpAxis | data);
   // On the tensor-parallel stream where the group is that stream's own: each group meets on one stream only.
   const std::uint16_t group = b.tables().group(axes);
   b.collective(Operator::all_reduce, group != kNone && group == b.tables().group(kTpAxis) ? kTp : kDp, group, 1, DType::fp64, {u(norm)});

@@ -159,7 +159,7 @@ const std::vector<Bad>& table() {
     {"simulate --model qwen --cluster dgx-h100:8", "model: 'qwen' is neither a shipped model nor a file", "did you mean 'qwen2.5-0.5b', 'qwen2.5-72b', 'qwen2.5-7b' or 'qwen3-235b-a22b'? 'orrery show models' lists them all"},
     {"simulate --model frobnicator --cluster dgx-h100:8", "model: 'frobnicator' is neither a shipped model nor a file", "'orrery show models' lists them all"},
     {"simulate --model meta-llama/Llama-3.1-8B --cluster dgx-h100:8", "meta-llama/Llama-3.1-8B: no such file or folder", "did you mean 'llama-3.1-8b'?"},
-    {"simulate --model mixtral-8x7b --cluster dgx-h100:8", "--model: not built yet: mixture-of-experts layers", "'orrery show models' says which can be simulated"},
+    {"simulate --model gpt-oss-20b --cluster dgx-h100:8", "--model: not built yet: biases of experts", "'orrery show models' says which can be simulated"},
     {"simulate --model llama-3.1-8b --cluster frobnicator", "cluster frobnicator: is not known", "'orrery show clusters' lists them all"},
     {"simulate --model llama-3.1-8b --cluster dgx-h10:8", "cluster dgx-h10:8: is not known", "did you mean 'dgx-h100'?"},
     {"simulate --model llama-3.1-8b --cluster dgx-h100:-8", "cluster dgx-h100:-8: '-8' is not a positive whole number of devices", "write it like dgx-h100:64"},

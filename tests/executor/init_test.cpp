@@ -23,7 +23,9 @@ Parameter whole(std::int64_t rows, std::int64_t cols) {
 
 std::vector<float> filled(const Parameter& p, std::int64_t tp, std::uint64_t seed) {
   std::vector<float> out(static_cast<std::size_t>(p.rows * p.cols), std::numeric_limits<float>::quiet_NaN());
-  initialise(p, tp, seed, 0, out);
+  program::Coordinates c{};
+  c[static_cast<std::size_t>(program::Axis::tp)] = tp;
+  initialise(p, program::origin(p, c), seed, 0, out);
   return out;
 }
 

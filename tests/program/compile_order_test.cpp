@@ -105,6 +105,16 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
     m.mla = Mla{*rc::gen::element<std::int64_t>(0, 6), 6, 4, 2, 3, *rc::gen::arbitrary<bool>()};
     m.kv_heads = m.heads, m.head_dim = m.qk_dim(), m.qk_norm = false;
   }
+  if (!m.parallel_block && *rc::gen::arbitrary<bool>()) {
+    m.moe = Moe{};
+    m.moe->experts = 4, m.moe->experts_per_token = *rc::gen::inRange(1, 4), m.moe->intermediate = 8;
+    m.moe->shared_intermediate = *rc::gen::element(0, 8), m.moe->first_dense = *rc::gen::inRange(0, 3);
+    p.parallel.sp = tp > 1;
+    p.parallel.ep = *rc::gen::element(1, 2, 4), p.parallel.etp = *rc::gen::element(1, 2);
+    p.runtime.moe_balanced = *rc::gen::arbitrary<bool>();
+    if (*rc::gen::arbitrary<bool>()) p.moe.capacity_factor = 1.5, p.moe.drop = true;
+    if (tp * dp % (p.parallel.ep * p.parallel.etp) != 0) p.parallel.ep = p.parallel.etp = 1;
+  }
   RC_PRE(refusals(m, small_cluster(p, dp), p).empty());  // some schedules ask for enough micro-batches
   RC_ASSERT(problems(m, p, dp) == std::vector<std::string>{});
 }

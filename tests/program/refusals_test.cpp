@@ -17,6 +17,12 @@ struct Case {
   std::function<void(Model&, Cluster&, Plan&)> change;
 };
 
+void with_experts(Model& m, Plan& p) {
+  m.moe = Moe{};
+  m.moe->experts = 8, m.moe->experts_per_token = 2, m.moe->intermediate = 8;
+  p.parallel.sp = true;
+}
+
 // From a legal plan: tp 2, pp 2, dp 2, sequence 8, micro 1, global 8, on 8 devices; 4 layers, 8 heads, 4 kv_heads, intermediate 24.
 const Case kCases[] = {
     {"tp divides kv_heads", "parallel.tp", "tp 8 does not divide 4 kv_heads", "nearest legal: 4",
@@ -111,10 +117,18 @@ const Case kCases[] = {
      [](Model&, Cluster&, Plan& p) { p.data_parallel.kind = "priority", p.data_parallel.reduction = 1; }},
     {"schedule takes the plan", "parallel.vp", "schedule '1f1b' has no model chunks: every rank holds one stage", "use 1 chunk",
      [](Model&, Cluster&, Plan& p) { p.parallel.vp = 2; }},
-    {"not built yet: expert parallelism", "parallel.ep", "not built yet: expert parallelism", "use ep 1",
+    {"expert parallelism needs experts", "parallel.ep", "small has no experts to spread over 2 ranks", "use 1",
      [](Model&, Cluster&, Plan& p) { p.parallel.ep = 2; }},
-    {"not built yet: mixture-of-experts layers", "model", "not built yet: mixture-of-experts layers",
-     "'orrery show models' says which can be simulated", [](Model& m, Cluster&, Plan&) { m.moe = Moe{}; }},
+    {"ep divides experts", "parallel.ep", "ep 4 does not divide 6 experts", "nearest legal: 3 or 6",
+     [](Model& m, Cluster&, Plan& p) { with_experts(m, p), m.moe->experts = 6, p.parallel.ep = 4; }},
+    {"experts fold into the ranks of a stage", "parallel.ep", "etp 2 x ep 8 = 16 does not divide the tp 2 x cp 1 x dp 2 = 4 ranks of a stage",
+     "use fewer ranks for experts, or more devices", [](Model& m, Cluster&, Plan& p) { with_experts(m, p), p.parallel.ep = 8, p.parallel.etp = 2; }},
+    {"experts under tp need sp", "parallel.sp", "with tp and without sp every rank of a group would route all of its tokens again", "use sp true",
+     [](Model& m, Cluster&, Plan& p) { with_experts(m, p), p.parallel.sp = false; }},
+    {"tokens are dropped beyond a capacity", "moe.drop", "tokens are dropped, but no capacity says when",
+     "give moe.capacity_factor, or write drop false", [](Model&, Cluster&, Plan& p) { p.moe.drop = true; }},
+    {"not built yet: gated shared experts", "model", "not built yet: gated shared experts", "'orrery show models' says which can be simulated",
+     [](Model& m, Cluster&, Plan& p) { with_experts(m, p), m.moe->shared_gate = true; }},
     {"not built yet: offloading", "offload", "not built yet: offloading", "leave offload out",
      [](Model&, Cluster&, Plan& p) { p.offload.optimizer = true; }},
     {"not built yet: checkpoints", "checkpoint.every_steps", "not built yet: checkpoints", "leave checkpoint.every_steps null",

@@ -74,6 +74,15 @@ const Case& latent_keys() {
   return c;
 }
 
+const Case& mixture() {
+  static const Case c(tiny_mixture());
+  return c;
+}
+const Case& deepseek() {
+  static const Case c(tiny_deepseek());
+  return c;
+}
+
 // Largest difference of two values, as a multiple of 1e-6 + 1e-5 |value|.
 double worst(const std::map<std::string, std::vector<float>>& a, const std::map<std::string, std::vector<float>>& b) {
   double most = 0;
@@ -209,6 +218,28 @@ class Latent : public testing::TestWithParam<Layout> {};
 TEST_P(Latent, QueriesAndKeys) { expect_equivalent(latent(), GetParam()); }
 TEST_P(Latent, KeysAlone) { expect_equivalent(latent_keys(), GetParam()); }
 
+std::vector<Layout> expert_layouts() {
+  return {{.pp = 2, .micro = 2},
+          {.pp = 2, .schedule = "zb-h1", .recompute = true},
+          {.tp = 2, .sp = true, .recompute = true},
+          {.dp = 2, .ep = 2},
+          {.dp = 2, .zero = 2, .ep = 1},
+          {.dp = 4, .zero = 1, .ep = 2},
+          {.dp = 2, .tp = 2, .sp = true, .ep = 4},
+          {.dp = 2, .tp = 2, .sp = true, .zero = 3, .ep = 2},
+          {.dp = 2, .tp = 2, .sp = true, .recompute = true, .overlap = false, .ep = 2},
+          {.dp = 2, .tp = 2, .sp = true, .ep = 2, .etp = 2},
+          {.dp = 2, .pp = 2, .schedule = "zbv", .vp = 2, .ep = 2},
+          {.dp = 2, .tp = 2, .pp = 2, .sp = true, .schedule = "zb-h1", .recompute = true, .etp = 2},
+          {.pp = 2, .schedule = "dualpipe"},
+          {.dp = 2, .pp = 2, .schedule = "dualpipev", .vp = 2, .ep = 2},
+          {.dp = 2, .pp = 2, .schedule = "dualpipe", .recompute = true, .ep = 2}};
+}
+
+class Experts : public testing::TestWithParam<Layout> {};
+TEST_P(Experts, Mixture) { expect_equivalent(mixture(), GetParam()); }
+TEST_P(Experts, DeepSeek) { expect_equivalent(deepseek(), GetParam()); }
+
 TEST(Angles, OfTheModelAreThoseThatRun) {
   Model plain = tiny_stretched();
   plain.rope_scaling = {};
@@ -221,6 +252,7 @@ INSTANTIATE_TEST_SUITE_P(All, Equivalence, testing::ValuesIn(all_layouts()), kNa
 INSTANTIATE_TEST_SUITE_P(Scheduled, OtherModels, testing::ValuesIn(scheduled_layouts()), kName);
 INSTANTIATE_TEST_SUITE_P(Layers, Latent, testing::ValuesIn(layer_layouts()), kName);
 INSTANTIATE_TEST_SUITE_P(Sharded, OtherModels, testing::ValuesIn(sharded_layouts()), kName);
+INSTANTIATE_TEST_SUITE_P(Experts, Experts, testing::ValuesIn(expert_layouts()), kName);
 INSTANTIATE_TEST_SUITE_P(Some, OtherModels, testing::ValuesIn(some_layouts()), kName);
 
 }  // namespace

@@ -59,6 +59,26 @@ inline Model tiny_latent(std::int64_t q_lora_rank) {
   return m;
 }
 
+// Mixtral's feed-forward: eight experts, two for each token, by softmax.
+inline Model tiny_mixture() {
+  Model m = tiny_llama();
+  m.name = "tiny-mixture", m.family = "mixtral";
+  m.moe = Moe{};
+  m.moe->experts = 8, m.moe->experts_per_token = 2, m.moe->intermediate = 24;
+  return m;
+}
+
+// DeepSeek's: latent attention, one dense layer, scores by sigmoids, groups of experts, a shared expert.
+inline Model tiny_deepseek() {
+  Model m = tiny_latent(12);
+  m.name = "tiny-deepseek";
+  m.moe = Moe{};
+  Moe& e = *m.moe;
+  e.experts = 8, e.experts_per_token = 2, e.intermediate = 16, e.shared_intermediate = 16, e.first_dense = 1;
+  e.router_groups = 4, e.router_topk_groups = 2, e.router_sigmoid = true, e.router_scale = 2.5;
+  return m;
+}
+
 struct Layout {
   std::int64_t dp = 1, tp = 1, pp = 1;
   bool sp = false;
@@ -70,6 +90,9 @@ struct Layout {
   std::int64_t vp = 1;
   std::string data = "";  // what data parallelism does otherwise: words joined by '_', see plan_of
   bool has(std::string_view word) const { return ("_" + data + "_").find("_" + std::string(word) + "_") != std::string::npos; }
+  std::int64_t ep = 1, etp = 1;
+  bool balanced = false;
+  double capacity = 0;
 };
 
 inline std::string name(const Layout& l) {
@@ -77,7 +100,8 @@ inline std::string name(const Layout& l) {
   std::replace(schedule.begin(), schedule.end(), '-', '_');
   return fmt::format("dp{}_tp{}{}_pp{}_{}_zero{}{}{}{}", l.dp, l.tp, l.sp ? "sp" : "", l.pp, schedule, l.zero, l.recompute ? "_recompute" : "",
                      l.micro == 1 ? "" : fmt::format("_micro{}", l.micro), l.overlap ? "" : "_sync") +
-         (l.vp == 1 ? "" : fmt::format("_vp{}", l.vp)) + (l.data.empty() ? "" : "_" + l.data);
+         (l.vp == 1 ? "" : fmt::format("_vp{}", l.vp)) + (l.data.empty() ? "" : "_" + l.data) +
+         (l.ep * l.etp == 1 ? "" : fmt::format("_ep{}_etp{}", l.ep, l.etp)) + (l.balanced ? "_balanced" : "") + (l.capacity > 0 ? "_capacity" : "");
 }
 
 inline Plan plan_of(const Layout& l, std::int64_t global = 8, std::int64_t sequence = 16) {
@@ -85,6 +109,9 @@ inline Plan plan_of(const Layout& l, std::int64_t global = 8, std::int64_t seque
   p.batch = {.global = global, .micro = l.micro, .sequence = sequence};
   p.parallel.tp = l.tp, p.parallel.pp = l.pp, p.parallel.sp = l.sp, p.parallel.vp = l.vp;
   p.schedule = l.schedule;
+  p.parallel.ep = l.ep, p.parallel.etp = l.etp;
+  p.runtime.moe_balanced = l.balanced;
+  if (l.capacity > 0) p.moe.capacity_factor = l.capacity, p.moe.drop = true;
   p.sharding.zero = l.zero;
   p.recompute.kind = l.recompute ? "full" : "none";
   p.precision.compute = p.precision.params = p.precision.grads = p.precision.optimizer = DType::fp32;

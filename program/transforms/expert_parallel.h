@@ -1,0 +1,17 @@
+// Expert parallelism: what the ranks that hold a layer's experts together exchange. Nothing happens where one rank holds them all.
+#pragma once
+
+#include <cstdint>
+
+#include "program/layers/layers.h"
+
+namespace orrery::program {
+
+// How many copies go where: `counts` of this rank's copies by rank and expert, `received` of those for this rank's experts by source.
+void exchange_counts(const Context& c, std::uint32_t counts, std::uint32_t received);
+
+// To each rank in turn the rows that its part of `counts` says. `sent`, `most`: rows that there are, and rows that may come.
+void exchange_rows(const Context& c, std::int64_t sent, std::int64_t width, std::uint32_t from, std::uint32_t counts, std::int64_t most,
+                   std::uint32_t to);
+
+}  // namespace orrery::program
