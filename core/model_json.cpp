@@ -491,10 +491,9 @@ class ModelReader {
         e.router_topk_groups = required_size(o_, {"topk_group"}, groups);
       }
       const bool sigmoid = is({"deepseek_v3", "kimi_k2"});
-      e.router_sigmoid = sigmoid;
+      e.router_sigmoid = sigmoid || llama4;
       if (const auto scoring = first(o_, {"scoring_func", "moe_router_score_function"})) e.router_sigmoid = scoring->choice(kScores);
       e.router_normalized = !is({"deepseek_v2", "qwen2_moe"}) && !llama4;  // the default of their classes
-      if (llama4) e.router_sigmoid = true;
       flag(o_, {"norm_topk_prob"}, e.router_normalized);
       e.router_scale = sigmoid ? 2.5 : 1;
       if (const auto scale = first(o_, {"routed_scaling_factor", "moe_router_topk_scaling_factor"})) e.router_scale = scale->number(0, 1e6);
