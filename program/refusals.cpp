@@ -78,7 +78,6 @@ bool is_built(const std::string& schedule) {
 }
 
 void feature_refusals(Refusals& r, const Plan& plan) {
-  const ParallelSpec& p = plan.parallel;
   r.not_built(plan.moe.load != "balanced", fmt::format("the load '{}'", plan.moe.load), "moe.load", "use balanced");
   r.not_built(plan.moe.expert_map.has_value(), "maps of experts to ranks", "moe.expert_map", "leave moe.expert_map null");
   r.not_built(plan.runtime.moe_dispatcher && *plan.runtime.moe_dispatcher != "alltoall",

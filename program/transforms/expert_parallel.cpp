@@ -4,7 +4,7 @@ namespace orrery::program {
 
 void exchange_counts(const Context& c, std::uint32_t counts, std::uint32_t received) {
   const ExpertDimensions& e = c.d.experts;
-  c.b.exchange(Operator::all_to_all, kEp, c.ep, {e.local}, DType::int32, e.sources() * e.local, {r(counts), w(received)});
+  c.b.collective(Operator::all_to_all, kEp, c.ep, e.sources() * e.local, DType::int32, {r(counts), w(received)});
 }
 
 void exchange_rows(const Context& c, std::int64_t sent, std::int64_t width, std::uint32_t from, std::uint32_t counts, std::int64_t most,
