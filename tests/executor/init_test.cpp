@@ -21,11 +21,15 @@ Parameter whole(std::int64_t rows, std::int64_t cols) {
   return p;
 }
 
-std::vector<float> filled(const Parameter& p, std::int64_t tp, std::uint64_t seed) {
-  std::vector<float> out(static_cast<std::size_t>(p.rows * p.cols), std::numeric_limits<float>::quiet_NaN());
+program::Origin origin_at(const Parameter& p, std::int64_t tp) {
   program::Coordinates c{};
   c[static_cast<std::size_t>(program::Axis::tp)] = tp;
-  initialise(p, program::origin(p, c), seed, 0, out);
+  return program::origin(p, c);
+}
+
+std::vector<float> filled(const Parameter& p, std::int64_t tp, std::uint64_t seed) {
+  std::vector<float> out(static_cast<std::size_t>(p.rows * p.cols), std::numeric_limits<float>::quiet_NaN());
+  initialise(p, origin_at(p, tp), seed, 0, out);
   return out;
 }
 
@@ -57,7 +61,7 @@ RC_GTEST_PROP(Init, AnyRangeOfAShardIsWhatTheWholeShardHasThere, ()) {
   const std::int64_t tp = *rc::gen::inRange(0, 2), first = *rc::gen::inRange<std::int64_t>(0, p.rows * p.cols);
   const std::vector<float> all = filled(p, tp, 7);
   std::vector<float> part(static_cast<std::size_t>(*rc::gen::inRange<std::int64_t>(0, p.rows * p.cols - first + 1)));
-  initialise(p, tp, 7, first, part);
+  initialise(p, origin_at(p, tp), 7, first, part);
   RC_ASSERT(std::equal(part.begin(), part.end(), all.begin() + first));
 }
 
