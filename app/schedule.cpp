@@ -136,6 +136,22 @@ ScaledCosts parse_costs(const std::string& text) {
   return out;
 }
 
+namespace {
+
+// What twice as many micro-batches take more is what the pipeline takes when it is full.
+std::optional<double> steady_bubble(ScheduleRequest request, const ScheduleReport& report) {
+  constexpr std::int64_t kMost = 65535;  // micro-batches of a schedule
+  if (report.schedule.update_every == 0 || 2 * report.schedule.microbatches > kMost) return {};
+  request.microbatches = 2 * report.schedule.microbatches;
+  const program::Replay twice = program::replay(made(request, report.costs.costs), report.costs.costs);
+  const auto more = static_cast<double>(twice.makespan - report.replay.makespan);
+  double busy = 0;
+  for (std::size_t r = 0; r < twice.busy.size(); ++r) busy += static_cast<double>(twice.busy[r] - report.replay.busy[r]);
+  return more > 0 ? 1 - busy / more / static_cast<double>(twice.busy.size()) : 0;
+}
+
+}  // namespace
+
 ScheduleReport schedule(const ScheduleRequest& request) {
   ScheduleReport report;
   report.costs = parse_costs(request.costs);
@@ -169,6 +185,7 @@ ScheduleReport schedule(const ScheduleRequest& request) {
     for (const std::int64_t idle : report.replay.idle_in_makespan) sum += static_cast<double>(idle);
     report.mean_bubble_in_makespan = sum / makespan / static_cast<double>(s.order.size());
   }
+  report.steady_bubble = steady_bubble(request, report);
   return report;
 }
 

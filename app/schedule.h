@@ -41,6 +41,7 @@ struct ScheduleReport {
   std::optional<Error> fault;      // why the order cannot run, or needs more memory than the limit
   double bubble_in_makespan = 0;   // the largest share of the makespan that a rank idles
   double mean_bubble_in_makespan = 0;
+  std::optional<double> steady_bubble;                  // of a schedule that does not drain: mean idle share of the ranks once it is under way
   std::int64_t idle_in_makespan = 0, idle_in_span = 0;  // the largest of all ranks
 };
 
@@ -56,7 +57,8 @@ std::string in_short(const ScheduleReport& report);
 
 // One document {"orrery": "schedule/1", "schedule", "P", "M", "chunks", "args", "stages", "cost": {F, I, W, FB, p2p}, "makespan", "busy",
 // "peak_until_B", "peak_until_W", "ranks": by rank, by pass {"kind", "items": [[pass, direction, micro-batch, stage]…], "start", "end"}} and both
-// idle times by rank. Kinds: F, B, I, W and FB, a pair with two items. With sequence splits an item has the split as its fifth entry.
+// idle times by rank; "steady_bubble" of asynchronous schedules. Kinds: F, B, I, W and FB, a pair with two items. With sequence splits an item has
+// the split as its fifth entry.
 std::string to_json(const ScheduleReport& report);
 
 // The order as PyTorch's pipelining reads it. Throws Error where its form has no words for the schedule.

@@ -57,6 +57,7 @@ std::string to_json(const ScheduleReport& report) {
            {"idle_in_span", numbers(report.replay.idle_in_span)},
            {"peak_until_B", report.replay.peak_until_input_grad},
            {"peak_until_W", report.replay.peak_until_weight_grad}};
+  if (report.steady_bubble) out["steady_bubble"] = *report.steady_bubble;
   Json ranks = Json::array();
   for (std::size_t r = 0; r < report.replay.passes.size(); ++r) {
     Json passes = Json::array();

@@ -106,14 +106,14 @@ class Gantt {
 
   std::string ruler(std::size_t from, std::size_t to) const {
     constexpr double kApart = 10;  // columns between marks, or more
-    const auto unit = static_cast<double>(report_.costs.unit);
-    double step = unit;
-    for (bool five = true; step * columns_ / per_ < kApart; five = !five) step *= five ? 5 : 2;
+    std::int64_t step = report_.costs.unit;
+    for (bool five = true; static_cast<double>(step) * columns_ / per_ < kApart && step <= report_.replay.makespan; five = !five)
+      step *= five ? 5 : 2;
     std::string out(to - from, ' ');
-    for (double t = 0; t <= static_cast<double>(report_.replay.makespan); t += step) {
-      const auto at = static_cast<std::size_t>(std::floor(t * columns_ / per_));
+    for (std::int64_t t = 0; t <= report_.replay.makespan; t += step) {
+      const std::size_t at = column(t);
       if (at < from || at >= to) continue;
-      const std::string mark = app::time_text(report_, static_cast<std::int64_t>(t));
+      const std::string mark = app::time_text(report_, t);
       if (at - from + mark.size() <= out.size()) out.replace(at - from, mark.size(), mark);
     }
     out.erase(out.find_last_not_of(' ') + 1);
@@ -191,6 +191,9 @@ std::string text(const app::ScheduleReport& r, std::size_t width) {
   out += fmt::format("bubble           {} of the makespan on the rank that idles most ({}; mean of all ranks {})\n", time(r.idle_in_makespan),
                      percent(r.bubble_in_makespan), percent(r.mean_bubble_in_makespan));
   out += fmt::format("bubble in spans  {}, between a rank's own first and last pass\n", time(r.idle_in_span));
+  if (r.steady_bubble)
+    out += fmt::format("steady bubble    {}: no flush between updates, so that the start and the end above come once in a training\n",
+                       percent(*r.steady_bubble));
   const bool split = r.replay.peak_until_input_grad != r.replay.peak_until_weight_grad;
   const std::string what = s.splits > 1 ? "splits" : s.chunks > 1 ? "chunks" : "micro-batches";
   out += fmt::format("\n{:>6}{:>10}{:>10}{:>10}   most activations at once, of {}{}\n", "rank", "busy", "idle", "in span", what,

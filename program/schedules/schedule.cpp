@@ -172,6 +172,7 @@ Schedule make_schedule(std::string_view name, const ScheduleInput& input) {
 
 std::vector<std::string> schedule_names() {
   std::vector<std::string> out;
+  out.reserve(kSchedules.size());
   for (const Entry& entry : kSchedules) out.emplace_back(entry.name);
   return out;
 }

@@ -97,6 +97,18 @@ TEST(Schedule, AsJsonHasTheShapeOfARecordedCase) {
   EXPECT_EQ(fifths.at("makespan"), 3);
 }
 
+// Under way, four ranks with one stage each are always busy; in stages of 2, 1 and 1 ranks the first two take turns, so that of four ranks three
+// work.
+TEST(Schedule, AsynchronousSchedulesHaveABubbleOfTheirSteadyState) {
+  EXPECT_FALSE(of("1f1b", 4, 8).steady_bubble);
+  EXPECT_DOUBLE_EQ(of("pipedream", 4, 8).steady_bubble.value(), 0);
+  EXPECT_DOUBLE_EQ(of("pipedream-2bw", 4, 8, "F=1,I=1.2,W=.8").steady_bubble.value(), 0);
+  ScheduleRequest r;
+  r.name = "pipedream", r.ranks = 4, r.microbatches = 8, r.replicas = {2, 1, 1};
+  EXPECT_DOUBLE_EQ(schedule(r).steady_bubble.value(), 0.25);
+  EXPECT_DOUBLE_EQ(Json::parse(to_json(schedule(r))).at("steady_bubble"), 0.25);
+}
+
 TEST(Schedule, SaysWhichFlagIsAtFault) {
   ScheduleRequest r;
   r.name = "1f1";
