@@ -189,11 +189,36 @@ Tree table() {
   return f.take();
 }
 
+Tree schedule() {
+  Fields costs, pass, f;
+  for (const char* kind : {"F", "I", "W", "FB", "p2p"}) costs.must(kind, at_least_0("number"));
+  pass.must("kind", one_of({"F", "B", "I", "W", "FB"}));
+  pass.must("items",
+            list_of(property("array"), "[pass, direction, micro-batch, stage], and the split where sequences are split; two of an overlapped pair"));
+  pass.must("start", at_least_0("number")).must("end", at_least_0("number"));
+  f.version("schedule/1");
+  f.must("schedule", property("string", "its name; csv: from a file"));
+  f.must("P", property("integer", "ranks")).must("M", property("integer", "micro-batches"));
+  f.must("chunks", property("integer", "stages per rank; of a schedule with two directions 1"));
+  f.must("args", list_of(property("integer"), "the schedule's own: chunks, then the group or the splits"));
+  f.must("stages", property("integer"));
+  f.must("cost", costs.take("of a pass of one chunk and one split"));
+  f.must("makespan", at_least_0("number"));
+  f.must("busy", list_of(at_least_0("number"), "by rank"));
+  f.must("idle_in_makespan", list_of(at_least_0("number"), "by rank, from the first start to the last end of all ranks"));
+  f.must("idle_in_span", list_of(at_least_0("number"), "by rank, between its own first start and last end"));
+  f.must("peak_until_B", list_of(at_least_0("integer"), "by rank, most activations at once, held until the gradient of the input"));
+  f.must("peak_until_W", list_of(at_least_0("integer"), "by rank, most activations at once, held until the gradient of the weights"));
+  f.may("steady_bubble", property("number", "of an asynchronous schedule that is under way, mean idle share of the ranks"));
+  f.must("ranks", list_of(list_of(pass.take()), "by rank, by pass"));
+  return f.take();
+}
+
 }  // namespace
 
 std::vector<std::string> schema_names() {
   std::vector<std::string> names = orrery::schema_names();
-  names.insert(names.end(), {"sweep", "table", "simulation", "summary"});
+  names.insert(names.end(), {"sweep", "table", "simulation", "summary", "schedule"});
   return names;
 }
 
@@ -202,6 +227,7 @@ std::string schema(std::string_view name) {
   if (name == "table") return document("Orrery table: what orrery sweep --json prints", table());
   if (name == "simulation") return document("Orrery simulation: what orrery simulate --json prints", simulation());
   if (name == "summary") return document("Orrery summary: a step's time and memory, predicted or measured", summary());
+  if (name == "schedule") return document("Orrery schedule: what orrery schedule --json prints", schedule());
   const auto of_core = orrery::schema_names();
   if (std::find(of_core.begin(), of_core.end(), name) != of_core.end()) return json_schema(name);
   throw Error("schema " + std::string(name), "is not known", did_you_mean(name, schema_names()));

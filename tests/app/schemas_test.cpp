@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "app/schedule.h"
 #include "app/simulate.h"
 #include "app/sweep.h"
 #include "core/error.h"
@@ -43,6 +44,14 @@ TEST(Schemas, AreThereForEveryDocumentAndNothingElse) {
     FAIL();
   } catch (const Error& e) {
     EXPECT_STREQ(e.what(), "schema sweap: is not known\n  hint: did you mean 'sweep'?");
+  }
+}
+
+TEST(Schemas, AcceptWhatSchedulePrints) {
+  for (const char* name : {"1f1b", "interleaved", "seq1f1b", "zb-h1", "dualpipe", "pipedream"}) {
+    ScheduleRequest request;
+    request.name = name, request.ranks = 4, request.microbatches = 8, request.costs = "F=1,I=1.2,W=.8,p2p=.1";
+    EXPECT_EQ(check("schedule", Json::parse(to_json(schedule(request)))), "") << name;
   }
 }
 

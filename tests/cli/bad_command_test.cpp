@@ -82,7 +82,7 @@ const std::vector<Bad>& table() {
     {"show", "orrery show: WHAT is required", "see 'orrery show --help'"},
     {"show modles", "orrery show: 'modles' is nothing to show", "did you mean 'models'?"},
     {"show model", "orrery show model: which one?", "e.g. orrery show model llama-3.1-8b; 'orrery show models' lists them"},
-    {"show schema", "orrery show schema: which one?", "known: plan, cluster, device, profile, timeline, model, sweep, table, simulation, summary"},
+    {"show schema", "orrery show schema: which one?", "known: plan, cluster, device, profile, timeline, model, sweep, table, simulation, summary, schedule"},
     {"show plan", "orrery show plan: which one?", "e.g. orrery show plan plan.json"},
     {"show schema plans", "schema plans: is not known", "did you mean 'plan'?"},
     {"run p.json", "orrery run: --data is required", "see 'orrery run --help'"},
@@ -193,7 +193,7 @@ const std::vector<Bad>& table() {
     // Plans that cannot be.
     {kSimulate + "--tp 16", "--tp (parallel): tp 16 x cp 1 x pp 1 = 16 ranks do not divide 8 devices", "use at most 8 ranks per replica, or more devices"},
     {"simulate --model llama-3.1-8b --cluster dgx-h100:24 --tp 3", "--tp (parallel.tp): tp 3 does not divide 32 heads", "nearest legal: 2 or 4"},
-    {"simulate --model llama-3.1-8b --cluster dgx-h100:64 --pp 64", "--pp (parallel.pp): pp 64 x vp 1 = 64 stages for 32 layers", "use at most 32 stages"},
+    {"simulate --model llama-3.1-8b --cluster dgx-h100:64 --pp 64", "--pp (parallel.pp): pp 64 x vp 1 = 64 stages for 32 layers", "use at most 32 stages, or say where the layers are: the first and the last stage may hold none"},
     {kSimulate + "--set batch.global=4", "--set batch.global: global batch 4 is no multiple of micro 1 x dp 8 = 8", "nearest legal: 8"},
     {kSimulate + "--global-batch 4", "--global-batch (batch.global): global batch 4 is no multiple of micro 1 x dp 8 = 8", "nearest legal: 8"},
     {kSimulate + "--global-batch 7 --micro-batch 2", "--global-batch: 7 sequences are not a whole number of micro-batches of 2", "the nearest multiples are 6 and 8"},
