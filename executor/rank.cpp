@@ -39,7 +39,7 @@ KernelSettings kernel_settings(const program::Program& program, const Model& mod
   s.micro_batch = program.micro_batch;
   s.vocab_offset = c[kTp] * (program.padded_vocab / program.mesh.size[kTp]);
   s.vocab = model.vocab;
-  s.global_tokens = program.global_batch * program.sequence;
+  s.global_tokens = program.global_batch * program.sequence / program.microbatches * program.micro_batches_per_update();
   if (model.moe) s.router = {model.moe->router_sigmoid, model.moe->router_normalized, model.moe->router_scale};
   s.optimizer.kind = plan.optimizer.kind == "sgd" ? OptimizerSettings::Kind::sgd : OptimizerSettings::Kind::adamw;
   s.optimizer.lr = plan.optimizer.lr;
@@ -120,14 +120,18 @@ std::size_t RankRunner::slot(std::uint32_t owner, std::uint16_t microbatch) cons
 }
 
 void* RankRunner::at(std::uint32_t buffer, std::uint16_t microbatch) const {
+  const program::Buffer& owner = role_.buffers[owner_[buffer]];
   const program::Arena::Block& block = blocks_[slot(owner_[buffer], microbatch)];
   assert(block.offset >= 0);
-  return memory_.get() + block.offset + offset_[buffer];
+  std::int64_t version = 0;
+  if (owner.versions > 1)
+    version = program_.updates(role_, role_.buffers[buffer].version, pass_step_ * program_.microbatches + microbatch) % owner.versions;
+  return memory_.get() + block.offset + version * owner.bytes + offset_[buffer];
 }
 
 void RankRunner::allocate(std::uint32_t buffer, std::uint16_t microbatch) {
   const std::uint32_t owner = owner_[buffer];
-  const std::int64_t bytes = role_.buffers[owner].bytes;
+  const std::int64_t bytes = role_.buffers[owner].bytes * role_.buffers[owner].versions;
   program::Arena::Block& block = blocks_[slot(owner, microbatch)];
   assert(block.offset < 0);
   block = arena_.allocate(bytes);
@@ -149,7 +153,11 @@ void RankRunner::release(std::uint32_t buffer, std::uint16_t microbatch) {
 }
 
 const float* RankRunner::parameters() const {
-  return role_.parameter_buffer < 0 ? nullptr : static_cast<const float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
+  if (role_.parameter_buffer < 0) return nullptr;
+  const auto buffer = static_cast<std::uint32_t>(role_.parameter_buffer);
+  const program::Buffer& b = role_.buffers[buffer];
+  const std::int64_t updates = (step_ + 1) * program_.microbatches / program_.micro_batches_per_update();
+  return reinterpret_cast<const float*>(memory_.get() + blocks_[slot(buffer, 0)].offset + updates % b.versions * b.bytes);
 }
 
 void RankRunner::for_each_held(const std::function<void(const program::Parameter&, std::int64_t, std::int64_t, std::int64_t)>& visit) {
@@ -258,7 +266,7 @@ void RankRunner::load(const Instruction& in, std::uint16_t microbatch, bool targ
   auto* tokens = static_cast<std::int32_t*>(operand(in, 0, microbatch));
   window_.resize(static_cast<std::size_t>(sequence + 1));
   for (std::int64_t i = 0; i < micro; ++i) {
-    setting_.source.window(step_ * program_.global_batch + (microbatch / program_.splits * dp + replica_) * micro + i, window_);
+    setting_.source.window(pass_step_ * program_.global_batch + (microbatch / program_.splits * dp + replica_) * micro + i, window_);
     std::int64_t row = 0;
     for (const program::Run& run : runs)
       for (std::int64_t position = run.first; position < run.first + run.count; ++position)
@@ -299,7 +307,7 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
       break;
   }
   context.rows = rows, context.keys = keys;
-  context.step = step_ + 1;
+  context.step = (pass_step_ * program_.microbatches + microbatch) / program_.micro_batches_per_update() + 1;
   const auto only = [&](program::InstructionFlags flag, program::AxisMask axes) {
     return !(in.flags & flag) || program_.mesh.place(coordinates_, axes) == 0;
   };
@@ -352,6 +360,7 @@ RankRunner::Started RankRunner::communicate(const Instruction& in, std::uint16_t
 
 void RankRunner::run_pass(const program::PassInstance& instance, std::uint32_t index) {
   const program::PassTemplate& pass = role_.passes[instance.pass];
+  pass_step_ = step_ + instance.ahead;
   StepRecord& record = records_.back();
   results_.assign(pass.count, {});
   for (std::uint32_t i = 0; i < pass.count; ++i) {
@@ -417,7 +426,7 @@ void RankRunner::take_times(StepRecord& record, std::vector<std::pair<std::uint3
   open.clear();
 }
 
-void RankRunner::step(std::int64_t number) {
+void RankRunner::step(std::int64_t number, bool last) {
   step_ = number;
   StepRecord& record = records_.emplace_back();
   if (records_.size() > 1) {
@@ -429,7 +438,8 @@ void RankRunner::step(std::int64_t number) {
   record.memory.push_back({ps(record.begin_ns), static_cast<std::uint32_t>(rank_), live_});
   if (number == 0)
     for (const program::PassInstance& p : role_.prologue) run_pass(p, 0);
-  for (std::uint32_t i = 0; i < role_.body.size(); ++i) run_pass(role_.body[i], i);
+  const std::vector<program::PassInstance>& passes = last && !role_.epilogue.empty() ? role_.epilogue : role_.body;
+  for (std::uint32_t i = 0; i < passes.size(); ++i) run_pass(passes[i], i);
   record.end_ns = now();
   if (records_.size() > 1) take_times(records_[records_.size() - 2], open_before_);
   std::swap(open_, open_before_);

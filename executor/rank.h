@@ -52,7 +52,7 @@ class RankRunner {
   RankRunner(const Setting& setting, std::int64_t rank, Communicator& communicator);
 
   // Runs the body once. Communication that the next step waits for may still be going on.
-  void step(std::int64_t number);
+  void step(std::int64_t number, bool last = false);
   // Everything that was started is complete.
   void finish();
   // The local sum of losses since the last call; 0 where this role computes none.
@@ -126,7 +126,7 @@ class RankRunner {
   std::vector<void*> operands_;
   std::vector<std::int32_t> window_;
 
-  std::int64_t step_ = 0, compute_free_ns_ = 0;
+  std::int64_t step_ = 0, pass_step_ = 0, compute_free_ns_ = 0;  // pass_step_: of the micro-batch of the pass that runs
   std::deque<StepRecord> records_;
   std::vector<std::pair<std::uint32_t, Ticket>> open_, open_before_;  // spans of this step and of the one before whose times are not known yet
 };

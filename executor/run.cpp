@@ -52,7 +52,7 @@ void refuse_what_nothing_executes(const Program& program, const Model& model, co
                     shape.dtype == DType::fp32 ? "" : "set precision.compute, params, grads and optimizer to fp32");
     }
     for (const program::Buffer& b : role.buffers)
-      if (b.space != program::Space::device || b.versions != 1 || b.load != program::kNone)
+      if (b.space != program::Space::device || b.load != program::kNone)
         throw Error("plan", fmt::format("buffer '{}' is not plain memory of the device; this executor has no other", b.name));
   }
 }
@@ -88,7 +88,10 @@ class Progress {
     const program::Coordinates& c = rank.coordinates();
     if (program_.mesh.place(c, program::kTpAxis) == 0 && rank.role().loss_buffer >= 0)
       s.loss[static_cast<std::size_t>(program_.mesh.place(c, program::kReplicaAxes))] += loss;  // both ends of a mirrored pipeline have some
-    s.norm = norm;                                                                              // the same on every rank
+    if (program_.update_every == 0)
+      s.norm = norm;  // the same on every rank
+    else if (program_.mesh.place(c, program::kTpAxis) == 0 && program_.mesh.place(c, program::kReplicaAxes) == 0)
+      s.norm += norm;  // of this stage's last update
     s.begin = std::min(s.begin, record.begin_ns);
     s.end = std::max(s.end, record.end_ns);
     s.peak = std::max(s.peak, rank.memory().peak_live);
@@ -186,7 +189,7 @@ Seconds median(std::vector<Seconds> values) {
 }
 
 // Puts the ranks' records of one step together.
-void lay_out_timeline(const Program& program, const RunOptions& options, const std::vector<WorkClass>& classes,
+void lay_out_timeline(const Program& program, bool last, const RunOptions& options, const std::vector<WorkClass>& classes,
                       const std::vector<const StepRecord*>& records, Seconds period, RunResult& result) {
   Timeline& t = result.timeline;
   t.step = to_picoseconds(period);
@@ -210,7 +213,9 @@ void lay_out_timeline(const Program& program, const RunOptions& options, const s
     return kind[k];
   };
 
-  std::map<std::tuple<std::int64_t, std::int64_t, std::uint8_t>, std::pair<std::vector<std::uint32_t>, std::vector<std::uint32_t>>> messages;
+  // By source, destination, channel, and the micro-batch of this step or of a later one.
+  std::map<std::tuple<std::int64_t, std::int64_t, std::uint8_t, std::uint32_t>, std::pair<std::vector<std::uint32_t>, std::vector<std::uint32_t>>>
+      messages;
   WaterfallBuilder waterfall(records.size());
   for (std::size_t r = 0; r < records.size(); ++r) {
     const auto rank = static_cast<std::int64_t>(r);
@@ -227,7 +232,7 @@ void lay_out_timeline(const Program& program, const RunOptions& options, const s
       const SpanKind& k = t.kinds[span.kind];
       if (span.stream == program::kComputeStream)
         waterfall.add(span.rank, k.work, span.recompute, k.ideal, span.end - span.start, span.cause, span.waited, span.transfer);
-      const program::PassInstance& instance = role.body[span.pass];
+      const program::PassInstance& instance = (last ? role.epilogue : role.body)[span.pass];
       const Instruction& in = role.instructions[role.passes[instance.pass].first + span.instruction];
       if (in.opcode == Opcode::send || in.opcode == Opcode::recv) {
         constexpr auto kPp = static_cast<std::size_t>(Axis::pp);
@@ -235,7 +240,7 @@ void lay_out_timeline(const Program& program, const RunOptions& options, const s
         p[kPp] = (p[kPp] + in.peer + program.mesh.size[kPp]) % program.mesh.size[kPp];
         const std::int64_t peer = program.mesh.rank(p);
         const bool sends = in.opcode == Opcode::send;
-        auto& both = messages[{sends ? rank : peer, sends ? peer : rank, in.channel}];
+        auto& both = messages[{sends ? rank : peer, sends ? peer : rank, in.channel, std::uint32_t{instance.ahead} << 16U | instance.of(in)}];
         (sends ? both.first : both.second).push_back(static_cast<std::uint32_t>(t.spans.size()));
       }
       t.spans.push_back(span);
@@ -337,7 +342,9 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
           auto& runner = runners[static_cast<std::size_t>(r)];
           runner = std::make_unique<RankRunner>(settings[stage], r, *communicator);
           for (std::int64_t step = 0; progress.goes_on(step); ++step) {
-            runner->step(step);
+            // Asynchronous ranks must know which step is the last.
+            const bool last = program.update_every > 0 && !progress.goes_on(step + 1);
+            runner->step(step, last);
             progress.finished(step, *runner);
           }
           runner->finish();
@@ -379,15 +386,17 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   for (std::size_t i = skipped; i < done; ++i) periods.push_back(result.steps[i].period);
   result.step_time = median(std::move(periods));
   const std::size_t oldest = done - std::min(done, runners.front()->records().size());
-  std::size_t shown = done - 1;
-  for (std::size_t i = std::max(oldest, skipped); i < done; ++i) {
+  const bool drains = program.update_every > 0;  // in its last step, which is like no other
+  const std::size_t whole = drains && done > 1 ? done - 1 : done;
+  std::size_t shown = whole - 1;
+  for (std::size_t i = std::max(oldest, std::min(skipped, whole - 1)); i < whole; ++i) {
     const auto distance = [&](std::size_t k) { return std::abs(result.steps[k].period.v - result.step_time.v); };
     if (distance(i) < distance(shown)) shown = i;
   }
   result.timeline_step = static_cast<std::int64_t>(shown);
   std::vector<const StepRecord*> records;
   for (const auto& runner : runners) records.push_back(&runner->records()[shown - oldest]);
-  lay_out_timeline(program, options, classes, records, result.steps[shown].period, result);
+  lay_out_timeline(program, drains && shown + 1 == done, options, classes, records, result.steps[shown].period, result);
   return result;
 }
 

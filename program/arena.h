@@ -60,6 +60,8 @@ class Allocations {
   std::int64_t persistent() const { return persistent_; }          // exact bytes, without alignment
   std::int64_t live() const { return live_; }                      // exact bytes, persistent ones included
   std::int64_t high_water() const { return arena_.high_water(); }  // what the arena must hold
+  // Whether every instance lies where it does there: from then on both go on alike.
+  bool same_places(const Allocations& other) const { return blocks_ == other.blocks_; }
   // Live instances of a buffer: persistent ones count their versions, aliases have none.
   std::int64_t instances(std::uint32_t buffer) const { return instances_[buffer]; }
 

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cassert>
+#include <deque>
 #include <map>
 #include <numeric>
 
@@ -125,8 +128,9 @@ std::uint16_t write_pass(Context c, const Need& need, const OverlapRule& rule) {
   return c.b.end();
 }
 
-// By item of a rank's order, the template that it needs. `turns`: by chunk.
-std::vector<Need> needs(const std::vector<Pass>& order, const std::vector<Turn>& turns) {
+// By item of a rank's order, the template that it needs. `turns`: by chunk. `update_every`: an
+// asynchronous schedule's micro-batches per update, else 0.
+std::vector<Need> needs(const std::vector<Pass>& order, const std::vector<Turn>& turns, std::int64_t update_every) {
   std::vector<std::size_t> last(turns.size(), 0), last_reader(turns.size(), 0);
   for (std::size_t k = 0; k < order.size(); ++k)
     for_each_half(order[k], [&](const Pass& pass) {
@@ -147,7 +151,8 @@ std::vector<Need> needs(const std::vector<Pass>& order, const std::vector<Turn>&
         (need.kind == PassKind::forward_backward ? need.backward_chunk : need.chunk) = pass.chunk;
         need.turn.opens = turns[pass.chunk].opens && !came_back[pass.chunk];
         need.turn.releases = turns[pass.chunk].releases && pass.kind != PassKind::weight_grad && last_reader[pass.chunk] == k;
-        need.turn.reduces = turns[pass.chunk].reduces && last[pass.chunk] == k;
+        const bool completes = update_every > 0 ? (pass.microbatch + 1) % update_every == 0 : last[pass.chunk] == k;
+        need.turn.reduces = turns[pass.chunk].reduces && completes;
         came_back[pass.chunk] = true;
       }
     });
@@ -165,7 +170,79 @@ std::uint16_t last_chunk(const std::vector<Pass>& order) {
   return chunk;
 }
 
-void write_role(Role& role, Tables& tables, const Model& model, const Plan& plan, const Schedule& schedule, const Replay& times) {
+// An asynchronous pipeline is written for as many steps: what begins it, what repeats, and what ends it.
+constexpr std::int64_t kEndlessSteps = 3;
+
+// When an asynchronous pipeline that has always been running runs its passes, a backward taking twice a forward: micro-batch j is at rank r at 3j − w
+// and comes back at 3j + 1 + 2w, where w ranks are behind it. No rank ever waits, so its bubble is 0.
+Replay steady_times(const Schedule& schedule) {
+  Replay out;
+  for (std::int64_t rank = 0; rank < schedule.ranks; ++rank) {
+    const std::int64_t w = schedule.ranks - 1 - rank;
+    std::vector<PassTimes>& times = out.passes.emplace_back();
+    for (const Pass& pass : schedule.order[static_cast<std::size_t>(rank)]) {
+      const bool forward = pass.kind == PassKind::forward;
+      const std::int64_t start = 3 * (std::int64_t{pass.microbatch} + schedule.ranks) + (forward ? -w : 1 + 2 * w);
+      times.push_back({start, start + (forward ? 1 : 2)});
+    }
+  }
+  return out;
+}
+
+// Keeps the weights of as many updates as micro-batches on their way may need.
+void stash_weights(Role& role, const Program& program, const Schedule& schedule, const Layout& layout) {
+  role.lag = schedule.uniform_delay ? program.update_every : schedule.admitted[static_cast<std::size_t>(role.stage)];
+  const std::int64_t versions = (role.lag + program.update_every - 1) / program.update_every + 1;
+  if (versions == 1) return;
+  role.buffers[layout.parameters].versions = versions;
+  for (const Tensor& t : layout.tensors) role.buffers[t.weight].version = Version::stashed;
+  for (const Layout::BucketViews& b : layout.buckets) role.buffers[b.parameter].version = role.buffers[b.own_parameter].version = Version::next;
+}
+
+// Cuts an asynchronous rank's passes of three steps into a prologue, the body and the last step. A step begins with the forward pass of the
+// micro-batch that finds as many others on their way as `admitted`. Of what is sent each way one message is in flight beside the latest (none without
+// `overlap`); but no gradients are when a step begins, since there are none before the first.
+void write_endless(Role& role, const Program& program, const std::vector<PassInstance>& passes, std::int64_t admitted, const Transfers& transfers,
+                   bool overlap, std::uint16_t optimizer) {
+  const auto m = static_cast<std::uint16_t>(program.microbatches);
+  std::vector<PassInstance> all;
+  std::array<std::size_t, kEndlessSteps> begin{};
+  std::array<std::deque<PassInstance>, 2> in_flight;  // releases of gradients, of activations
+  const auto release = [&](bool forward, std::size_t keep) {
+    for (auto& queue = in_flight[forward]; queue.size() > keep; queue.pop_front()) all.push_back(queue.front());
+  };
+  for (const PassInstance& pass : passes) {
+    const PassKind kind = role.passes[pass.pass].kind;
+    if (kind == PassKind::release) continue;
+    const bool forward = kind == PassKind::forward;
+    if (!overlap && (forward || kind == PassKind::backward)) release(true, 0), release(false, 0);
+    if (forward && pass.microbatch % m == admitted) {
+      release(false, 0);
+      begin[pass.microbatch / m] = all.size();
+    }
+    all.push_back(pass);
+    if (!forward && kind != PassKind::backward) continue;
+    if (!forward && (pass.microbatch + 1) % program.update_every == 0) all.push_back({optimizer, pass.microbatch});
+    const std::uint16_t releases = forward ? transfers.release_forward : transfers.release_backward;
+    if (releases == kNone) continue;
+    in_flight[forward].push_back({releases, pass.microbatch});
+    release(forward, 1);
+  }
+  release(true, 0), release(false, 0);
+  const auto step = [&](std::size_t from, std::size_t to, std::uint16_t number) {
+    std::vector<PassInstance> out(all.begin() + static_cast<std::ptrdiff_t>(from), all.begin() + static_cast<std::ptrdiff_t>(to));
+    for (PassInstance& pass : out)
+      pass.ahead = static_cast<std::uint16_t>(pass.microbatch / m - number), pass.microbatch = static_cast<std::uint16_t>(pass.microbatch % m);
+    return out;
+  };
+  role.prologue = step(0, begin[0], 0);
+  role.body = step(begin[0], begin[1], 0);
+  assert(role.body == step(begin[1], begin[2], 1));
+  role.epilogue = step(begin[2], all.size(), 2);
+}
+
+void write_role(Role& role, const Program& program, Tables& tables, const Model& model, const Plan& plan, const Schedule& schedule,
+                const Replay& times) {
   const Dimensions d = dimensions(model, plan, schedule.splits);
   const std::vector<Pass>& order = schedule.order[static_cast<std::size_t>(role.stage)];
   Builder b(tables, role);
@@ -174,6 +251,8 @@ void write_role(Role& role, Tables& tables, const Model& model, const Plan& plan
   settings.splits = std::any_of(order.begin(), order.end(), [](const Pass& pass) { return pass.kind == PassKind::input_grad; });
   settings.last_chunk = last_chunk(order);
   const Layout layout = lay_out(b, model, plan, d, settings);
+
+  if (program.update_every > 0) stash_weights(role, program, schedule, layout);
 
   std::vector<Context> chunks;
   chunks.reserve(role.chunks.size());
@@ -201,14 +280,17 @@ void write_role(Role& role, Tables& tables, const Model& model, const Plan& plan
   const OverlapRule rule = overlap_rule(plan.schedule_args.overlap_rule.value_or("deepseek"), "schedule_args.overlap_rule");
   std::map<Need, std::uint16_t> written;
   std::vector<std::uint16_t> templates;
-  for (const Need& need : needs(order, of_chunks)) {
+  for (const Need& need : needs(order, of_chunks, program.update_every)) {
     const auto [at, fresh] = written.try_emplace(need, kNone);
     if (fresh) at->second = write_pass(chunks[need.chunk], need, rule);
     templates.push_back(at->second);
   }
-  const std::uint16_t optimizer = optimizer_pass(b, layout, plan);
+  const std::uint16_t optimizer = optimizer_pass(b, layout, plan, program.update_every > 0);
   role.body = pipeline_body(schedule, times, role.stage, chunks, transfers, templates, plan.overlap.p2p);
-  role.body.push_back({optimizer, 0});
+  if (program.update_every > 0)
+    write_endless(role, program, role.body, schedule.admitted[static_cast<std::size_t>(role.stage)], transfers.front(), plan.overlap.p2p, optimizer);
+  else
+    role.body.push_back({optimizer, 0});
 }
 
 Launch launch(const Cluster& cluster, const Plan& plan) {
@@ -247,10 +329,18 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
   program.microbatches = plan.batch.global / (plan.batch.micro * dp);
   program.padded_vocab = dimensions(model, plan).padded_vocab;
 
-  const Schedule schedule = plan_schedule(plan, program.microbatches);
-  program.splits = schedule.splits, program.microbatches *= schedule.splits;
-  const Replay times = replay(schedule, {});
-  program.bubble_fraction = bubble_fraction(schedule);
+  Schedule schedule = plan_schedule(plan, program.microbatches);
+  program.splits = schedule.splits;
+  Replay times;
+  if (schedule.update_every > 0) {
+    program.update_every = schedule.update_every;
+    schedule = plan_schedule(plan, kEndlessSteps * program.microbatches);
+    times = steady_times(schedule);
+  } else {
+    times = replay(schedule, {});
+    program.bubble_fraction = bubble_fraction(schedule);
+  }
+  program.microbatches *= schedule.splits;
 
   const std::vector<std::int64_t> layers = stage_layers(model, plan);
   std::vector<std::int64_t> first(layers.size(), 0);
@@ -264,7 +354,7 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
       const auto stage = static_cast<std::size_t>(stage_of(schedule, rank, c));
       role.chunks.push_back({static_cast<std::int64_t>(stage), first[stage], layers[stage]});
     }
-    write_role(role, tables, model, plan, schedule, times);
+    write_role(role, program, tables, model, plan, schedule, times);
     program.roles.push_back(std::move(role));
   }
   return program;

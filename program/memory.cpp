@@ -32,19 +32,43 @@ std::vector<std::vector<Mark>> marks_of(const Role& role) {
   return out;
 }
 
+void apply(Allocations& to, const Mark& mark, const PassInstance& pass) {
+  if (mark.release)
+    to.release(mark.buffer, mark.microbatch(pass));
+  else
+    to.allocate(mark.buffer, mark.microbatch(pass));
+}
+
+// A pipeline that is not empty between steps may lay out each step anew, until one begins as an earlier one did; and it may end after any of them.
+void count_endless(const Program& program, const Role& role, const std::vector<std::vector<Mark>>& marks, MemoryReport& report) {
+  const auto run = [&](Allocations& state, const std::vector<PassInstance>& passes) {
+    for (const PassInstance& pass : passes)
+      for (const Mark& mark : marks[pass.pass]) {
+        apply(state, mark, pass);
+        report.most_live = std::max(report.most_live, state.live());
+      }
+  };
+  constexpr std::size_t kMostSteps = 256;  // a handful suffices
+  Allocations state(program, role);
+  run(state, role.prologue);
+  std::vector<Allocations> seen;
+  while (seen.size() < kMostSteps && std::none_of(seen.begin(), seen.end(), [&](const Allocations& s) { return s.same_places(state); })) {
+    seen.push_back(state);
+    Allocations ending = state;
+    run(ending, role.epilogue);
+    report.arena = std::max(report.arena, ending.high_water());
+    run(state, role.body);
+  }
+  report.arena = std::max(report.arena, state.high_water());
+}
+
 }  // namespace
 
 MemoryReport memory(const Program& program, const Role& role) {
   const std::vector<std::vector<Mark>> marks = marks_of(role);
   Allocations allocations(program, role);
-  const auto apply = [](Allocations& to, const Mark& mark, std::uint16_t microbatch) {
-    if (mark.release)
-      to.release(mark.buffer, microbatch);
-    else
-      to.allocate(mark.buffer, microbatch);
-  };
   for (const PassInstance& pass : role.prologue)
-    for (const Mark& mark : marks[pass.pass]) apply(allocations, mark, mark.microbatch(pass));
+    for (const Mark& mark : marks[pass.pass]) apply(allocations, mark, pass);
   std::vector<std::int64_t> instances(role.buffers.size());  // at the start; further down, at the peak
   for (std::uint32_t b = 0; b < role.buffers.size(); ++b) instances[b] = allocations.instances(b);
 
@@ -60,7 +84,7 @@ MemoryReport memory(const Program& program, const Role& role) {
     const std::vector<Mark>& of_pass = marks[pass.pass];
     for (std::size_t m = 0; m < of_pass.size(); ++m) {
       const Mark& mark = of_pass[m];
-      apply(allocations, mark, mark.microbatch(pass));
+      apply(allocations, mark, pass);
       if (m + 1 < of_pass.size() && of_pass[m + 1].instruction == mark.instruction && of_pass[m + 1].release == mark.release) continue;
       report.curve.push_back({p, mark.instruction, allocations.live()});
       if (allocations.live() > report.peak_live) {
@@ -72,6 +96,8 @@ MemoryReport memory(const Program& program, const Role& role) {
     }
   }
   report.arena = allocations.high_water();
+  report.most_live = report.peak_live;
+  if (!role.epilogue.empty()) count_endless(program, role, marks, report);
 
   // What was live at the peak: counted once more up to there, without placing anything.
   for (std::uint32_t p = 0; p < role.body.size() && p <= report.peak_pass; ++p) {

@@ -18,6 +18,7 @@ struct BufferAtPeak {
 struct MemoryReport {
   std::int64_t persistent = 0;                        // parameters, gradients, optimizer states
   std::int64_t peak_live = 0;                         // most bytes live at once, persistent ones included
+  std::int64_t most_live = 0;                         // of an asynchronous program the most in any step, its last included; otherwise peak_live
   std::int64_t arena = 0;                             // high-water mark of the arena (first-fit offsets, 64-byte aligned), persistent ones included
   std::uint32_t peak_pass = 0, peak_instruction = 0;  // where in the body the live peak is
   std::vector<BufferAtPeak> at_peak;                  // largest first, all of them

@@ -1,6 +1,7 @@
 // The one artefact that the simulator and the executor both run: per role, a list of instructions in issue order, made of pass templates.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -30,6 +31,10 @@ enum class Space : std::uint8_t { device, host, disk };
 // sequence: as microbatch, but where passes work on splits of a micro-batch's sequences, one instance for all splits.
 enum class Lifetime : std::uint8_t { persistent, microbatch, pass, sequence };
 
+// Which version of weights that are kept in several a view is of: those that the micro-batch's forward pass used, the latest, or the one after it,
+// which an update makes.
+enum class Version : std::uint8_t { only, stashed, latest, next };
+
 struct Buffer {
   std::string name;
   BufferKind kind = BufferKind::temporary;
@@ -46,7 +51,8 @@ struct Buffer {
   // order of the group, and the view is the own one.
   std::uint16_t part_of = 0xffff;
   std::uint16_t layer = 0xffff;
-  std::uint8_t versions = 1;  // weight stashing keeps more than one
+  std::int64_t versions = 1;  // weight stashing keeps more than one, each of `bytes`
+  Version version = Version::only;
   bool operator==(const Buffer&) const = default;
 };
 
@@ -154,6 +160,7 @@ struct PassInstance {
   std::uint16_t pass = 0;        // index into Role::passes
   std::uint16_t microbatch = 0;  // with sequence splits: micro-batch x splits + split
   std::uint16_t second = 0;      // the micro-batch of the instructions marked kSecond
+  std::uint16_t ahead = 0;       // its micro-batch is one of so many steps later: an asynchronous pipeline is not empty between steps
   std::uint16_t of(const Instruction& i) const { return i.flags & kSecond ? second : microbatch; }
   bool operator==(const PassInstance&) const = default;
 };
@@ -209,7 +216,12 @@ struct Role {
   std::vector<Dependency> dependencies;
   std::vector<Access> accesses;
   std::vector<PassTemplate> passes;
-  std::vector<PassInstance> prologue, body, epilogue;  // body: one optimizer step, repeated; dependencies on events may cross its end
+  // body: one step, repeated; dependencies on events may cross its end. Asynchronous: the prologue fills the pipeline, and the last step is the
+  // epilogue instead, which lets it run empty.
+  std::vector<PassInstance> prologue, body, epilogue;
+  // Asynchronous: the i-th micro-batch of all uses the weights after max(0, i − lag) / Program::update_every updates (rounded down), forward and
+  // backward.
+  std::int64_t lag = 0;
   // The flat buffers (of what this rank owns, where they are sharded); the loss where this role computes it. Before the first step gradients and loss
   // are zero; each step leaves its gradients zero and the local sum of its losses in the loss buffer, which whoever reads it clears.
   std::int32_t parameter_buffer = -1, gradient_buffer = -1, loss_buffer = -1;
@@ -239,8 +251,9 @@ struct Program {
   std::int64_t microbatches = 1, micro_batch = 1, sequence = 1, global_batch = 1, padded_vocab = 0;
   // Passes work on one of `splits` equal parts of a micro-batch's sequences, first to last; `microbatches` counts these parts.
   std::int64_t splits = 1;
-  bool balanced_context = true;  // as ContextShare::balanced, for the ranks of cp
-  double bubble_fraction = 0;    // of the schedule itself: idle share of the makespan with equal stages, B = 2F and free communication
+  bool balanced_context = true;   // as ContextShare::balanced, for the ranks of cp
+  std::int64_t update_every = 0;  // micro-batches per update of an asynchronous schedule; 0: all of a step
+  double bubble_fraction = 0;     // of the schedule itself: idle share of the makespan with equal stages, B = 2F and free communication
   bool operator==(const Program&) const = default;
 
   // What an instruction is on the rank at `c`.
@@ -268,6 +281,15 @@ struct Program {
   }
   // Bytes from where a view begins to where the last of its group's parts ends; of any other buffer its size.
   std::int64_t covered_bytes(const Buffer& buffer) const;
+
+  std::int64_t micro_batches_per_update() const { return update_every > 0 ? update_every : microbatches; }
+  // The number of updates that the weights of `version` have had, for the i-th micro-batch of all.
+  std::int64_t updates(const Role& role, Version version, std::int64_t i) const {
+    const std::int64_t every = micro_batches_per_update();
+    if (version == Version::stashed) return std::max<std::int64_t>(0, i - role.lag) / every;
+    return i / every + (version == Version::next ? 1 : 0);
+  }
+
   const Role& role_of(std::int64_t rank) const { return roles[static_cast<std::size_t>(mesh.coordinates(rank)[static_cast<std::size_t>(Axis::pp)])]; }
 };
 

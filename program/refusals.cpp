@@ -236,7 +236,22 @@ void schedule_refusals(Refusals& r, const Model& model, const Plan& plan, std::i
               "leave schedule_args.overlap_rule null, or use dualpipe or dualpipev");
     }
     split_refusals(r, model, plan, schedule);
-    r.not_built(schedule.update_every > 0, named + ": asynchronous updates", "schedule", "use another schedule");
+    if (schedule.update_every > 0) {
+      if (plan.optimizer.clip > 0)
+        r.add("asynchronous stages do not clip", "optimizer.clip",
+              named + " updates each stage when its own gradients are there, and a norm of all would make it wait for the others", "use clip 0");
+      r.not_built(plan.sharding.zero > 0, named + " with sharded states", "sharding.zero", "use zero 0");
+      if (schedule.ranks > microbatches)
+        r.add("micro-batches fill an asynchronous pipeline", "batch.global",
+              fmt::format("{} micro-batches per step are fewer than the {} ranks that hold one each", microbatches, schedule.ranks),
+              "use a larger batch or fewer stages");
+      if (model.tie_embeddings && schedule.ranks > 1)
+        r.add("asynchronous stages share no weights", "schedule", named + " would update the two copies of a tied table at different times",
+              "use a synchronous schedule, or an untied model");
+      if (3 * microbatches > std::numeric_limits<std::uint16_t>::max())
+        r.add("at most 21845 micro-batches", "batch.global", fmt::format("{} micro-batches per step are more than 21845", microbatches),
+              "use a larger micro-batch");
+    }
     constexpr std::int64_t kMostChunks = 127;  // Instruction::channel has two numbers for each
     if (schedule.chunks > kMostChunks)
       r.add("at most 127 chunks per rank", "parallel.vp", fmt::format("{} chunks per rank are more than {}", schedule.chunks, kMostChunks),

@@ -34,7 +34,7 @@ Schedule pipedream_2bw(const ScheduleInput& input) {
     throw Error("microbatches", fmt::format("{} micro-batches per update are fewer than the {} ranks: two weight versions would not do", m, p),
                 fmt::format("use {} or more", p));
   Schedule out = one_forward_one_backward(input);
-  out.update_every = m;
+  out.update_every = m, out.uniform_delay = true;
   for (std::int64_t r = 0; r < p; ++r) {
     out.admitted.push_back(p - 1 - r);
     out.versions.push_back(std::min<std::int64_t>(2, p - r));

@@ -88,6 +88,7 @@ struct Schedule {
   std::vector<std::int64_t> replicas;            // by stage; empty: one rank each
   std::vector<std::int64_t> admitted, versions;  // by rank; empty: synchronous
   std::int64_t update_every = 0;                 // 0: after all micro-batches
+  bool uniform_delay = false;                    // asynchronous: every stage computes with the weights of one update ago
   std::int64_t directions() const { return placement == Placement::mirrored ? 2 : 1; }
   bool operator==(const Schedule&) const = default;
 };

@@ -308,7 +308,7 @@ std::uint8_t counted_on(const Layout::BucketViews& bucket) {
 
 }  // namespace
 
-std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan) {
+std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan, bool asynchronous) {
   b.begin(PassKind::optimizer, "optimizer");
   b.flags = kOptimizer;
   bool owns_parts = false, gathers = false;
@@ -337,7 +337,7 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan)
   }
   b.flags = kOptimizer;
   const AxisMask data = mixture ? kReplicaAxes : owns_parts ? static_cast<AxisMask>(kCpAxes | mask(Axis::dp_inner)) : AxisMask{0};
-  const auto axes = static_cast<AxisMask>(kTpAxis | kPpAxis | data);
+  const auto axes = static_cast<AxisMask>(kTpAxis | (asynchronous ? 0 : kPpAxis) | data);
   // On the tensor-parallel stream where the group is that stream's own: each group meets on one stream only.
   const std::uint16_t group = b.tables().group(axes);
   b.collective(Operator::all_reduce, group != kNone && group == b.tables().group(kTpAxis) ? kTp : kDp, group, 1, DType::fp64, {u(norm)});
@@ -346,6 +346,13 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan)
   b.dtype = plan.precision.params;
   for (std::size_t i = layout.buckets.size(); i-- > 0;) {
     const Layout::BucketViews& views = layout.buckets[i];
+    if (b.role().buffers[layout.parameters].versions > 1) {
+      const Bucket& bucket = b.role().buckets[i];
+      const std::uint32_t latest =
+          b.view(fmt::format("bucket.{}.latest", i), BufferKind::parameter, layout.parameters, bucket.offset, bucket.elements);
+      b.role().buffers[latest].version = Version::latest;
+      b.compute(Operator::copy, {bucket.elements}, {r(latest), w(views.parameter)});
+    }
     Uses uses{r(norm), u(views.own_gradient), u(views.own_parameter)};
     for (const std::int32_t state : {views.m, views.v, views.master})
       if (state != kAbsent) uses.push_back(u(static_cast<std::uint32_t>(state)));

@@ -83,7 +83,7 @@ class GradientReducer {
 };
 
 // Squared norm, update, gather and clearing; returns the template's index.
-std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan);
+std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan, bool asynchronous = false);
 
 // Announces to a forward pass that its parameters may still be on their way.
 void expect_gathered(Builder& b, const Layout& layout);
