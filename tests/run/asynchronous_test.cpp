@@ -28,7 +28,7 @@ class Stage {
       : program_(program), role_(role), kernels_(kernels), settings_(settings), source_(source), mail_(mail), memory_(role.buffers.size()) {
     for (std::size_t i = 0; i < memory_.size(); ++i) memory_[i].resize(static_cast<std::size_t>(role.buffers[i].bytes));
     for (const program::Parameter& p : role.parameters)
-      initialise(p, 0, seed, 0, std::span(weights() + p.offset, static_cast<std::size_t>(p.rows * p.cols)));
+      initialise(p, {}, seed, 0, std::span(weights() + p.offset, static_cast<std::size_t>(p.rows * p.cols)));
   }
 
   float* weights() { return reinterpret_cast<float*>(memory_[static_cast<std::size_t>(role_.parameter_buffer)].data()); }
