@@ -14,7 +14,8 @@ Bytes memory_bound(const Model& model, const Cluster& cluster, const Plan& plan)
   const PrecisionSpec& p = plan.precision;
   std::int64_t states = plan.optimizer.kind == "adamw" ? 2 * bytes_of(p.optimizer, parameters) : 0;
   if (bits(p.params) < 32) states += bytes_of(DType::fp32, parameters);
-  const std::int64_t shards = std::max<std::int64_t>(1, dp * plan.parallel.cp / std::max<std::int64_t>(1, plan.sharding.replicas)), zero = plan.sharding.zero;
+  const std::int64_t shards = std::max<std::int64_t>(1, dp * plan.parallel.cp / std::max<std::int64_t>(1, plan.sharding.replicas)),
+                     zero = plan.sharding.zero;
   const auto part = [&](std::int64_t bytes, std::int64_t from) { return zero >= from ? bytes / shards : bytes; };
   return Bytes{part(bytes_of(p.params, parameters), 3) + part(bytes_of(p.grads, parameters), 2) + part(states, 1)};
 }

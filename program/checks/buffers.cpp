@@ -19,8 +19,7 @@ class BufferCheck {
       : program_(program), list_(list), role_(*list.role), out_(out), own_(ownership(role_)), streams_(program.streams.size()) {
     clocks_.assign(list.issues.size() * streams_, 0);
     slot_.assign(role_.buffers.size(), 0);
-    for (std::size_t b = 0; b < role_.buffers.size(); ++b)
-      end_.push_back(own_.offset[b] + program.covered_bytes(role_.buffers[b]));
+    for (std::size_t b = 0; b < role_.buffers.size(); ++b) end_.push_back(own_.offset[b] + program.covered_bytes(role_.buffers[b]));
     std::size_t slots = 0;
     for (std::size_t b = 0; b < role_.buffers.size(); ++b) {
       slot_[b] = slots;
