@@ -195,7 +195,7 @@ TEST(Compile, TellsARefusalAtTheFlagOrSettingThatGaveTheField) {
   f.tp = f.pp = 1;
   f.global_batch = 25;
   EXPECT_EQ(refused(f), "--global-batch (batch.global)");
-  EXPECT_EQ(refused(flags("mixtral-8x7b", "dgx-h100:8")), "--model");
+  EXPECT_EQ(refused(flags("gpt-oss-20b", "dgx-h100:8")), "--model");  // attention sinks
   PlanFlags g = flags("llama-3.1-8b", "dgx-h100:8");
   g.schedule = "zb-h3";
   EXPECT_EQ(refused(g), "--schedule");
