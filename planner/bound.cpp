@@ -74,8 +74,10 @@ Picoseconds time_bound(const program::Program& program, const cost::Table& cost,
   }
   std::int64_t bound = 0, in_front = 0;
   for (const Stage& stage : stages) {
+    bound = std::max(bound, stage.all);
+    if (program.update_every > 0) continue;  // asynchronous: the pipeline is not empty between steps
     // From one gradient norm to the next: stage 0 updates, the first micro-batch comes down, this stage does its passes, the last one goes back up.
-    bound = std::max({bound, stage.all, stages.front().optimizer + in_front + stage.all - stage.optimizer});
+    bound = std::max(bound, stages.front().optimizer + in_front + stage.all - stage.optimizer);
     if (!twice) in_front += stage.forward + (deferred ? 0 : stage.backward);
   }
   if (cluster.shared_cores > 0) bound = std::max(bound, static_cast<std::int64_t>(core_time / cluster.all_cores()));
