@@ -325,6 +325,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   const std::size_t kept = std::clamp<std::size_t>(kRecordBytes / (spans * (sizeof(Span) + sizeof(MemorySample))), 2, 256);
   const std::int64_t origin = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
   std::vector<RankRunner::Setting> settings;
+  settings.reserve(predicted.size());
   for (const program::MemoryReport& m : predicted)
     settings.push_back({program, model, plan, source, kernels, options, origin, m.arena, kept, classes});
 
@@ -395,6 +396,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   }
   result.timeline_step = static_cast<std::int64_t>(shown);
   std::vector<const StepRecord*> records;
+  records.reserve(runners.size());
   for (const auto& runner : runners) records.push_back(&runner->records()[shown - oldest]);
   lay_out_timeline(program, drains && shown + 1 == done, options, classes, records, result.steps[shown].period, result);
   return result;

@@ -257,7 +257,8 @@ void write_role(Role& role, const Program& program, Tables& tables, const Model&
   std::vector<Context> chunks;
   chunks.reserve(role.chunks.size());
   std::vector<Turn> of_chunks;
-  for (std::uint16_t i = 0; i < role.chunks.size(); ++i) {
+  const auto count = static_cast<std::uint16_t>(role.chunks.size());
+  for (std::uint16_t i = 0; i < count; ++i) {
     chunks.push_back(Context{.b = b,
                              .model = model,
                              .plan = plan,
@@ -275,6 +276,7 @@ void write_role(Role& role, const Program& program, Tables& tables, const Model&
     of_chunks.push_back(turns(b, layout, plan, i));
   }
   std::vector<Transfers> transfers;
+  transfers.reserve(chunks.size());
   for (const Context& c : chunks) transfers.push_back(transfer_passes(c));
 
   const OverlapRule rule = overlap_rule(plan.schedule_args.overlap_rule.value_or("deepseek"), "schedule_args.overlap_rule");
