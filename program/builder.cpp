@@ -292,12 +292,20 @@ std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool sett
   return me;
 }
 
+std::uint16_t Builder::busiest_load(Shape shape) {
+  if (busiest == 0 || busiest == shape.dims[0]) return kNone;
+  shape.bytes = shape.dims[0] > 0 ? shape.bytes / shape.dims[0] * busiest : 0;
+  shape.dims[0] = busiest;
+  return tables_.load({0, {tables_.shape(shape)}});
+}
+
 std::uint16_t Builder::compute(Operator op, std::initializer_list<std::int64_t> dims, const Uses& uses) {
   Shape shape;
   shape.op = op, shape.dtype = dtype;
   std::copy(dims.begin(), dims.end(), shape.dims.begin());
   Instruction i;
   i.opcode = Opcode::compute, i.op = op, i.stream = kCompute, i.shape = tables_.shape(shape), i.peer = std::exchange(keys_of, std::int8_t{0});
+  i.load = busiest_load(shape);
   return emit(i, uses);
 }
 
@@ -332,6 +340,7 @@ void Builder::exchange(Operator op, std::uint8_t stream, std::uint16_t group, st
   std::copy(dims.begin(), dims.end(), shape.dims.begin());
   Instruction i;
   i.opcode = Opcode::collective, i.op = op, i.stream = stream, i.group = group, i.shape = tables_.shape(shape);
+  i.load = busiest_load(shape);
   emit(i, uses);
 }
 

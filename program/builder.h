@@ -117,6 +117,8 @@ class Builder {
   std::uint16_t layer = kNone;
   std::uint8_t flags = 0;
   DType dtype = DType::fp32;
+  // The first dimension on the rank that all others wait for; 0: it is the same on all.
+  std::int64_t busiest = 0;
   // Set for the next instruction, if it is on another stream: it waits for all that has been issued on the compute stream.
   bool after_compute = false;
 
@@ -183,6 +185,7 @@ class Builder {
   };
   using Clock = std::array<std::int32_t, kStreams>;  // by stream: the last instruction of this template known to be complete
 
+  std::uint16_t busiest_load(Shape shape);
   std::uint32_t declare(Buffer buffer, Life life, std::uint16_t of_chunk, bool second = false);
   Instance instance(std::uint32_t root) const { return {root, half_.second && !lives_[root].across_passes}; }
   bool is_born(std::uint32_t root) const;

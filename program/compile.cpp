@@ -241,9 +241,10 @@ void write_endless(Role& role, const Program& program, const std::vector<PassIns
   role.epilogue = step(begin[2], all.size(), 2);
 }
 
-void write_role(Role& role, const Program& program, Tables& tables, const Model& model, const Plan& plan, const Schedule& schedule,
-                const Replay& times) {
-  const Dimensions d = dimensions(model, plan, schedule.splits);
+void write_role(Role& role, const Program& program, Tables& tables, const Model& model, const Cluster& cluster, const Plan& plan,
+                const Schedule& schedule, const Replay& times) {
+  const Dimensions d = dimensions(model, plan, schedule.splits, &cluster);
+  const ExpertLoad load = expert_load(plan.moe.load);
   const std::vector<Pass>& order = schedule.order[static_cast<std::size_t>(role.stage)];
   Builder b(tables, role);
   LayoutSettings settings;
@@ -272,6 +273,7 @@ void write_role(Role& role, const Program& program, Tables& tables, const Model&
                              .cp_inner = tables.group(mask(Axis::cp_inner)),
                              .cp_outer = tables.group(mask(Axis::cp_outer)),
                              .ep = tables.group(static_cast<AxisMask>(mask(Axis::etp) | mask(Axis::ep))),
+                             .experts = model.moe && load.kind != ExpertLoad::Kind::balanced ? &load : nullptr,
                              .recompute = recomputes_layers(plan)});
     of_chunks.push_back(turns(b, layout, plan, i));
   }
@@ -356,7 +358,7 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
       const auto stage = static_cast<std::size_t>(stage_of(schedule, rank, c));
       role.chunks.push_back({static_cast<std::int64_t>(stage), first[stage], layers[stage]});
     }
-    write_role(role, program, tables, model, plan, schedule, times);
+    write_role(role, program, tables, model, cluster, plan, schedule, times);
     program.roles.push_back(std::move(role));
   }
   return program;

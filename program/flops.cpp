@@ -104,7 +104,7 @@ Flops hardware_flops(const Program& program, const Model& model, FlopsConvention
         const Instruction& it = role.instructions[i];
         if (it.opcode != Opcode::compute || (six_n && !(it.flags & kRecompute))) continue;
         const auto count = [&](std::uint32_t shape) { return counted(program.shapes[shape], convention == FlopsConvention::full, model.causal); };
-        if (it.load == kNone) {
+        if (it.load == kNone || program.loads[it.load].axes == 0) {
           sum += count(it.shape);
           continue;
         }

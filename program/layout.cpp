@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "program/loads.h"
 #include "program/transforms/buckets.h"
 
 namespace orrery::program {
@@ -260,7 +261,16 @@ std::int64_t Tensor::elements() const {
 
 namespace {
 
-ExpertDimensions expert_dimensions(const Model& model, const Plan& plan, const Dimensions& d) {
+// The most rows that a rank has in any layer.
+std::int64_t busiest_of_layers(const Model& model, const Plan& plan, const Dimensions& d, const ExpertDimensions& e) {
+  const ExpertLoad load = expert_load(plan.moe.load);
+  std::int64_t most = 0;
+  for (std::int64_t l = 0; l < model.layers; ++l)
+    if (model.is_moe_layer(l)) most = std::max(most, busiest_rows(load, d.local_rows * e.sources(), e.k, e.experts, e.ep, plan.seed, l));
+  return most;
+}
+
+ExpertDimensions expert_dimensions(const Model& model, const Plan& plan, const Dimensions& d, const Cluster* cluster) {
   const Moe& m = *model.moe;
   ExpertDimensions e;
   e.experts = m.experts, e.k = m.experts_per_token;
@@ -278,6 +288,8 @@ ExpertDimensions expert_dimensions(const Model& model, const Plan& plan, const D
   } else if (e.balanced) {
     // Copies go round the experts in turn, so that the experts of one rank get at most one each more than others do.
     e.most = e.sources() * (copies / e.experts * e.local + std::min(e.local, copies % e.experts));
+  } else if (cluster && cluster->device.kind != DeviceKind::cpu_core) {
+    e.most = busiest_of_layers(model, plan, d, e);
   } else {
     e.most = e.sources() * d.local_rows * std::min(e.k, e.local);
   }
@@ -286,7 +298,7 @@ ExpertDimensions expert_dimensions(const Model& model, const Plan& plan, const D
 
 }  // namespace
 
-Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits) {
+Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits, const Cluster* cluster) {
   Dimensions d;
   const std::string& kind = plan.parallel.cp_kind;
   if (plan.parallel.cp > 1) d.context.inner = kind == "a2a" ? plan.parallel.cp : kind == "a2a+p2p" ? plan.parallel.cp_inner.value_or(1) : 1;
@@ -300,7 +312,7 @@ Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits)
   d.attention = d.q_heads * d.v_head_dim, d.qkv = (d.q_heads + d.kv_heads) * d.head_dim + d.kv_heads * d.v_head_dim;
   d.intermediate = model.intermediate / d.t, d.up = d.intermediate * (model.gated_mlp ? 2 : 1);
   d.padded_vocab = (model.vocab + d.t - 1) / d.t * d.t, d.vocab = d.padded_vocab / d.t;
-  if (model.moe) d.experts = expert_dimensions(model, plan, d);
+  if (model.moe) d.experts = expert_dimensions(model, plan, d, cluster);
   return d;
 }
 

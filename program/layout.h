@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/cluster.h"
 #include "core/model.h"
 #include "core/plan.h"
 #include "program/builder.h"
@@ -51,8 +52,9 @@ struct Dimensions {
   std::int64_t v_head_dim = 0;                                       // head_dim: of queries and keys
   ExpertDimensions experts;
 };
-// Requires parallel.cp_inner where cp_kind leaves it open. `splits`: of the schedule.
-Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits = 1);
+// Requires parallel.cp_inner where cp_kind leaves it open. `cluster`: where devices give memory as routers ask for it; otherwise there is room for
+// all. `splits`: of the schedule.
+Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits = 1, const Cluster* cluster = nullptr);
 
 // Gradients of a tensor on the ranks of a tensor-parallel group: each of its own shard; the same on all; or of a replicated tensor, each a part.
 enum class Replication : std::uint8_t { sharded, equal, partial };

@@ -232,7 +232,8 @@ struct Role {
 // issuing thread itself (the CPU executor).
 enum class Launch : std::uint8_t { eager, graph, compiled, inline_host };
 
-// Work that differs between ranks of one role: the ranks at the i-th place on `axes` have the i-th shape, of equal operands.
+// Work that differs between ranks of one role: the ranks at the i-th place on `axes` have the i-th shape, of equal operands. Without axes the one
+// shape is the work of the rank that all others wait for, and Instruction::shape what they do on average.
 struct Load {
   AxisMask axes = 0;
   std::vector<std::uint32_t> shapes;

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/overlap_rule.h"
 #include "program/compile.h"
+#include "program/loads.h"
 #include "program/transforms/context_parallel.h"
 
 namespace orrery::program {
@@ -78,11 +79,24 @@ bool is_built(const std::string& schedule) {
 }
 
 void feature_refusals(Refusals& r, const Plan& plan) {
-  r.not_built(plan.moe.load != "balanced", fmt::format("the load '{}'", plan.moe.load), "moe.load", "use balanced");
+  try {
+    if (expert_load(plan.moe.load).kind != ExpertLoad::Kind::balanced) {
+      if (plan.runtime.moe_balanced)
+        r.add("a load is of routers that are free", "runtime.moe_balanced",
+              fmt::format("the router is forced to balance, but the load is {}", plan.moe.load),
+              "write runtime.moe_balanced false, or moe.load balanced");
+      if (plan.moe.capacity_factor)
+        r.add("a capacity is what every expert gets", "moe.load",
+              fmt::format("every expert's capacity is filled or padded, but the load is {}", plan.moe.load),
+              "write moe.load balanced, or leave moe.capacity_factor null");
+    }
+  } catch (const Error& e) {
+    r.add("moe.load is known", "moe.load", e.where() == "moe.load" ? e.message() : e.where() + ": " + e.message(), e.hint());
+  }
   r.not_built(plan.moe.expert_map.has_value(), "maps of experts to ranks", "moe.expert_map", "leave moe.expert_map null");
-  r.not_built(plan.runtime.moe_dispatcher && *plan.runtime.moe_dispatcher != "alltoall",
-              fmt::format("the dispatcher '{}'", plan.runtime.moe_dispatcher.value_or("")), "runtime.moe_dispatcher",
-              "use alltoall, or leave it null");
+  const std::string dispatcher = plan.runtime.moe_dispatcher.value_or("alltoall");
+  r.not_built(dispatcher != "alltoall" && dispatcher != "hierarchical", fmt::format("the dispatcher '{}'", dispatcher), "runtime.moe_dispatcher",
+              "use alltoall or hierarchical");
   if (plan.moe.capacity_factor && !(*plan.moe.capacity_factor > 0 && *plan.moe.capacity_factor <= 1024))
     r.add("capacity factor is positive", "moe.capacity_factor", fmt::format("{} is not a capacity factor", *plan.moe.capacity_factor),
           "write a positive number, or null for as many tokens as there are");

@@ -8,6 +8,7 @@
 #include "core/plan.h"
 #include "program/builder.h"
 #include "program/layout.h"
+#include "program/loads.h"
 #include "program/transforms/data_parallel.h"
 #include "program/transforms/fully_sharded.h"
 
@@ -35,6 +36,7 @@ struct Context {
   std::uint16_t tp = kNone;                          // the tensor-parallel group
   std::uint16_t cp_inner = kNone, cp_outer = kNone;  // the groups that share each sequence
   std::uint16_t ep = kNone;                          // the ranks that hold a layer's experts together
+  const ExpertLoad* experts = nullptr;               // how tokens spread over them, where that is not evenly
   bool recompute = false;                            // layers keep their input only
   PassKind pass = PassKind::forward;                 // that is being written: forward, backward, input_grad or weight_grad
   std::uint16_t split = 0;                           // that it works on

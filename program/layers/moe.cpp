@@ -88,7 +88,13 @@ void unsort(const Context& c, const Routed& b, std::uint32_t sorted, std::uint32
 }
 
 void grouped(const Context& c, Operator op, const Uses& uses, std::int64_t in, std::int64_t out) {
+  const Busiest rows(c);
   c.b.compute(op, {c.d.experts.rows, c.d.experts.local, in, out, c.d.experts.most}, uses);
+}
+void activate(const Context& c, Operator op, const Uses& uses) {
+  const ExpertDimensions& e = c.d.experts;
+  const Busiest rows(c);
+  c.b.compute(op, {e.rows, e.width, c.model.gated_mlp ? 1 : 0, e.local, e.most}, uses);
 }
 void grouped_gradient(const Context& c, const Routed& b, std::uint32_t x, std::uint32_t dy, std::int32_t weight, std::int64_t in, std::int64_t out) {
   if (c.pass == PassKind::input_grad) return;
@@ -196,8 +202,7 @@ void moe_experts_forward(const Context& c, const LayerTensors& t, const LayerBuf
     c.b.settle({sent(c, d.hidden), sent(c, 1), b.counts});
   }
   grouped(c, Operator::expert_linear_forward, {r(b.x), r(b.expert_counts), r(c.weight(t.experts_up)), w(b.up)}, d.hidden, e.up);
-  c.b.compute(Operator::expert_activation_forward, {e.rows, e.width, c.model.gated_mlp ? 1 : 0, e.local, e.most},
-              {r(b.up), r(b.expert_counts), r(b.weights), w(b.activated)});
+  activate(c, Operator::expert_activation_forward, {r(b.up), r(b.expert_counts), r(b.weights), w(b.activated)});
   if (!ends) return;
   const std::uint32_t y = e.exchanged() ? c.temporary("experts.result", e.most * d.hidden) : results(c);
   grouped(c, Operator::expert_linear_forward, {r(b.activated), r(b.expert_counts), r(c.weight(t.experts_down)), w(y)}, e.width, d.hidden);
@@ -243,8 +248,7 @@ void moe_experts_backward(const Context& c, const LayerTensors& t, const LayerBu
   grouped(c, Operator::expert_linear_input_grad, {r(dy), r(b.expert_counts), r(c.weight(t.experts_down)), w(da)}, e.width, d.hidden);
   grouped_gradient(c, b, b.activated, dy, t.experts_down, e.width, d.hidden);
   const std::uint32_t dw = e.exchanged() ? rows_buffer(c, "experts.weights.gradient.sorted", e.most, 1) : input_gradients(c, 1);
-  c.b.compute(Operator::expert_activation_backward, {e.rows, e.width, c.model.gated_mlp ? 1 : 0, e.local, e.most},
-              {r(b.up), r(b.expert_counts), r(b.weights), r(da), w(du), w(dw)});
+  activate(c, Operator::expert_activation_backward, {r(b.up), r(b.expert_counts), r(b.weights), r(da), w(du), w(dw)});
   const std::uint32_t rows = e.exchanged() ? c.temporary("experts.input.gradient.sorted", e.most * d.hidden) : input_gradients(c, d.hidden);
   grouped(c, Operator::expert_linear_input_grad, {r(du), r(b.expert_counts), r(c.weight(t.experts_up)), w(rows)}, d.hidden, e.up);
   if (e.exchanged()) {

@@ -2,6 +2,12 @@
 
 namespace orrery::program {
 
+Busiest::Busiest(const Context& c) : b_(c.b) {
+  if (!c.experts) return;
+  const ExpertDimensions& e = c.d.experts;
+  b_.busiest = busiest_rows(*c.experts, c.d.local_rows * e.sources(), e.k, e.experts, e.ep, c.plan.seed, b_.layer);
+}
+
 void exchange_counts(const Context& c, std::uint32_t counts, std::uint32_t received) {
   const ExpertDimensions& e = c.d.experts;
   c.b.collective(Operator::all_to_all, kEp, c.ep, e.sources() * e.local, DType::int32, {r(counts), w(received)});
@@ -12,7 +18,12 @@ void exchange_rows(const Context& c, std::int64_t sent, std::int64_t width, std:
   const DType type = c.b.role().buffers[from].dtype;
   // A rank sends as many rows as it is expected to have, whatever there is room for.
   const std::int64_t rows = c.d.experts.capacity > 0 ? sent : c.d.experts.rows;
-  c.b.exchange(Operator::all_to_all_by_count, kEp, c.ep, {rows, width, c.d.experts.local, most}, type, rows * width, {r(from), r(counts), w(to)});
+  const Busiest busiest(c);  // its link decides, to which or from which most rows come
+  // The same rows whoever passes them on; only a price knows how many of them cross between nodes.
+  const ExpertDimensions& e = c.d.experts;
+  const bool once = c.plan.runtime.moe_dispatcher == "hierarchical";
+  c.b.exchange(Operator::all_to_all_by_count, kEp, c.ep, {rows, width, e.local, most, once ? e.experts : 0, e.k, e.groups, e.chosen_groups}, type,
+               rows * width, {r(from), r(counts), w(to)});
 }
 
 }  // namespace orrery::program

@@ -7,6 +7,19 @@
 
 namespace orrery::program {
 
+// While it lives, what is emitted takes as long as on the rank whose experts of the layer have most rows. The others wait for it at the next
+// exchange, so that a step ends when it would if each rank were told apart.
+class Busiest {
+ public:
+  explicit Busiest(const Context& c);
+  ~Busiest() { b_.busiest = 0; }
+  Busiest(const Busiest&) = delete;
+  Busiest& operator=(const Busiest&) = delete;
+
+ private:
+  Builder& b_;
+};
+
 // How many copies go where: `counts` of this rank's copies by rank and expert, `received` of those for this rank's experts by source.
 void exchange_counts(const Context& c, std::uint32_t counts, std::uint32_t received);
 

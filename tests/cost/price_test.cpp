@@ -5,6 +5,7 @@
 #include <rapidcheck/gtest.h>
 
 #include "clusters.h"
+#include "core/cluster_json.h"
 #include "core/error.h"
 
 namespace orrery::cost {
@@ -100,6 +101,18 @@ TEST(Price, TakesTheSlowestPlacementOfAGroup) {
   Program p = program_of({message(Operator::send, 2, 1'000'000'000)}, {1, 1, 1, 8});
   const Table t = price(p, round_cluster(8), nullptr);
   EXPECT_NEAR(to_seconds(t.entries[0].duration).v, 0.1 + 10e-6, 1e-12);
+}
+
+// DeepSeek-V3's exchange on 8 nodes of 8: 256 experts, 8 for each token, 4 of 8 groups. A token crosses to 3.175 other nodes on average, instead of
+// 8 · 56/64 = 7 copies that do: the price is that of 0.4536 of the payload.
+TEST(Price, TokensCrossToANodeOnceWhereTheDispatcherIsHierarchical) {
+  const Cluster c = load_cluster("dgx-h100:64");
+  const std::int64_t bytes = 4096 * 8 * 7168 * 2, less = static_cast<std::int64_t>(static_cast<double>(bytes) * 3.1753 / 7.0);
+  Shape plain = message(Operator::all_to_all_by_count, 1, bytes), once = plain, scaled = message(Operator::all_to_all_by_count, 1, less);
+  once.dims[4] = 256, once.dims[5] = 8, once.dims[6] = 8, once.dims[7] = 4;
+  const Table t = price(program_of({plain, once, scaled}, {1, 1, 64, 1}), c, nullptr);
+  EXPECT_NEAR(to_seconds(t.entries[1].duration) / to_seconds(t.entries[2].duration), 1, 1e-3);
+  EXPECT_LT(t.entries[1].duration.v, t.entries[0].duration.v * 6 / 10);
 }
 
 TEST(Price, LeavesGroupsOfOneAndWaitsFree) {

@@ -113,6 +113,7 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
     p.parallel.ep = *rc::gen::element(1, 2, 4), p.parallel.etp = *rc::gen::element(1, 2);
     p.runtime.moe_balanced = *rc::gen::arbitrary<bool>();
     if (*rc::gen::arbitrary<bool>()) p.moe.capacity_factor = 1.5, p.moe.drop = true;
+    if (!p.runtime.moe_balanced && !p.moe.drop) p.moe.load = *rc::gen::element<std::string>("balanced", "zipf:1", "dirichlet:0.5");
     if (tp * dp % (p.parallel.ep * p.parallel.etp) != 0) p.parallel.ep = p.parallel.etp = 1;
   }
   RC_PRE(refusals(m, small_cluster(p, dp), p).empty());  // some schedules ask for enough micro-batches
