@@ -211,6 +211,8 @@ CollectiveEstimate server_time(std::int64_t servers, Bytes bytes, const Placemen
   CollectiveEstimate out;
   if (p.ranks < 2) return out;
   out.source = source_of(p, cluster);
+  out.source.name = "parameter servers: " + out.source.name;
+  out.source.grade = Grade::assumed, out.source.sigma = std::max(out.source.sigma, 0.25);  // nothing was measured
   Seconds farthest{0};
   for (std::size_t l = 0; l < levels_of(p); ++l)
     if (used(p, l)) farthest = std::max(farthest, cluster.levels[l].latency);
