@@ -60,7 +60,7 @@ Schedule plan_schedule(const Plan& plan, std::int64_t microbatches) {
       throw Error("chunks",
                   fmt::format("schedule '{}' puts {} stages on each rank", plan.schedule, schedule.placement == Placement::vee ? "two" : "its"),
                   fmt::format("use vp {}", stages(schedule) / plan.parallel.pp));
-    return schedule;
+    return plan.overlap.ep ? overlap_neighbours(schedule) : schedule;
   } catch (const Error& e) {
     static constexpr std::pair<std::string_view, std::string_view> kFields[]{
         {"ranks", "parallel.pp"},           {"microbatches", "batch.global"},

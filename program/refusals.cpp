@@ -120,7 +120,6 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   r.not_built(plan.clocks.has_value(), "clock schedules", "clocks", "leave clocks null");
   r.not_built(plan.checkpoint.every_steps.has_value(), "checkpoints", "checkpoint.every_steps", "leave checkpoint.every_steps null");
   r.not_built(plan.overlap.tp, "overlapped tensor parallelism", "overlap.tp", "use false");
-  r.not_built(plan.overlap.ep, "overlapped expert parallelism", "overlap.ep", "use false");
   r.not_built(plan.runtime.attention != "flash", fmt::format("attention '{}'", plan.runtime.attention), "runtime.attention", "use flash");
   r.not_built(!plan.runtime.fused_cross_entropy, "an unfused cross-entropy", "runtime.fused_cross_entropy", "use true");
   const auto one_of = [&](DType t, std::initializer_list<DType> known, const char* field, const char* hint) {
@@ -243,6 +242,10 @@ void schedule_refusals(Refusals& r, const Model& model, const Plan& plan, std::i
       return std::any_of(schedule.order.begin(), schedule.order.end(), [&](const auto& rank) { return std::any_of(rank.begin(), rank.end(), what); });
     };
     const std::string named = fmt::format("schedule '{}'", plan.schedule);
+    if (plan.overlap.ep && !model.moe)
+      r.add("overlap of experts needs experts", "overlap.ep", fmt::format("{} has no experts whose exchange could be overlapped", model.name),
+            "use false");
+    if (plan.overlap.ep && schedule.update_every > 0) r.not_built(true, named + " with overlapped experts", "overlap.ep", "use false");
     if (plan.schedule_args.overlap_rule) {
       (void)overlap_rule(*plan.schedule_args.overlap_rule, "schedule_args.overlap_rule");
       if (!has([](const Pass& p) { return p.kind == PassKind::forward_backward; }))

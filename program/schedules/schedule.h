@@ -99,6 +99,10 @@ Home home(const Schedule& schedule, std::int64_t stage, std::int64_t direction, 
 // Throws Error (where: "schedule" or the field of ScheduleInput) for a name that is not built or an input that the schedule does not take.
 Schedule make_schedule(std::string_view name, const ScheduleInput& input);
 
+// A schedule of whole forwards and backwards whose steady pairs run as one overlapped pass each: every rank admits one more micro-batch, so that the
+// two of a pair never need each other. Throws Error (where: "schedule") for other passes. Megatron-Core, --overlap-moe-expert-parallel-comm.
+Schedule overlap_neighbours(const Schedule& schedule);
+
 // The schedules that are built, in alphabetical order.
 std::vector<std::string> schedule_names();
 

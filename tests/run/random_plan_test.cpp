@@ -32,8 +32,13 @@ struct Kind {
   Model (*make)();
 };
 const std::vector<Kind>& kinds() {
-  static const std::vector<Kind> kKinds{
-      {"llama", tiny_llama}, {"gpt2", tiny_gpt2}, {"opt", tiny_opt}, {"stretched", tiny_stretched}, {"latent", [] { return tiny_latent(12); }}};
+  static const std::vector<Kind> kKinds{{"llama", tiny_llama},
+                                        {"gpt2", tiny_gpt2},
+                                        {"opt", tiny_opt},
+                                        {"stretched", tiny_stretched},
+                                        {"latent", [] { return tiny_latent(12); }},
+                                        {"mixture", tiny_mixture},
+                                        {"deepseek", tiny_deepseek}};
   return kKinds;
 }
 
@@ -71,6 +76,11 @@ Drawn draw() {
   p.parallel.pp = ranks(), p.parallel.tp = ranks(), d.dp = ranks();
   p.parallel.cp = ranks(), p.parallel.cp_kind = pick<std::string>({"allgather", "p2p", "a2a", "a2a+p2p"});
   p.parallel.cp_inner = pick<std::int64_t>({1, 2}), p.parallel.cp_balanced = !coin();
+  if (d.model.moe) {
+    p.parallel.ep = pick<std::int64_t>({1, 2, 4}), p.parallel.etp = pick<std::int64_t>({1, 2});
+    p.runtime.moe_balanced = coin();
+    p.overlap.ep = (schedule.name == std::string_view("1f1b") || schedule.name == std::string_view("interleaved")) && coin();
+  }
   p.parallel.vp = schedule.vp;
   p.schedule = schedule.name;
   p.parallel.sp = p.parallel.tp > 1 && coin();
@@ -118,12 +128,16 @@ const TokenSource& tokens(const Model& model) {
   return *source;
 }
 
-// One rank, one sequence at a time. Which sequences a step trains on does not depend on the layout.
+// One rank; one sequence at a time, unless experts are chosen by a token's place in its micro-batch. Which sequences a step trains on does not depend
+// on the layout.
 const std::vector<StepReport>& alone(const Drawn& d) {
-  static std::map<std::tuple<std::string, std::int64_t, bool, std::int64_t>, std::vector<StepReport>> known;
-  std::vector<StepReport>& steps = known[{d.model.name, d.model.layers, d.model.tie_embeddings, d.plan.batch.global}];
+  static std::map<std::tuple<std::string, std::int64_t, bool, std::int64_t, bool, std::int64_t>, std::vector<StepReport>> known;
+  const std::int64_t micro = d.model.moe ? d.plan.batch.micro : 1;
+  std::vector<StepReport>& steps =
+      known[{d.model.name, d.model.layers, d.model.tie_embeddings, d.plan.batch.global, d.plan.runtime.moe_balanced, micro}];
   if (steps.empty()) {
     Plan p = plan_of({}, d.plan.batch.global);
+    p.runtime.moe_balanced = d.plan.runtime.moe_balanced, p.batch.micro = micro;
     steps = run(compiled(d.model, p, 1), d.model, p, tokens(d.model), options()).steps;
   }
   return steps;
@@ -151,8 +165,11 @@ void expect_runs_like_one_rank(const Drawn& d) {
   const std::vector<StepReport>& expected = alone(d);
   RC_ASSERT(r.steps.size() == expected.size());
   for (std::size_t s = 0; s < expected.size(); ++s) {
-    RC_ASSERT(relative(r.steps[s].loss, expected[s].loss) <= 1e-5);
-    RC_ASSERT(relative(r.steps[s].gradient_norm, expected[s].gradient_norm) <= 1e-5);
+    // A router's choice is discontinuous: rounding may send a token on the border between two experts to the other one (seen once in some
+    // thousand tokens). equivalence_test.cpp holds learned routing to 1e-5.
+    const double tolerance = d.model.moe && !d.plan.runtime.moe_balanced ? 1e-2 : 1e-5;
+    RC_ASSERT(relative(r.steps[s].loss, expected[s].loss) <= tolerance);
+    RC_ASSERT(relative(r.steps[s].gradient_norm, expected[s].gradient_norm) <= tolerance);
   }
   for (std::int64_t rank = 0; rank < program.mesh.ranks(); ++rank) {
     const program::MemoryReport predicted = program::memory(program, program.role_of(rank));
