@@ -194,7 +194,8 @@ std::int64_t busiest_rows(const ExpertLoad& load, std::int64_t tokens, std::int6
                           std::int64_t layer) {
   const std::vector<std::int64_t> rows = expert_rows(expert_shares(load, experts, seed, layer), tokens, k);
   std::vector<std::int64_t> of_rank(static_cast<std::size_t>(ep), 0);
-  for (std::size_t e = 0; e < rows.size(); ++e) of_rank[e / static_cast<std::size_t>(experts / ep)] += rows[e];
+  const auto per_rank = static_cast<std::size_t>(std::max<std::int64_t>(1, experts / ep));  // ep divides experts
+  for (std::size_t e = 0; e < rows.size(); ++e) of_rank[e / per_rank] += rows[e];
   return *std::max_element(of_rank.begin(), of_rank.end());
 }
 
