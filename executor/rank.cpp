@@ -58,7 +58,7 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
       rank_(rank),
       coordinates_(program_.mesh.coordinates(rank)),
       replica_(program_.mesh.place(coordinates_, program::kDpAxes)),
-      context_{program_.sequence, program_.mesh.size[static_cast<std::size_t>(Axis::cp_inner)],
+      context_{program_.sequence / program_.splits, program_.mesh.size[static_cast<std::size_t>(Axis::cp_inner)],
                program_.mesh.size[static_cast<std::size_t>(Axis::cp_outer)], program_.balanced_context},
       role_(program_.role_of(rank)),
       communicator_(communicator),
@@ -80,7 +80,9 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
     }
     if (b.part_of != program::kNone) {
       const std::span<const std::int64_t> owners = group(b.part_of);
-      offset += bytes_of(b.dtype, b.elements) * (std::find(owners.begin(), owners.end(), rank_) - owners.begin());
+      const std::int64_t part = bytes_of(b.dtype, b.elements), own = std::find(owners.begin(), owners.end(), rank_) - owners.begin();
+      const auto n = static_cast<std::int64_t>(owners.size());
+      offset += b.turn < 0 ? part * own : part * ((own - b.turn + n) % n - b.turn);
     }
     owner_.push_back(owner);
     offset_.push_back(offset);
@@ -236,24 +238,26 @@ void RankRunner::block(Span& span) {
 
 // --- Positions -----------------------------------------------------------------------------------------------------------------------------------
 
+// Where the split that a pass works on begins.
+std::int64_t RankRunner::split_begin(std::uint16_t microbatch) const { return microbatch % program_.splits * context_.sequence; }
+
 // Of the rows that this rank holds outside of attention.
 program::Runs RankRunner::own_positions(std::uint16_t microbatch) const {
-  if (program_.splits > 1) return split_positions(microbatch);
-  return program::positions(context_, coordinates_[kCpOuter], coordinates_[kCpInner]);
+  return program::shifted(program::positions(context_, coordinates_[kCpOuter], coordinates_[kCpInner]), split_begin(microbatch));
 }
 
-program::Runs RankRunner::split_positions(std::uint16_t microbatch) const {
-  const std::int64_t length = program_.sequence / program_.splits;
-  return {{microbatch % program_.splits * length, length}};
+// Of those on which it works in attention.
+program::Runs RankRunner::query_positions(std::uint16_t microbatch) const {
+  return program::shifted(program::positions(context_, coordinates_[kCpOuter]), split_begin(microbatch));
 }
 
 // Of the keys that an attention block works on.
 program::Runs RankRunner::key_positions(const Instruction& in, std::uint16_t microbatch) const {
-  if (program_.splits > 1) return {{0, (microbatch % program_.splits + 1) * (program_.sequence / program_.splits)}};
   if (in.peer != program::kAllKeys) return program::positions(context_, (coordinates_[kCpOuter] - in.peer + context_.outer) % context_.outer);
   program::Runs all;
-  for (std::int64_t member = 0; member < context_.outer; ++member)
-    for (const program::Run& run : program::positions(context_, member)) all.push_back(run);
+  for (std::int64_t begin = 0; begin <= split_begin(microbatch); begin += context_.sequence)
+    for (std::int64_t member = 0; member < context_.outer; ++member)
+      for (const program::Run& run : program::shifted(program::positions(context_, member), begin)) all.push_back(run);
   return all;
 }
 
@@ -300,7 +304,7 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
     }
     case Operator::attention_block_forward:
     case Operator::attention_block_backward:
-      rows = program_.splits > 1 ? split_positions(microbatch) : program::positions(context_, coordinates_[kCpOuter]);
+      rows = query_positions(microbatch);
       keys = key_positions(in, microbatch);
       break;
     default:

@@ -86,7 +86,8 @@ class RankRunner {
   void compute(const program::Instruction& in, std::uint16_t microbatch);
   Started communicate(const program::Instruction& in, std::uint16_t microbatch);
   program::Runs own_positions(std::uint16_t microbatch) const;
-  program::Runs split_positions(std::uint16_t microbatch) const;
+  std::int64_t split_begin(std::uint16_t microbatch) const;
+  program::Runs query_positions(std::uint16_t microbatch) const;
   program::Runs key_positions(const program::Instruction& in, std::uint16_t microbatch) const;
   void load(const program::Instruction& in, std::uint16_t microbatch, bool targets);
   std::span<const std::int64_t> group(std::uint16_t index);
@@ -97,8 +98,8 @@ class RankRunner {
   const program::Program& program_;
   std::int64_t rank_;
   program::Coordinates coordinates_;
-  std::int64_t replica_;  // place among the data-parallel ranks
-  program::ContextShare context_;
+  std::int64_t replica_;           // place among the data-parallel ranks
+  program::ContextShare context_;  // of a split
   const program::Role& role_;
   Communicator& communicator_;
   KernelSettings kernel_settings_;

@@ -107,6 +107,22 @@ std::uint32_t Builder::part(const std::string& name, BufferKind kind, std::uint3
   return id;
 }
 
+std::uint32_t Builder::turned(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t turn, std::uint16_t group,
+                              std::uint16_t in_layer) {
+  const std::int64_t part = role_.buffers[of].elements / tables_.size(group);
+  const std::uint32_t id = view(name, kind, of, turn * part, part, in_layer);
+  role_.buffers[id].part_of = group, role_.buffers[id].turn = static_cast<std::int16_t>(turn);
+  return id;
+}
+
+std::uint32_t Builder::inside(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
+                              std::uint16_t in_layer) {
+  const Buffer& outer = role_.buffers[of];
+  if (outer.alias < 0) return view(name, kind, of, first_element, elements, in_layer);
+  const std::int64_t before = outer.alias_offset * 8 / bits(outer.dtype);
+  return view(name, kind, static_cast<std::uint32_t>(outer.alias), before + first_element, elements, in_layer);
+}
+
 std::uint32_t Builder::across_passes(const std::string& name, BufferKind kind, DType type, std::int64_t elements) {
   Buffer b;
   b.name = name, b.kind = kind, b.lifetime = Lifetime::pass, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);

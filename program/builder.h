@@ -79,6 +79,11 @@ class Builder {
   // A view of the part that this rank owns where each member of `group` owns one of `elements`; the first begins at `first_element`.
   std::uint32_t part(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
                      std::uint16_t group);
+  // A view of the part of the member `turn` before this one, where the members of `group` have equal parts of all of `of`.
+  std::uint32_t turned(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t turn, std::uint16_t group, std::uint16_t layer);
+  // A view into what may itself be one.
+  std::uint32_t inside(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
+                       std::uint16_t layer);
   // Allocated and freed within each pass that touches it.
   std::uint32_t temporary(const std::string& name, BufferKind kind, DType dtype, std::int64_t elements, std::uint16_t layer = kNone);
   // Allocated by the micro-batch's first touch in a pass of a kind in `born`, freed by its last in a pass of a kind in `dies`. The chunks whose

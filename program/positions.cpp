@@ -47,6 +47,11 @@ Runs part(const Runs& runs, std::int64_t first, std::int64_t count) {
   return out;
 }
 
+Runs shifted(Runs runs, std::int64_t by) {
+  for (Run& run : runs) run.first += by;
+  return runs;
+}
+
 std::int64_t length(const Runs& runs) {
   std::int64_t n = 0;
   for (const Run& run : runs) n += run.count;

@@ -28,6 +28,9 @@ Runs positions(const ContextShare& share, std::int64_t outer, std::int64_t inner
 // Rows [first, first + count) of what `runs` describes.
 Runs part(const Runs& runs, std::int64_t first, std::int64_t count);
 
+// The same positions, each so much later.
+Runs shifted(Runs runs, std::int64_t by);
+
 std::int64_t length(const Runs& runs);
 
 // Twice the pairs of a query and a key, one of each `runs`, that attend, under the convention of attended_pairs: a position and itself are half a

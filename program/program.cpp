@@ -12,7 +12,7 @@ std::string_view name(PassKind kind) {
 
 std::int64_t Program::covered_bytes(const Buffer& buffer) const {
   const std::int64_t bytes = bytes_of(buffer.dtype, buffer.elements);
-  return buffer.part_of < groups.size() ? bytes * group_size(mesh, groups[buffer.part_of]) : bytes;
+  return buffer.part_of < groups.size() && buffer.turn < 0 ? bytes * group_size(mesh, groups[buffer.part_of]) : bytes;
 }
 
 Origin origin(const Parameter& p, const Coordinates& c) {

@@ -50,6 +50,9 @@ struct Buffer {
   // An alias only: the members of this group (index into Program::groups) own one equal part each of a range that begins at alias_offset, in the
   // order of the group, and the view is the own one.
   std::uint16_t part_of = 0xffff;
+  // Of part_of: the view is the part of the member so many before this one instead, and alias_offset is where it would begin if the own part were the
+  // first. Parts of unlike turns are never the same, whatever the rank. -1: the own part, which may be any of the range.
+  std::int16_t turn = -1;
   std::uint16_t layer = 0xffff;
   std::int64_t versions = 1;  // weight stashing keeps more than one, each of `bytes`
   Version version = Version::only;
@@ -127,7 +130,7 @@ struct Instruction {
   std::uint8_t channel = 0;  // send, recv
   bool operator==(const Instruction&) const = default;
 };
-// The keys of all members of cp_outer in their order; in a pass over a split, of all splits up to it.
+// The keys of all members of cp_outer in their order; in a pass over a split, of all splits up to it, one after the other.
 inline constexpr std::int8_t kAllKeys = -128;
 static_assert(sizeof(Instruction) <= 32 && std::is_trivially_copyable_v<Instruction>);
 

@@ -119,7 +119,9 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   r.not_built(plan.lora.has_value(), "LoRA", "lora", "leave lora null");
   r.not_built(plan.clocks.has_value(), "clock schedules", "clocks", "leave clocks null");
   r.not_built(plan.checkpoint.every_steps.has_value(), "checkpoints", "checkpoint.every_steps", "leave checkpoint.every_steps null");
-  r.not_built(plan.overlap.tp, "overlapped tensor parallelism", "overlap.tp", "use false");
+  if (plan.overlap.tp && plan.parallel.tp > 1 && !plan.parallel.sp)
+    r.add("overlapped tensor parallelism needs sp", "overlap.tp", "overlap.tp takes linears apart by the rows that sp shards, and sp is off",
+          "use sp true, or overlap.tp false");
   r.not_built(plan.runtime.attention != "flash", fmt::format("attention '{}'", plan.runtime.attention), "runtime.attention", "use flash");
   r.not_built(!plan.runtime.fused_cross_entropy, "an unfused cross-entropy", "runtime.fused_cross_entropy", "use true");
   const auto one_of = [&](DType t, std::initializer_list<DType> known, const char* field, const char* hint) {
@@ -196,11 +198,13 @@ void split_refusals(Refusals& r, const Model& model, const Plan& plan, const Sch
     r.add("splits need causal attention", "schedule",
           fmt::format("schedule '{}' runs a sequence's splits one after the other, but {} attends forwards too", plan.schedule, model.name),
           "use another schedule");
-  const std::int64_t unit = q * (plan.parallel.sp ? plan.parallel.tp : 1);
+  const ParallelSpec& p = plan.parallel;
+  const std::int64_t unit = q * p.cp * std::lcm<std::int64_t>(p.cp > 1 ? 2 : 1, p.sp ? p.tp : 1);
   if (sequence % unit != 0)
     r.add("splits divide the sequence", "schedule_args.splits", fmt::format("sequence {} does not divide into {} splits of whole rows", sequence, q),
           fmt::format("use a sequence that is a multiple of {}", unit));
-  r.not_built(plan.parallel.cp > 1, fmt::format("schedule '{}' with context parallelism", plan.schedule), "parallel.cp", "use cp 1");
+  const bool rings = plan.parallel.cp > 1 && (plan.parallel.cp_kind == "p2p" || plan.parallel.cp_kind == "a2a+p2p");
+  r.not_built(rings, fmt::format("schedule '{}' with keys passed around a ring", plan.schedule), "parallel.cp_kind", "use allgather or a2a");
   if (schedule.microbatches * q > std::numeric_limits<std::uint16_t>::max())
     r.add("at most 65535 splits per step", "schedule_args.splits",
           fmt::format("{} micro-batches of {} splits are more than 65535", schedule.microbatches, q), "use fewer splits");

@@ -66,7 +66,7 @@ void attention_forward(const Context& c, const LayerTensors& t, const LayerBuffe
 std::uint32_t attention_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dout) {
   const Dimensions& d = c.d;
   const std::uint32_t dattended = c.temporary("attention.result.gradient", d.rows * d.attention);
-  c.b.compute(Operator::linear_input_grad, {d.rows, d.attention, d.hidden}, {r(dout), r(c.weight(t.out)), w(dattended)});
+  input_gradient(c, dout, t.out, dattended, d.attention, d.hidden);
   weight_gradient(c, a.attended, dout, t.out, kAbsent, d.attention, d.hidden);
   const std::uint32_t dqkv = c.model.qk_norm ? c.temporary("attention.qkv.gradient", d.rows * d.qkv) : qkv_gradient(c);
   attend_backward(c, a.qkv, a.attended, a.lse, dattended, dqkv);

@@ -61,8 +61,8 @@ namespace {
 void sum_of_both(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t out) {
   const Dimensions& d = c.d;
   const std::uint32_t partial = partial_rows(c, out, "block.partial", d.hidden), other = c.temporary("mlp.down.partial", d.rows * d.hidden);
-  linear(c, a.attended, t.out, kAbsent, partial, d.attention, d.hidden);
-  linear(c, a.activated, t.down, kAbsent, other, d.intermediate, d.hidden);
+  linear_of(c, d.rows, a.attended, t.out, partial, d.attention, d.hidden);
+  linear_of(c, d.rows, a.activated, t.down, other, d.intermediate, d.hidden);
   c.b.compute(Operator::accumulate, {d.rows * d.hidden}, {r(other), u(partial)});
   sum_rows(c, partial, out);
   settle_rows(c, {partial, a.y1, a.y2});
@@ -109,12 +109,12 @@ std::uint32_t layer_output(const Context& c, std::int64_t l, bool again) {
 
 void block_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::int64_t l, bool again) {
   norm_forward(c, "attention.norm", t.norm1, t.norm1_bias, a.x, a.y1);
-  const std::uint32_t in1 = gather_rows(c, a.y1, "attention.normed.gathered", c.d.hidden);
+  const std::uint32_t in1 = gather_rows_for_linear(c, a.y1, "attention.normed.gathered", c.d.hidden);
   attention_forward(c, t, a, in1);
   std::uint32_t in2 = in1;
   if (t.norm2 != kAbsent) {
     norm_forward(c, "mlp.norm", t.norm2, t.norm2_bias, a.x, a.y2);
-    in2 = gather_rows(c, a.y2, "mlp.normed.gathered", c.d.hidden);
+    in2 = gather_rows_for_linear(c, a.y2, "mlp.normed.gathered", c.d.hidden);
   }
   mlp_forward(c, t, a, in2);
   if (!ends_layer(c, again)) return;
@@ -156,7 +156,7 @@ void attention_segment_forward(const Context& c, const LayerTensors& t, const La
   if (c.model.mla)
     mla_forward(c, t, a);
   else
-    attention_forward(c, t, a, gather_rows(c, a.y1, "attention.normed.gathered", c.d.hidden));
+    attention_forward(c, t, a, gather_rows_for_linear(c, a.y1, "attention.normed.gathered", c.d.hidden));
   row_parallel(c, "attention.out", a.attended, t.out, c.d.attention, a.x2, a.y1);
   residual(c, a.x, t.out_bias, a.x2);
 }
@@ -182,7 +182,7 @@ void attention_segment_weight_grad(const Context& c, const LayerTensors& t, cons
 
 void mlp_segment_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::int64_t l, bool again) {
   norm_forward(c, "mlp.norm", t.norm2, t.norm2_bias, a.x2, a.y2);
-  mlp_forward(c, t, a, gather_rows(c, a.y2, "mlp.normed.gathered", c.d.hidden));
+  mlp_forward(c, t, a, gather_rows_for_linear(c, a.y2, "mlp.normed.gathered", c.d.hidden));
   if (!ends_layer(c, again)) return;
   const std::uint32_t out = layer_output(c, l, again);
   row_parallel(c, "mlp.down", a.activated, t.down, c.d.intermediate, out, a.y2);

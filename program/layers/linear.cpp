@@ -4,11 +4,20 @@
 namespace orrery::program {
 
 void linear(const Context& c, std::uint32_t x, std::int32_t weight, std::int32_t bias, std::uint32_t y, std::int64_t in, std::int64_t out) {
-  Uses uses{r(x)};
-  c.read(uses, weight);
-  c.read(uses, bias);
-  uses.push_back(w(y));
-  c.b.compute(Operator::linear_forward, {c.d.rows, in, out}, uses);
+  const RowBlocks blocks = row_blocks(c);
+  for (std::int64_t block = 0; block < blocks.count; ++block) {
+    Uses uses{r(row_block(c, x, block))};
+    c.read(uses, weight);
+    c.read(uses, bias);
+    uses.push_back(w(row_block(c, y, block)));
+    c.b.compute(Operator::linear_forward, {blocks.rows, in, out}, uses);
+  }
+}
+
+void input_gradient(const Context& c, std::uint32_t dy, std::int32_t weight, std::uint32_t dx, std::int64_t in, std::int64_t out) {
+  const RowBlocks blocks = row_blocks(c);
+  for (std::int64_t block = 0; block < blocks.count; ++block)
+    input_gradient_of(c, blocks.rows, row_block(c, dy, block), weight, row_block(c, dx, block), in, out);
 }
 
 void weight_gradient(const Context& c, std::uint32_t x, std::uint32_t dy, std::int32_t weight, std::int32_t bias, std::int64_t in, std::int64_t out) {
@@ -52,7 +61,7 @@ void residual(const Context& c, std::uint32_t x, std::int32_t bias, std::uint32_
 
 std::uint32_t whole_gradient(const Context& c, std::uint32_t dx, std::uint32_t (*whole)(const Context&)) {
   if (c.d.sp)
-    c.b.collective(Operator::all_gather, kTp, c.tp, c.d.rows * c.d.hidden, c.plan.precision.compute, {r(dx), w(whole(c))});
+    gather_gradient(c, dx, whole(c));
   else if (c.pass == PassKind::input_grad)
     c.b.compute(Operator::copy, {c.d.rows * c.d.hidden}, {r(dx), w(whole(c))});
   else
@@ -62,8 +71,9 @@ std::uint32_t whole_gradient(const Context& c, std::uint32_t dx, std::uint32_t (
 
 void row_parallel(const Context& c, const std::string& name, std::uint32_t x, std::int32_t weight, std::int64_t in, std::uint32_t y,
                   std::uint32_t normed) {
+  if (pipelined_sum(c, name, x, weight, in, y)) return settle_rows(c, {normed});
   const std::uint32_t partial = partial_rows(c, y, name + ".partial", c.d.hidden);
-  linear(c, x, weight, kAbsent, partial, in, c.d.hidden);
+  linear_of(c, c.d.rows, x, weight, partial, in, c.d.hidden);
   sum_rows(c, partial, y);
   settle_rows(c, {partial, normed});
 }

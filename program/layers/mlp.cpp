@@ -16,7 +16,7 @@ void mlp_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a,
 std::uint32_t mlp_backward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t dout) {
   const Dimensions& d = c.d;
   const std::uint32_t da = c.temporary("mlp.activated.gradient", d.rows * d.intermediate);
-  c.b.compute(Operator::linear_input_grad, {d.rows, d.intermediate, d.hidden}, {r(dout), r(c.weight(t.down)), w(da)});
+  input_gradient(c, dout, t.down, da, d.intermediate, d.hidden);
   weight_gradient(c, a.activated, dout, t.down, kAbsent, d.intermediate, d.hidden);
   const std::uint32_t du = up_gradient(c);
   c.b.compute(Operator::activation_backward, {d.rows, d.intermediate, c.model.gated_mlp ? 1 : 0}, {r(a.up), r(da), w(du)});

@@ -16,7 +16,10 @@ LayerBuffers layer_buffers(const Context& c, std::int64_t l);
 
 // --- Linears -------------------------------------------------------------------------------------------------------------------------------------
 
+// On a gathered input, in the blocks in which it arrives.
 void linear(const Context& c, std::uint32_t x, std::int32_t weight, std::int32_t bias, std::uint32_t y, std::int64_t in, std::int64_t out);
+// Of a linear whose result's gradient `dy` was gathered: its input's.
+void input_gradient(const Context& c, std::uint32_t dy, std::int32_t weight, std::uint32_t dx, std::int64_t in, std::int64_t out);
 // In an input_grad it is left to the weight_grad.
 void weight_gradient(const Context& c, std::uint32_t x, std::uint32_t dy, std::int32_t weight, std::int32_t bias, std::int64_t in, std::int64_t out);
 void bias_gradient(const Context& c, std::int32_t bias, std::uint32_t dy);

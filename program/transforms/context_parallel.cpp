@@ -196,12 +196,13 @@ void to_rows(const Work& k, const std::string& name, std::int64_t kv_heads, std:
 
 // --- Splits of a sequence, one after the other on one rank ---------------------------------------------------------------------------------------
 
-// Keys and values (or their gradients) of all splits of a micro-batch, in order; the split's own, and those up to its end, are views.
+// Keys and values (or their gradients) of all splits of a micro-batch, in order, each of all ranks that gather them; the split's, and those up to its
+// end, are views.
 struct Cache {
-  std::uint32_t own, upto;
+  std::uint32_t split, upto;
 };
 Cache cache(const Work& k, const std::string& name, PassMask born, PassMask dies, std::uint16_t first_split) {
-  const std::int64_t block = k.rows() * k.kv_columns(), split = k.c.split;
+  const std::int64_t block = k.c.d.context.outer * k.rows() * k.kv_columns(), split = k.c.split;
   Builder::Life life{born, dies};
   life.born_split = first_split, life.dies_split = 0;
   const std::uint32_t all = k.c.b.stash(name, BufferKind::activation, type(k.c), k.c.d.splits * block, k.c.b.layer, life, Lifetime::sequence);
@@ -212,14 +213,28 @@ constexpr PassMask kBackwards = mask(PassKind::backward, PassKind::input_grad);
 Cache kv_cache(const Work& k) { return cache(k, "context.kv", mask(PassKind::forward), kBackwards, 0); }
 Cache gradient_cache(const Work& k) { return cache(k, "context.kv.gradient", kBackwards, kBackwards, static_cast<std::uint16_t>(k.c.d.splits - 1)); }
 
+std::int64_t keys_to_split(const Work& k) { return (k.c.split + 1) * k.c.d.context.outer * k.positions; }
+
 Work::Pairs pairs_of_split(const Work& k) {
-  return {twice_attended_pairs({{k.c.split * k.positions, k.positions}}, {{0, (k.c.split + 1) * k.positions}}, true)};
+  const std::int64_t length = k.c.d.sequence / k.c.d.splits, before = k.c.split * length;
+  Work::Pairs out;
+  ContextShare of_split = share(k);
+  of_split.sequence = length;
+  for (std::int64_t member = 0; member < k.c.d.context.outer; ++member)
+    out.push_back(twice_attended_pairs(shifted(positions(of_split, member), before), {{0, before + length}}, true));
+  return out;
 }
 
 void split_forward(const Work& k, std::uint32_t qkv, std::uint32_t out, std::uint32_t lse) {
   const Cache kv = kv_cache(k);
-  if (!(k.c.b.flags & kRecompute)) k.take_kv(qkv, kv.own);
-  k.forward((k.c.split + 1) * k.positions, pairs_of_split(k), qkv, kv.upto, out, lse);
+  const bool again = k.c.b.flags & kRecompute, gathers = k.c.d.context.outer > 1;
+  const std::uint32_t own = gathers ? k.kv_block("kv.block") : kv.split;
+  if (!again) {
+    k.take_kv(qkv, own);
+    if (gathers) k.c.b.collective(Operator::all_gather, kCp, k.c.cp_outer, k.c.b.elements(kv.split), type(k.c), {r(own), w(kv.split)});
+  }
+  k.forward(keys_to_split(k), pairs_of_split(k), qkv, kv.upto, out, lse, kAllKeys);
+  if (gathers && !again) k.c.b.settle({own});
 }
 
 // The last split comes first: what later splits added to a split's keys is complete when its own backward pass comes.
@@ -229,9 +244,13 @@ void split_backward(const Work& k, std::uint32_t qkv, std::uint32_t out, std::ui
   const bool first = k.c.split + 1 == k.c.d.splits;
   const std::uint32_t to = first ? d_kv.upto : k.c.temporary(fmt::format("context.kv.gradient of split {}", k.c.split), elements);
   k.clear(d_qkv);
-  k.backward((k.c.split + 1) * k.positions, pairs_of_split(k), qkv, kv.upto, out, lse, d_out, d_qkv, to);
+  k.backward(keys_to_split(k), pairs_of_split(k), qkv, kv.upto, out, lse, d_out, d_qkv, to, kAllKeys);
   if (!first) k.c.b.compute(Operator::accumulate, {elements}, {r(to), u(d_kv.upto)});
-  k.put_kv(d_kv.own, d_qkv);
+  if (k.c.d.context.outer == 1) return k.put_kv(d_kv.split, d_qkv);
+  const std::uint32_t own = k.kv_block("kv.gradient.own");
+  k.c.b.collective(Operator::reduce_scatter, kCp, k.c.cp_outer, k.c.b.elements(d_kv.split), type(k.c), {r(d_kv.split), w(own)});
+  k.c.b.settle({d_kv.split});
+  k.put_kv(own, d_qkv);
 }
 
 void core_forward(const Work& k, std::uint32_t qkv, std::uint32_t out, std::uint32_t lse) {

@@ -89,7 +89,7 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   p.parallel.cp_inner = *rc::gen::element(1, 2), p.parallel.cp_balanced = *rc::gen::arbitrary<bool>();
   if (p.schedule == "seq1f1b") p.schedule_args.splits = *rc::gen::element(2, 4);
   p.overlap.grad_reduce = *rc::gen::arbitrary<bool>(), p.overlap.param_gather = *rc::gen::arbitrary<bool>();
-  p.overlap.p2p = *rc::gen::arbitrary<bool>();
+  p.overlap.p2p = *rc::gen::arbitrary<bool>(), p.overlap.tp = p.parallel.sp && *rc::gen::arbitrary<bool>();
   if (p.sharding.zero == 3 && p.overlap.param_gather) {
     p.data_parallel.prefetch = *rc::gen::inRange(0, 4);
     if (*rc::gen::arbitrary<bool>()) p.data_parallel.rate_limit = *p.data_parallel.prefetch + *rc::gen::inRange(1, 3);

@@ -18,13 +18,17 @@ struct Shared {
   Layout rest{};
   bool balanced = true;
   std::int64_t splits = 1;
+  bool overlaps_tp = false;
 };
 
 std::string name(const Shared& s) {
   std::string kind = s.kind;
   std::replace(kind.begin(), kind.end(), '+', '_');
-  if (s.splits > 1) return fmt::format("splits{}_{}", s.splits, name(s.rest));
-  return fmt::format("cp{}_{}{}{}_{}", s.cp, kind, s.kind == "a2a+p2p" ? std::to_string(s.inner) : "", s.balanced ? "" : "_contiguous", name(s.rest));
+  if (s.splits > 1 && s.cp == 1) return fmt::format("splits{}_{}", s.splits, name(s.rest));
+  if (s.splits > 1) return fmt::format("splits{}_cp{}_{}{}_{}", s.splits, s.cp, kind, s.balanced ? "" : "_contiguous", name(s.rest));
+  return fmt::format("cp{}_{}{}{}_{}", s.cp, kind, s.kind == "a2a+p2p" ? std::to_string(s.inner) : "", s.balanced ? "" : "_contiguous",
+                     name(s.rest)) +
+         (s.overlaps_tp ? "_overlapped" : "");
 }
 
 Plan plan(const Shared& s, bool adam = true) {
@@ -32,6 +36,7 @@ Plan plan(const Shared& s, bool adam = true) {
   p.parallel.cp = s.cp, p.parallel.cp_kind = s.kind, p.parallel.cp_balanced = s.balanced;
   if (s.kind == "a2a+p2p") p.parallel.cp_inner = s.inner;
   if (s.splits > 1) p.schedule_args.splits = s.splits;
+  p.overlap.tp = s.overlaps_tp;
   if (!adam) p.optimizer.kind = "sgd", p.optimizer.lr = 0.2, p.optimizer.clip = 0;
   return p;
 }
@@ -146,6 +151,20 @@ std::vector<Shared> split_sequences() {
     s.rest = rest, s.splits = splits;
     out.push_back(s);
   }
+  for (const auto& [cp, kind, balanced] : {std::tuple{2, "allgather", true}, {2, "allgather", false}, {2, "a2a", true}})
+    out.push_back({cp, kind, 1, Layout{1, 2, 2, true, "seq1f1b"}, balanced, 2});
+  return out;
+}
+
+// With tensor-parallel collectives taken apart. The hidden width is 32: four parts of eight columns.
+std::vector<Shared> overlapped() {
+  std::vector<Shared> out;
+  for (const auto& [cp, rest] : {std::pair{1, Layout{1, 2, 1, true}},
+                                 {1, Layout{2, 4, 1, true, "1f1b", 1, true, 2}},
+                                 {1, Layout{1, 4, 2, true, "zb-h1"}},
+                                 {1, Layout{1, 2, 2, true, "dualpipev", 0, false, 1, true, 2}},
+                                 {2, Layout{1, 2, 2, true, "zbv", 0, true, 1, true, 2}}})
+    out.push_back({cp, "p2p", 1, rest, true, 1, true});
   return out;
 }
 
@@ -162,6 +181,7 @@ TEST_P(Splits, ComputeWhatWholeSequencesCompute) { expect_as_alone(llama(), GetP
 
 const auto kName = [](const testing::TestParamInfo<Shared>& info) { return name(info.param); };
 INSTANTIATE_TEST_SUITE_P(All, Contexts, testing::ValuesIn(contexts()), kName);
+INSTANTIATE_TEST_SUITE_P(Overlapped, Contexts, testing::ValuesIn(overlapped()), kName);
 INSTANTIATE_TEST_SUITE_P(All, Splits, testing::ValuesIn(split_sequences()), kName);
 INSTANTIATE_TEST_SUITE_P(Some, Models,
                          testing::ValuesIn(std::vector<Shared>{{4, "allgather", 1, Layout{1, 2, 1, true}},

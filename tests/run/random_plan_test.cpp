@@ -105,7 +105,7 @@ Drawn draw() {
   if (p.schedule.starts_with("dualpipe")) p.schedule_args.overlap_rule = pick<std::string>({"deepseek", "none"});
   p.precision.compute = p.precision.params = p.precision.grads = p.precision.optimizer = DType::fp32;
   p.data_parallel.bucket_bytes = pick<std::int64_t>({1 << 20, 8192, 1000});
-  p.overlap.grad_reduce = !coin(), p.overlap.param_gather = !coin(), p.overlap.p2p = !coin();
+  p.overlap.grad_reduce = !coin(), p.overlap.param_gather = !coin(), p.overlap.p2p = !coin(), p.overlap.tp = p.parallel.sp && coin();
   if (p.sharding.zero == 3 && p.overlap.param_gather) {
     p.data_parallel.prefetch = pick<std::int64_t>({1, 0, 3});
     if (coin()) p.data_parallel.rate_limit = *p.data_parallel.prefetch + pick<std::int64_t>({1, 2});

@@ -89,6 +89,17 @@ TEST(ContextParallel, ARingHidesItsMessagesInALongSequence) {
   EXPECT_LT(ring.v, 0.5 * to_seconds(Compiled{p}.run().waterfall.exposed_cp).v);
 }
 
+// PyTorch's asynchronous tensor parallelism: 597 to 652 tokens/s on Llama 3 70B, 1.09 times, of which most hides what was exposed before.
+TEST(TensorOverlap, HidesCollectivesBehindLinears) {
+  Plan p = plan("dgx-h100:8", 8, 1, 1);
+  p.model = "llama-3-70b", p.batch.sequence = 8192, p.precision.compute = p.precision.params = DType::bf16;
+  const Result without = Compiled{p}.run();
+  p.overlap.tp = true;
+  const Result with = Compiled{p}.run();
+  EXPECT_LT(to_seconds(with.waterfall.exposed_tp).v, 0.7 * to_seconds(without.waterfall.exposed_tp).v);
+  EXPECT_LT(with.step, without.step);
+}
+
 TEST(CompiledPrograms, AreTheSameFoldedAndUnfolded) {
   for (const Plan& p : plans()) {
     const Compiled c{p};
