@@ -1,63 +1,27 @@
 // Same program, two machines: whatever the layout, a run computes what one rank alone computes, in the memory that was predicted.
-#include <gtest/gtest.h>
-
-#include <map>
-#include <mutex>
-
-#include "program/memory.h"
-#include "run/runs.h"
+#include "run/alone.h"
 
 namespace orrery::executor {
 namespace {
 
-constexpr std::int64_t kSteps = 20, kSgdSteps = 5;
-
-Plan adam(const Layout& l) { return plan_of(l); }
-Plan sgd(const Layout& l) {
-  Plan p = plan_of(l);
-  p.optimizer.kind = "sgd";
-  p.optimizer.lr = 0.2;
-  p.optimizer.clip = 0;
-  return p;
-}
-
-RunOptions options(std::int64_t steps) {
-  RunOptions o;
-  o.steps = steps;
-  o.poison = o.keep_parameters = true;
-  return o;
-}
-
-struct Case {
-  const Model model;
-  const std::unique_ptr<TokenSource> source;
-  const RunResult adam_alone, sgd_alone;
-
-  explicit Case(Model m)
-      : model(std::move(m)),
-        source(open_tokens("markov", model.vocab, 16, 1)),
-        adam_alone(run_layout(model, {}, adam({}), *source, options(kSteps))),
-        sgd_alone(run_layout(model, {}, sgd({}), *source, options(kSgdSteps))) {}
-};
-
-const Case& llama() {
-  static const Case c(tiny_llama());
+const Alone& llama() {
+  static const Alone c(tiny_llama());
   return c;
 }
-const Case& gpt2() {
-  static const Case c(tiny_gpt2());
+const Alone& gpt2() {
+  static const Alone c(tiny_gpt2());
   return c;
 }
-const Case& opt() {
-  static const Case c(tiny_opt());
+const Alone& opt() {
+  static const Alone c(tiny_opt());
   return c;
 }
-const Case& stretched() {
-  static const Case c(tiny_stretched());
+const Alone& stretched() {
+  static const Alone c(tiny_stretched());
   return c;
 }
-const Case& tied_llama() {
-  static const Case c([] {
+const Alone& tied_llama() {
+  static const Alone c([] {
     Model m = tiny_llama();
     m.tie_embeddings = true;
     return m;
@@ -65,61 +29,22 @@ const Case& tied_llama() {
   return c;
 }
 
-const Case& latent() {
-  static const Case c(tiny_latent(12));
+const Alone& latent() {
+  static const Alone c(tiny_latent(12));
   return c;
 }
-const Case& latent_keys() {
-  static const Case c(tiny_latent(0));
-  return c;
-}
-
-const Case& mixture() {
-  static const Case c(tiny_mixture());
-  return c;
-}
-const Case& deepseek() {
-  static const Case c(tiny_deepseek());
+const Alone& latent_keys() {
+  static const Alone c(tiny_latent(0));
   return c;
 }
 
-// Largest difference of two values, as a multiple of 1e-6 + 1e-5 |value|.
-double worst(const std::map<std::string, std::vector<float>>& a, const std::map<std::string, std::vector<float>>& b) {
-  double most = 0;
-  EXPECT_EQ(a.size(), b.size());
-  for (const auto& [name, x] : a) {
-    const std::vector<float>& y = b.at(name);
-    EXPECT_EQ(x.size(), y.size()) << name;
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const double p = x[i], q = y[i], d = std::abs(p - q) / (1e-6 + 1e-5 * std::abs(p));
-      most = std::isnan(d) ? 1e30 : std::max(most, d);
-    }
-  }
-  return most;
+const Alone& mixture() {
+  static const Alone c(tiny_mixture());
+  return c;
 }
-
-void expect_equivalent(const Case& c, const Layout& l) {
-  const Plan plan = adam(l);
-  const program::Program program = compiled(c.model, plan, l.dp);
-  const RunResult r = run(program, c.model, plan, *c.source, options(kSteps));
-  ASSERT_EQ(r.steps.size(), static_cast<std::size_t>(kSteps));
-  for (std::size_t s = 0; s < r.steps.size(); ++s) {
-    EXPECT_LE(relative(r.steps[s].loss, c.adam_alone.steps[s].loss), 1e-5) << "step " << s;
-    EXPECT_LE(relative(r.steps[s].gradient_norm, c.adam_alone.steps[s].gradient_norm), 1e-5) << "step " << s;
-  }
-  EXPECT_EQ(r.replica_difference, 0);
-
-  for (std::int64_t rank = 0; rank < program.mesh.ranks(); ++rank) {
-    const program::MemoryReport predicted = program::memory(program, program.role_of(rank));
-    const RankMemory& measured = r.memory[static_cast<std::size_t>(rank)];
-    EXPECT_EQ(measured.persistent, predicted.persistent) << "rank " << rank;
-    EXPECT_EQ(measured.peak_live, predicted.peak_live) << "rank " << rank;
-    EXPECT_EQ(measured.arena, predicted.arena) << "rank " << rank;
-  }
-
-  const RunResult plain = run_layout(c.model, l, sgd(l), *c.source, options(kSgdSteps));
-  EXPECT_LE(worst(c.sgd_alone.parameters, plain.parameters), 1);
-  EXPECT_EQ(plain.replica_difference, 0);
+const Alone& deepseek() {
+  static const Alone c(tiny_deepseek());
+  return c;
 }
 
 std::vector<Layout> all_layouts() {
@@ -205,18 +130,18 @@ std::vector<Layout> sharded_layouts() {
 }
 
 class Equivalence : public testing::TestWithParam<Layout> {};
-TEST_P(Equivalence, ComputesWhatOneRankAloneComputes) { expect_equivalent(llama(), GetParam()); }
+TEST_P(Equivalence, ComputesWhatOneRankAloneComputes) { expect_as_alone(llama(), GetParam()); }
 
 class OtherModels : public testing::TestWithParam<Layout> {};
-TEST_P(OtherModels, Gpt2) { expect_equivalent(gpt2(), GetParam()); }
-TEST_P(OtherModels, Opt) { expect_equivalent(opt(), GetParam()); }
-TEST_P(OtherModels, StretchedAndPartlyRotatedLlama) { expect_equivalent(stretched(), GetParam()); }
-TEST_P(OtherModels, LlamaWithATiedTable) { expect_equivalent(tied_llama(), GetParam()); }
-TEST_P(OtherModels, Llama) { expect_equivalent(llama(), GetParam()); }
+TEST_P(OtherModels, Gpt2) { expect_as_alone(gpt2(), GetParam()); }
+TEST_P(OtherModels, Opt) { expect_as_alone(opt(), GetParam()); }
+TEST_P(OtherModels, StretchedAndPartlyRotatedLlama) { expect_as_alone(stretched(), GetParam()); }
+TEST_P(OtherModels, LlamaWithATiedTable) { expect_as_alone(tied_llama(), GetParam()); }
+TEST_P(OtherModels, Llama) { expect_as_alone(llama(), GetParam()); }
 
 class Latent : public testing::TestWithParam<Layout> {};
-TEST_P(Latent, QueriesAndKeys) { expect_equivalent(latent(), GetParam()); }
-TEST_P(Latent, KeysAlone) { expect_equivalent(latent_keys(), GetParam()); }
+TEST_P(Latent, QueriesAndKeys) { expect_as_alone(latent(), GetParam()); }
+TEST_P(Latent, KeysAlone) { expect_as_alone(latent_keys(), GetParam()); }
 
 std::vector<Layout> expert_layouts() {
   return {{.pp = 2, .micro = 2},
@@ -237,14 +162,14 @@ std::vector<Layout> expert_layouts() {
 }
 
 class Experts : public testing::TestWithParam<Layout> {};
-TEST_P(Experts, Mixture) { expect_equivalent(mixture(), GetParam()); }
-TEST_P(Experts, DeepSeek) { expect_equivalent(deepseek(), GetParam()); }
+TEST_P(Experts, Mixture) { expect_as_alone(mixture(), GetParam()); }
+TEST_P(Experts, DeepSeek) { expect_as_alone(deepseek(), GetParam()); }
 
 TEST(Angles, OfTheModelAreThoseThatRun) {
   Model plain = tiny_stretched();
   plain.rope_scaling = {};
-  const RunResult r = run_layout(plain, {}, adam({}), *stretched().source, options(kSteps));
-  EXPECT_NE(r.steps.back().loss, stretched().adam_alone.steps.back().loss);  // one program run twice gives the same bits
+  const RunResult r = run_layout(plain, {}, plan_of({}), *stretched().source, poisoned(kAdamSteps));
+  EXPECT_NE(r.steps.back().loss, stretched().by_adam.steps.back().loss);  // one program run twice gives the same bits
 }
 
 const auto kName = [](const testing::TestParamInfo<Layout>& info) { return name(info.param); };

@@ -93,22 +93,39 @@ struct Layout {
   std::int64_t ep = 1, etp = 1;
   bool balanced = false;
   double capacity = 0;
+  std::int64_t cp = 1;
+  std::string cp_kind = "allgather";
+  std::int64_t cp_inner = 1;  // of a2a+p2p
+  bool cp_balanced = true;
+  std::int64_t splits = 1;
+  bool overlap_tp = false;
 };
 
+// As a test's name may be: of letters, digits and underscores.
 inline std::string name(const Layout& l) {
-  std::string schedule = l.schedule;
+  std::string schedule = l.schedule, kind = l.cp_kind;
   std::replace(schedule.begin(), schedule.end(), '-', '_');
-  return fmt::format("dp{}_tp{}{}_pp{}_{}_zero{}{}{}{}", l.dp, l.tp, l.sp ? "sp" : "", l.pp, schedule, l.zero, l.recompute ? "_recompute" : "",
+  std::replace(kind.begin(), kind.end(), '+', '_');
+  const std::string context = l.cp == 1 ? ""
+                                        : fmt::format("cp{}_{}{}{}_", l.cp, kind, l.cp_kind == "a2a+p2p" ? std::to_string(l.cp_inner) : "",
+                                                      l.cp_balanced ? "" : "_contiguous");
+  return (l.splits == 1 ? "" : fmt::format("splits{}_", l.splits)) + context +
+         fmt::format("dp{}_tp{}{}_pp{}_{}_zero{}{}{}{}", l.dp, l.tp, l.sp ? "sp" : "", l.pp, schedule, l.zero, l.recompute ? "_recompute" : "",
                      l.micro == 1 ? "" : fmt::format("_micro{}", l.micro), l.overlap ? "" : "_sync") +
          (l.vp == 1 ? "" : fmt::format("_vp{}", l.vp)) + (l.data.empty() ? "" : "_" + l.data) +
-         (l.ep * l.etp == 1 ? "" : fmt::format("_ep{}_etp{}", l.ep, l.etp)) + (l.balanced ? "_balanced" : "") + (l.capacity > 0 ? "_capacity" : "");
+         (l.ep * l.etp == 1 ? "" : fmt::format("_ep{}_etp{}", l.ep, l.etp)) + (l.balanced ? "_balanced" : "") + (l.capacity > 0 ? "_capacity" : "") +
+         (l.overlap_tp ? "_overlapped" : "");
 }
 
 inline Plan plan_of(const Layout& l, std::int64_t global = 8, std::int64_t sequence = 16) {
   Plan p;
   p.batch = {.global = global, .micro = l.micro, .sequence = sequence};
   p.parallel.tp = l.tp, p.parallel.pp = l.pp, p.parallel.sp = l.sp, p.parallel.vp = l.vp;
+  p.parallel.cp = l.cp, p.parallel.cp_kind = l.cp_kind, p.parallel.cp_balanced = l.cp_balanced;
+  if (l.cp_kind == "a2a+p2p") p.parallel.cp_inner = l.cp_inner;
   p.schedule = l.schedule;
+  if (l.splits > 1) p.schedule_args.splits = l.splits;
+  p.overlap.tp = l.overlap_tp;
   p.parallel.ep = l.ep, p.parallel.etp = l.etp;
   p.runtime.moe_balanced = l.balanced;
   if (l.capacity > 0) p.moe.capacity_factor = l.capacity, p.moe.drop = true;
