@@ -76,6 +76,23 @@ TEST_P(KernelLatent, BackwardIsTheGradientOfFiniteDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(Sizes, KernelLatent, testing::Values(Sizes{7, 3, 4, 2, 5}, Sizes{4, 1, 1, 8, 1}));
 
+// More pairs than are turned at once. A rotation keeps lengths, so that the gradient is checked by turning back: pack, then unpack.
+TEST(KernelLatentWide, TurnsAThousandElementsAndBack) {
+  const Sizes s{3, 2, 1, 1024, 1};
+  const Floats q = random_floats(s.tokens * s.heads * s.qk(), 1), kv = random_floats(s.tokens * s.heads * (s.nope + s.v), 2),
+               k_rope = random_floats(s.tokens * s.rope, 3);
+  Floats qkv = poison(s.tokens * s.width());
+  Call{Operator::mla_pack_forward, s.dims(), settings(), kFirst}(q, kv, k_rope, qkv);
+  EXPECT_TRUE(close(qkv, pack(s, wide(q), wide(kv), wide(k_rope)), 1e-6));
+  Floats dq = poison(s.tokens * s.heads * s.qk()), dkv = poison(s.tokens * s.heads * (s.nope + s.v)), dk = poison(s.tokens * s.rope);
+  Call{Operator::mla_pack_backward, s.dims(), settings(), kFirst}(qkv, dq, dkv, dk);
+  Doubles of_both_heads = wide(k_rope);
+  for (double& x : of_both_heads) x *= 2;
+  EXPECT_TRUE(close(dq, wide(q), 1e-6));
+  EXPECT_TRUE(close(dkv, wide(kv), 1e-6));
+  EXPECT_TRUE(close(dk, of_both_heads, 1e-6));
+}
+
 TEST(KernelColumns, SplitAndJoinAreInverse) {
   const Floats x{1, 2, 3, 4, 5, 6};
   Floats a = poison(2), b = poison(4), back = poison(6);
