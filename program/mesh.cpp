@@ -15,14 +15,14 @@ constexpr bool has(AxisMask axes, Axis axis) { return axes & mask(axis); }
 // The rank with the coordinates `c`, of which the group varies.
 std::int64_t member(const Mesh& mesh, AxisMask axes, const Coordinates& c) { return axes & kExpertAxes ? mesh.expert_rank(c) : mesh.rank(c); }
 
-// Calls `visit(axis)` for the axes that a group may have, fastest-varying first.
+// Calls `visit(axis)` for the axes that a group may have, in the order of members: the dense ones as they vary among ranks, experts' always with the
+// shards of an expert first, since that is how copies of tokens are sorted (expert_sort).
 template <class Visit>
 void each_axis(const Mesh& mesh, AxisMask axes, Visit visit) {
   if (axes & kExpertAxes) {
     assert(!(axes & ~(kExpertAxes | kPpAxis)));
-    for (const Axis axis : mesh.expert_order)
+    for (const Axis axis : {Axis::etp, Axis::ep, Axis::edp, Axis::pp})
       if (has(axes, axis)) visit(axis);
-    if (has(axes, Axis::pp)) visit(Axis::pp);
   } else {
     for (const Axis axis : mesh.order)
       if (has(axes, axis)) visit(axis);

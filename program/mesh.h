@@ -38,7 +38,8 @@ struct Mesh {
   std::int64_t rank(const Coordinates& dense) const;
   // By the experts' coordinates and that on pp.
   std::int64_t expert_rank(const Coordinates& expert) const;
-  // The place among the ranks that differ on these axes only, the fastest-varying first.
+  // The place among the ranks that differ on these axes only: the fastest-varying first; of experts' axes etp first, then ep, then edp, however ranks
+  // are numbered.
   std::int64_t place(const Coordinates& c, AxisMask axes) const;
 };
 // tp · cp · dp · pp ranks; neither cp nor dp in two factors.

@@ -66,6 +66,18 @@ RC_GTEST_PROP(MeshProperty, RankAndCoordinatesAreInverse, ()) {
   RC_ASSERT(mesh.expert_rank(mesh.coordinates(rank)) == rank);
 }
 
+// Copies of tokens are sorted by expert rank and within it by shard, and sent in that order to the members.
+RC_GTEST_PROP(MeshProperty, RanksThatShareExpertsFollowByShardThenByExpertRank, ()) {
+  const Mesh mesh = any_mesh();
+  const auto rank = *rc::gen::inRange<std::int64_t>(0, mesh.ranks());
+  const auto group = members(mesh, {.axes = mask(Axis::etp) | mask(Axis::ep)}, rank);
+  const auto shards = mesh.size[static_cast<std::size_t>(Axis::etp)];
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    const Coordinates c = mesh.coordinates(group[i]);
+    RC_ASSERT(c[static_cast<std::size_t>(Axis::ep)] * shards + c[static_cast<std::size_t>(Axis::etp)] == static_cast<std::int64_t>(i));
+  }
+}
+
 RC_GTEST_PROP(MeshProperty, GroupsOfOneMaskPartitionTheRanks, ()) {
   const Mesh mesh = any_mesh();
   // Dense axes, or experts' ones with or without pp.
