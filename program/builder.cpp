@@ -229,7 +229,7 @@ void Builder::abandon() {
 
 void Builder::expect(std::uint32_t buffer, std::uint16_t event) {
   const Range at = range(buffer);
-  expectations_[at.root].push_back({at.begin, at.end, event, 0});
+  expectations_[announced(at.root)].push_back({at.begin, at.end, event, 0});
 }
 
 void Builder::depend(std::uint8_t stream, std::uint16_t on, Clock& known, std::vector<Dependency>& out) {
@@ -264,8 +264,8 @@ std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool sett
   for (const Use& use : uses) {
     const Range at = range(use.buffer);
     const bool write = settles || use.mode != AccessMode::read;
-    if (const auto announced = expectations_.find(at.root); announced != expectations_.end())
-      for (Expectation& e : announced->second)
+    if (const auto expected = expectations_.find(announced(at.root)); expected != expectations_.end())
+      for (Expectation& e : expected->second)
         if (e.begin < at.end && at.begin < e.end && !(e.waited >> stream & 1U)) {
           e.waited = static_cast<std::uint16_t>(e.waited | 1U << stream);
           const Dependency on{DependencyKind::event, e.event};

@@ -193,6 +193,11 @@ class Builder {
   std::uint16_t busiest_load(Shape shape);
   std::uint32_t declare(Buffer buffer, Life life, std::uint16_t of_chunk, bool second = false);
   Instance instance(std::uint32_t root) const { return {root, half_.second && !lives_[root].across_passes}; }
+  // What is announced of a micro-batch's instance is not said of the other micro-batch's.
+  Instance announced(std::uint32_t root) const {
+    const Lifetime lifetime = role_.buffers[root].lifetime;
+    return {root, half_.second && (lifetime == Lifetime::microbatch || lifetime == Lifetime::sequence)};
+  }
   bool is_born(std::uint32_t root) const;
   bool dies_in(std::uint32_t root, const Half& half) const;
   Range range(std::uint32_t buffer) const;
@@ -211,7 +216,7 @@ class Builder {
   std::vector<std::uint32_t> opening_, closing_;                                         // see across_passes
   std::unordered_map<std::uint32_t, std::array<std::vector<Touch>, kStreams>> touches_;  // by root buffer
   std::map<Instance, std::uint32_t> last_access_;                                        // index into Role::accesses
-  std::unordered_map<std::uint32_t, std::vector<Expectation>> expectations_;
+  std::map<Instance, std::vector<Expectation>> expectations_;
   std::vector<Clock> complete_before_;  // by instruction: what is complete when it is
   std::array<Clock, kStreams> known_{};
 };
