@@ -4,6 +4,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <tuple>
 
@@ -77,13 +78,17 @@ Drawn draw() {
   p.parallel.cp = ranks(), p.parallel.cp_kind = pick<std::string>({"allgather", "p2p", "a2a", "a2a+p2p"});
   p.parallel.cp_inner = pick<std::int64_t>({1, 2}), p.parallel.cp_balanced = !coin();
   if (d.model.moe) {
-    p.parallel.ep = pick<std::int64_t>({1, 2, 4}), p.parallel.etp = pick<std::int64_t>({1, 2});
+    std::int64_t together = p.parallel.tp * p.parallel.cp * d.dp;
+    for (std::int64_t* n : {&p.parallel.ep, &p.parallel.etp}) {
+      *n = together % 4 == 0 ? pick<std::int64_t>({1, 2, 4}) : together % 2 == 0 ? pick<std::int64_t>({1, 2}) : 1;
+      together /= *n;
+    }
     p.runtime.moe_balanced = coin();
     p.overlap.ep = (schedule.name == std::string_view("1f1b") || schedule.name == std::string_view("interleaved")) && coin();
   }
   p.parallel.vp = schedule.vp;
   p.schedule = schedule.name;
-  p.parallel.sp = p.parallel.tp > 1 && coin();
+  p.parallel.sp = p.parallel.tp > 1 && (d.model.moe || coin());
   p.parallel.order = pick<std::string>({"tp-cp-ep-dp-pp", "tp-cp-ep-pp-dp", "pp-dp-ep-cp-tp"});
   d.model.layers = std::max<std::int64_t>(pick<std::int64_t>({2, 4, 5}), p.parallel.pp * p.parallel.vp);
   d.model.tie_embeddings = coin();
@@ -128,20 +133,87 @@ const TokenSource& tokens(const Model& model) {
   return *source;
 }
 
-// One rank; one sequence at a time, unless experts are chosen by a token's place in its micro-batch. Which sequences a step trains on does not depend
-// on the layout.
-const std::vector<StepReport>& alone(const Drawn& d) {
-  static std::map<std::tuple<std::string, std::int64_t, bool, std::int64_t, bool, std::int64_t>, std::vector<StepReport>> known;
-  const std::int64_t micro = d.model.moe ? d.plan.batch.micro : 1;
-  std::vector<StepReport>& steps =
-      known[{d.model.name, d.model.layers, d.model.tie_embeddings, d.plan.batch.global, d.plan.runtime.moe_balanced, micro}];
-  if (steps.empty()) {
-    Plan p = plan_of({}, d.plan.batch.global);
-    p.runtime.moe_balanced = d.plan.runtime.moe_balanced, p.batch.micro = micro;
-    steps = run(compiled(d.model, p, 1), d.model, p, tokens(d.model), options()).steps;
+// The CPU kernels, watching the router. Its choice is discontinuous: where two experts are all but equal, rounding, which differs between layouts,
+// decides to which a token goes, and from that step on the runs differ.
+class WatchedRouter final : public KernelSet {
+ public:
+  bool has(const program::Shape& shape) const override { return kernels_->has(shape); }
+  void run(const KernelContext& c) const override {
+    kernels_->run(c);
+    if (c.shape.op == program::Operator::route_forward && c.shape.dims[5] == 0 && on_border(c)) first_border_ = std::min(first_border_, c.step - 1);
   }
-  return steps;
+  // The first step in which some token would have had other experts with logits that differ by no more than rounding.
+  std::int64_t first_border() const { return first_border_; }
+
+ private:
+  // Float sums of a few dozen terms, and parameters that were updated from such: hundreds of roundings of 6e-8.
+  static constexpr float kRounding = 1e-5F;
+
+  // Whether the experts that were not chosen would be, if all of them gained and those chosen lost.
+  bool on_border(const KernelContext& c) const {
+    const auto tokens = static_cast<std::size_t>(c.shape.dims[0]), experts = static_cast<std::size_t>(c.shape.dims[1]),
+               k = static_cast<std::size_t>(c.shape.dims[2]);
+    const auto* logits = static_cast<const float*>(c.buffers[0]);
+    std::vector<float> shifted(logits, logits + tokens * experts), weights(tokens * k);
+    const auto* given = static_cast<const std::int32_t*>(c.buffers[2]);
+    std::vector<std::int32_t> chosen(given, given + tokens * k), again(tokens * k);
+    for (std::size_t t = 0; t < tokens; ++t) {
+      float most = 0;
+      for (std::size_t e = 0; e < experts; ++e) most = std::max(most, std::abs(logits[t * experts + e]));
+      for (std::size_t e = 0; e < experts; ++e) shifted[t * experts + e] += kRounding * most;
+      for (std::size_t j = 0; j < k; ++j) shifted[t * experts + static_cast<std::size_t>(chosen[t * k + j])] -= 2 * kRounding * most;
+    }
+    void* buffers[]{shifted.data(), weights.data(), again.data()};
+    KernelContext other = c;
+    other.buffers = buffers;
+    kernels_->run(other);
+    for (std::size_t t = 0; t < tokens; ++t)
+      for (std::vector<std::int32_t>* of : {&chosen, &again})
+        std::sort(of->begin() + static_cast<std::ptrdiff_t>(t * k), of->begin() + static_cast<std::ptrdiff_t>((t + 1) * k));
+    return chosen != again;
+  }
+
+  std::unique_ptr<KernelSet> kernels_ = make_cpu_kernels();
+  mutable std::int64_t first_border_ = std::numeric_limits<std::int64_t>::max();  // one rank runs it
+};
+
+struct Alone {
+  std::vector<StepReport> steps;
+  std::uint64_t seed = 1;
+  std::int64_t comparable = 0;  // first steps
+};
+
+// One rank; one sequence at a time, unless experts are chosen by a token's place in its micro-batch. Which sequences a step trains on does not depend
+// on the layout. The seed is one with which no token is on the border between two experts, if there is one among a few.
+const Alone& alone(const Drawn& d) {
+  static std::map<std::tuple<std::string, std::int64_t, bool, std::int64_t, bool, std::int64_t>, Alone> known;
+  const std::int64_t micro = d.model.moe ? d.plan.batch.micro : 1;
+  Alone& best = known[{d.model.name, d.model.layers, d.model.tie_embeddings, d.plan.batch.global, d.plan.runtime.moe_balanced, micro}];
+  if (!best.steps.empty()) return best;
+  constexpr std::uint64_t kMostSeeds = 8;
+  for (std::uint64_t seed = 1; seed <= kMostSeeds && best.comparable < kSteps; ++seed) {
+    Plan p = plan_of({}, d.plan.batch.global);
+    p.runtime.moe_balanced = d.plan.runtime.moe_balanced, p.batch.micro = micro, p.seed = seed;
+    const WatchedRouter kernels;
+    RunOptions o = options();
+    o.kernels = &kernels;
+    Alone now{run(compiled(d.model, p, 1), d.model, p, tokens(d.model), o).steps, seed, 0};
+    now.comparable = std::min(kSteps, kernels.first_border());
+    if (best.steps.empty() || now.comparable > best.comparable) best = std::move(now);
+  }
+  return best;
 }
+
+// Plans whose routers are free, and how many of them were compared over all steps.
+class Learned final : public testing::Environment {
+ public:
+  void TearDown() override {
+    if (plans < 10) return;  // another shard has the properties
+    EXPECT_GE(whole * 10, plans * 9) << whole << " of " << plans;
+  }
+  int plans = 0, whole = 0;
+};
+Learned* const learned = static_cast<Learned*>(testing::AddGlobalTestEnvironment(new Learned));
 
 // Rank, stream, pass, instruction and micro-batch of every span, in the order in which each stream ran them.
 using Order = std::vector<std::tuple<std::uint32_t, std::uint16_t, std::uint32_t, std::uint16_t, std::uint16_t>>;
@@ -155,22 +227,21 @@ Order order(const Timeline& t) {
   return out;
 }
 
-void expect_runs_like_one_rank(const Drawn& d) {
+void expect_runs_like_one_rank(Drawn d) {
   RC_LOG() << write_plan(d.plan) << d.model.layers << " layers, dp " << d.dp << (d.model.tie_embeddings ? ", tied" : "") << '\n';
   Cluster cluster = cores(d.plan.model_ranks() * d.dp);
   if (d.plan.data_parallel.hierarchical) cluster.node_size = std::max<std::int64_t>(1, cluster.devices / 2);
   RC_PRE(program::refusals(d.model, cluster, d.plan).empty());
+  const Alone& expected = alone(d);
+  d.plan.seed = expected.seed;
   const program::Program program = program::compile(d.model, cluster, d.plan);
   const RunResult r = run(program, d.model, d.plan, tokens(d.model), options());
-  const std::vector<StepReport>& expected = alone(d);
-  RC_ASSERT(r.steps.size() == expected.size());
-  for (std::size_t s = 0; s < expected.size(); ++s) {
-    // A router's choice is discontinuous: rounding may send a token on the border between two experts to the other one (seen once in some
-    // thousand tokens). equivalence_test.cpp holds learned routing to 1e-5.
-    const double tolerance = d.model.moe && !d.plan.runtime.moe_balanced ? 1e-2 : 1e-5;
-    RC_ASSERT(relative(r.steps[s].loss, expected[s].loss) <= tolerance);
-    RC_ASSERT(relative(r.steps[s].gradient_norm, expected[s].gradient_norm) <= tolerance);
+  RC_ASSERT(r.steps.size() == expected.steps.size());
+  for (std::size_t s = 0; s < static_cast<std::size_t>(expected.comparable); ++s) {
+    RC_ASSERT(relative(r.steps[s].loss, expected.steps[s].loss) <= 1e-5);
+    RC_ASSERT(relative(r.steps[s].gradient_norm, expected.steps[s].gradient_norm) <= 1e-5);
   }
+  if (d.model.moe && !d.plan.runtime.moe_balanced) ++learned->plans, learned->whole += expected.comparable == kSteps;
   for (std::int64_t rank = 0; rank < program.mesh.ranks(); ++rank) {
     const program::MemoryReport predicted = program::memory(program, program.role_of(rank));
     const RankMemory& measured = r.memory[static_cast<std::size_t>(rank)];
