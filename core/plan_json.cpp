@@ -34,7 +34,7 @@ const Words kRecomputeMethods{"uniform", "block"};
 const Words kRecipes{"delayed", "current", "blockwise", "mxfp8", "nvfp4"};
 const Words kFloats{"fp32", "tf32", "bf16", "fp16", "fp8", "fp4"};
 const Words kAttentions{"flash", "unfused"};
-const Words kDispatchers{"allgather", "alltoall", "deepep", "hybridep"};
+const Words kDispatchers{"allgather", "alltoall", "deepep", "hierarchical", "hybridep"};
 const Words kOptimizers{"adamw", "sgd"};
 const Words kCheckpointModes{"async", "sync"};
 
