@@ -68,35 +68,52 @@ std::uint16_t Tables::load(const Load& load) {
 
 // --- Buffers -------------------------------------------------------------------------------------------------------------------------------------
 
-std::uint32_t Builder::declare(Buffer buffer, Life life, std::uint16_t of_chunk, bool second) {
-  const Name key{buffer.name, buffer.layer, of_chunk, second};
-  if (const auto at = by_name_.find(key); at != by_name_.end()) {
-    [[maybe_unused]] const Buffer& old = role_.buffers[at->second];
-    assert(old.elements == buffer.elements && old.dtype == buffer.dtype && old.lifetime == buffer.lifetime);
-    return at->second;
+template <class Make>
+std::uint32_t Builder::declare(const Name& name, const Life& life, Make make) {
+  const std::size_t hash =
+      std::hash<std::string_view>{}(name.name) ^ (name.layer * 0x9e3779b97f4a7c15ULL + name.chunk * 2U + (name.second ? 1U : 0U));
+  for (auto [at, end] = by_name_.equal_range(hash); at != end; ++at) {
+    const Name& known = names_[at->second];
+    if (known.layer == name.layer && known.chunk == name.chunk && known.second == name.second && role_.buffers[at->second].name == name.name)
+      return at->second;
   }
   const auto id = static_cast<std::uint32_t>(role_.buffers.size());
-  role_.buffers.push_back(std::move(buffer));
+  Buffer& buffer = role_.buffers.emplace_back(make());
+  buffer.name = name.name, buffer.layer = name.layer;
   lives_.push_back(life);
-  by_name_.emplace(key, id);
+  names_.push_back({{}, name.layer, name.chunk, name.second});
+  by_name_.emplace(hash, id);
   return id;
 }
 
-std::uint32_t Builder::persistent(const std::string& name, BufferKind kind, DType type, std::int64_t elements) {
+namespace {
+
+Buffer owning(BufferKind kind, Lifetime lifetime, DType type, std::int64_t elements) {
   Buffer b;
-  b.name = name, b.kind = kind, b.lifetime = Lifetime::persistent, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
-  return declare(std::move(b), {}, kNone);
+  b.kind = kind, b.lifetime = lifetime, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
+  return b;
+}
+
+}  // namespace
+
+std::uint32_t Builder::persistent(const std::string& name, BufferKind kind, DType type, std::int64_t elements) {
+  return declare({name, kNone, kNone, false}, {}, [&] { return owning(kind, Lifetime::persistent, type, elements); });
 }
 
 std::uint32_t Builder::view(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
                             std::uint16_t in_layer) {
   const Buffer& root = role_.buffers[of];
   assert(root.alias < 0 && first_element >= 0 && first_element + elements <= root.elements);
-  Buffer b;
-  b.name = name, b.kind = kind, b.lifetime = root.lifetime, b.dtype = root.dtype, b.elements = elements, b.layer = in_layer;
-  b.alias = static_cast<std::int32_t>(of), b.alias_offset = bytes_of(root.dtype, first_element);
-  return declare(std::move(b), lives_[of], root.lifetime == Lifetime::persistent ? kNone : half_.chunk,
-                 root.lifetime == Lifetime::pass && half_.second);
+  const Name whole{name, in_layer, root.lifetime == Lifetime::persistent ? kNone : half_.chunk, root.lifetime == Lifetime::pass && half_.second};
+  const Life life = lives_[of];
+  const std::uint32_t id = declare(whole, life, [&] {
+    Buffer b;
+    b.kind = kind, b.lifetime = root.lifetime, b.dtype = root.dtype, b.elements = elements;
+    b.alias = static_cast<std::int32_t>(of), b.alias_offset = bytes_of(root.dtype, first_element);
+    return b;
+  });
+  assert(role_.buffers[id].elements == elements && role_.buffers[id].alias == static_cast<std::int32_t>(of));
+  return id;
 }
 
 std::uint32_t Builder::part(const std::string& name, BufferKind kind, std::uint32_t of, std::int64_t first_element, std::int64_t elements,
@@ -124,29 +141,25 @@ std::uint32_t Builder::inside(const std::string& name, BufferKind kind, std::uin
 }
 
 std::uint32_t Builder::across_passes(const std::string& name, BufferKind kind, DType type, std::int64_t elements) {
-  Buffer b;
-  b.name = name, b.kind = kind, b.lifetime = Lifetime::pass, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
   Life life;
   life.across_passes = true;
-  return declare(std::move(b), life, kNone);
+  return declare({name, kNone, kNone, false}, life, [&] { return owning(kind, Lifetime::pass, type, elements); });
 }
 
 std::uint32_t Builder::temporary(const std::string& name, BufferKind kind, DType type, std::int64_t elements, std::uint16_t in_layer) {
-  Buffer b;
-  b.name = name, b.kind = kind, b.lifetime = Lifetime::pass, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements),
-  b.layer = in_layer;
-  return declare(std::move(b), {}, half_.chunk, half_.second);
+  const std::uint32_t id = declare({name, in_layer, half_.chunk, half_.second}, {}, [&] { return owning(kind, Lifetime::pass, type, elements); });
+  assert(role_.buffers[id].elements == elements && role_.buffers[id].dtype == type && role_.buffers[id].lifetime == Lifetime::pass);
+  return id;
 }
 
 std::uint32_t Builder::stash(const std::string& name, BufferKind kind, DType type, std::int64_t elements, std::uint16_t in_layer, Life life,
                              Lifetime lifetime) {
-  Buffer b;
-  b.name = name, b.kind = kind, b.lifetime = lifetime, b.dtype = type, b.elements = elements, b.bytes = bytes_of(type, elements);
-  b.layer = in_layer;
   if (life.born_chunk == kNone) life.born_chunk = half_.chunk;
   if (life.dies_chunk == kNone) life.dies_chunk = half_.chunk;
   // The chunk that it is born in names it, so that all whom it passes through find the same.
-  return declare(std::move(b), life, life.born_chunk);
+  const std::uint32_t id = declare({name, in_layer, life.born_chunk, false}, life, [&] { return owning(kind, lifetime, type, elements); });
+  assert(role_.buffers[id].elements == elements && role_.buffers[id].dtype == type && role_.buffers[id].lifetime == lifetime);
+  return id;
 }
 
 // Whether its first touch in the pass being written allocates a buffer.
@@ -193,7 +206,8 @@ void Builder::begin(PassKind kind, const std::string& name, std::uint16_t chunk,
   layer = kNone, flags = 0, after_compute = false;
   dependencies_before_ = role_.dependencies.size(), accesses_before_ = role_.accesses.size();
   opening_.clear(), closing_.clear();
-  touches_.clear(), last_access_.clear(), expectations_.clear(), complete_before_.clear();
+  ++pass_;
+  touched_.clear(), touches_.clear(), expectations_.clear(), complete_before_.clear();
   for (auto& clock : known_) clock.fill(-1);
 }
 
@@ -209,14 +223,16 @@ std::uint16_t Builder::end() {
   };
   PassTemplate& pass = role_.passes.back();
   pass.count = static_cast<std::uint32_t>(role_.instructions.size()) - pass.first;
-  for (const auto& [instance, access] : last_access_) {
-    const auto& [root, second] = instance;
-    if (std::any_of(halves_.begin(), halves_.end(), [&, r = root, s = second](const Half& half) { return half.second == s && dies_in(r, half); })) {
-      role_.accesses[access].last = true;
-      // Memory is given back in issue order, so nothing but the compute stream, which later allocations follow, may be the last to use it.
-      assert(owner(access).stream == kCompute);
+  for (const std::uint32_t buffer : touched_)
+    for (const bool second : {false, true}) {
+      const std::uint32_t access = roots_[buffer].last_access[second];
+      if (access == kUntouched) continue;
+      if (std::any_of(halves_.begin(), halves_.end(), [&](const Half& half) { return half.second == second && dies_in(buffer, half); })) {
+        role_.accesses[access].last = true;
+        // Memory is given back in issue order, so nothing but the compute stream, which later allocations follow, may be the last to use it.
+        assert(owner(access).stream == kCompute);
+      }
     }
-  }
   return static_cast<std::uint16_t>(role_.passes.size() - 1);
 }
 
@@ -227,9 +243,24 @@ void Builder::abandon() {
   role_.passes.pop_back();
 }
 
+Builder::Root& Builder::root(std::uint32_t buffer) {
+  if (roots_.size() <= buffer) roots_.resize(role_.buffers.size());
+  Root& out = roots_[buffer];
+  if (out.pass != pass_) {
+    out = {};
+    out.pass = pass_;
+    touched_.push_back(buffer);
+  }
+  return out;
+}
+
 void Builder::expect(std::uint32_t buffer, std::uint16_t event) {
   const Range at = range(buffer);
-  expectations_[announced(at.root)].push_back({at.begin, at.end, event, 0});
+  Root& of = root(at.root);
+  const auto me = static_cast<std::int32_t>(expectations_.size());
+  (of.first_expectation < 0 ? of.first_expectation : expectations_[static_cast<std::size_t>(of.last_expectation)].next) = me;
+  of.last_expectation = me;
+  expectations_.push_back({at.begin, at.end, event, of_second(at.root), 0, -1});
 }
 
 void Builder::depend(std::uint8_t stream, std::uint16_t on, Clock& known, std::vector<Dependency>& out) {
@@ -245,62 +276,64 @@ std::uint16_t Builder::emit(Instruction instruction, const Uses& uses, bool sett
   const auto me = static_cast<std::uint16_t>(role_.instructions.size() - first);
   const std::uint8_t stream = instruction.stream;
   Clock& known = known_[stream];
-  std::vector<Dependency> dependencies;
+  dependencies_.clear(), wait_for_.clear();
 
-  const auto allocates = [this](std::uint32_t root) { return !last_access_.contains(instance(root)) && is_born(root); };
+  const auto allocates = [this](std::uint32_t buffer) { return last_access(root(buffer), buffer) == kUntouched && is_born(buffer); };
   if (stream != kCompute && (std::exchange(after_compute, false) ||
                              std::any_of(uses.begin(), uses.end(), [&](const Use& use) { return allocates(range(use.buffer).root); }))) {
     // What it reads may be of an earlier pass; or its memory may just have been given back by what the compute stream was told to do.
-    dependencies.push_back({DependencyKind::issued, kCompute});
-    for (std::uint32_t i = static_cast<std::uint32_t>(role_.instructions.size()); i-- > first;)
-      if (role_.instructions[i].stream == kCompute) {
-        const Clock& theirs = complete_before_[i - first];
-        for (std::size_t s = 0; s < kStreams; ++s) known[s] = std::max(known[s], theirs[s]);
-        break;
-      }
+    dependencies_.push_back({DependencyKind::issued, kCompute});
+    if (const std::int32_t last = known_[kCompute][kCompute]; last >= 0) {
+      const Clock& theirs = complete_before_[static_cast<std::size_t>(last)];
+      for (std::size_t s = 0; s < kStreams; ++s) known[s] = std::max(known[s], theirs[s]);
+    }
   }
 
-  std::vector<std::uint16_t> wait_for;
   for (const Use& use : uses) {
     const Range at = range(use.buffer);
-    const bool write = settles || use.mode != AccessMode::read;
-    if (const auto expected = expectations_.find(announced(at.root)); expected != expectations_.end())
-      for (Expectation& e : expected->second)
-        if (e.begin < at.end && at.begin < e.end && !(e.waited >> stream & 1U)) {
-          e.waited = static_cast<std::uint16_t>(e.waited | 1U << stream);
-          const Dependency on{DependencyKind::event, e.event};
-          if (std::find(dependencies.begin(), dependencies.end(), on) == dependencies.end()) dependencies.push_back(on);
+    const Root& of = root(at.root);
+    const bool write = settles || use.mode != AccessMode::read, second = of_second(at.root);
+    for (std::int32_t i = of.first_expectation; i >= 0; i = expectations_[static_cast<std::size_t>(i)].next) {
+      Expectation& e = expectations_[static_cast<std::size_t>(i)];
+      if (e.begin >= at.end || at.begin >= e.end || e.second != second || (e.waited >> stream & 1U)) continue;
+      e.waited = static_cast<std::uint16_t>(e.waited | 1U << stream);
+      const Dependency on{DependencyKind::event, e.event};
+      if (std::find(dependencies_.begin(), dependencies_.end(), on) == dependencies_.end()) dependencies_.push_back(on);
+    }
+    if ((of.streams & ~(1U << stream)) == 0) continue;
+    for (std::size_t s = 0; s < kStreams; ++s) {
+      if (s == stream || !(of.streams >> s & 1U)) continue;
+      // The last conflicting touch of each stream implies the earlier ones.
+      for (std::int32_t i = of.latest[s]; i >= 0; i = touches_[static_cast<std::size_t>(i)].previous) {
+        const Touch& touch = touches_[static_cast<std::size_t>(i)];
+        if (touch.begin < at.end && at.begin < touch.end && (write || touch.write)) {
+          wait_for_.push_back(touch.instruction);
+          break;
         }
-    if (const auto before = touches_.find(at.root); before != touches_.end())
-      for (std::size_t s = 0; s < kStreams; ++s) {
-        if (s == stream) continue;
-        const auto& list = before->second[s];
-        // The last conflicting touch of each stream implies the earlier ones.
-        for (std::size_t i = list.size(); i-- > 0;)
-          if (list[i].begin < at.end && at.begin < list[i].end && (write || list[i].write)) {
-            wait_for.push_back(list[i].instruction);
-            break;
-          }
       }
+    }
   }
   // The latest first: it may imply the others.
-  std::sort(wait_for.begin(), wait_for.end(), std::greater<>{});
-  for (const std::uint16_t on : wait_for) depend(stream, on, known, dependencies);
+  std::sort(wait_for_.begin(), wait_for_.end(), std::greater<>{});
+  for (const std::uint16_t on : wait_for_) depend(stream, on, known, dependencies_);
 
   instruction.layer = instruction.layer == kNone ? layer : instruction.layer;
   instruction.flags = static_cast<std::uint8_t>(flags | (half_.second ? kSecond : 0));
   instruction.dependencies = static_cast<std::uint32_t>(role_.dependencies.size());
-  instruction.dependency_count = static_cast<std::uint8_t>(dependencies.size());
+  instruction.dependency_count = static_cast<std::uint8_t>(dependencies_.size());
   instruction.accesses = static_cast<std::uint32_t>(role_.accesses.size());
   instruction.access_count = static_cast<std::uint8_t>(uses.size());
-  assert(dependencies.size() < 256 && uses.size() < 256);
-  role_.dependencies.insert(role_.dependencies.end(), dependencies.begin(), dependencies.end());
+  assert(dependencies_.size() < 256 && uses.size() < 256);
+  role_.dependencies.insert(role_.dependencies.end(), dependencies_.begin(), dependencies_.end());
   for (const Use& use : uses) {
     const Range at = range(use.buffer);
     const bool fresh = allocates(at.root);
-    last_access_[instance(at.root)] = static_cast<std::uint32_t>(role_.accesses.size());
+    Root& of = root(at.root);
+    last_access(of, at.root) = static_cast<std::uint32_t>(role_.accesses.size());
     role_.accesses.push_back({use.buffer, use.mode, fresh, false});
-    touches_[at.root][stream].push_back({at.begin, at.end, settles || use.mode != AccessMode::read, me});
+    const std::int32_t previous = of.streams >> stream & 1U ? of.latest[stream] : -1;
+    of.streams = static_cast<std::uint16_t>(of.streams | 1U << stream), of.latest[stream] = static_cast<std::int32_t>(touches_.size());
+    touches_.push_back({at.begin, at.end, settles || use.mode != AccessMode::read, me, previous});
   }
   known[stream] = me;
   complete_before_.push_back(known);

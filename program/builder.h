@@ -4,8 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
-#include <map>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -154,15 +154,28 @@ class Builder {
   std::int64_t elements(std::uint32_t buffer) const { return role_.buffers[buffer].elements; }
 
  private:
+  // What an instruction of this template did to a range of bytes; `previous`: the one before it of the same buffer and stream.
   struct Touch {
     std::int64_t begin, end;
     bool write;
     std::uint16_t instruction;
+    std::int32_t previous;
   };
   struct Expectation {
     std::int64_t begin, end;
     std::uint16_t event;
+    bool second;           // of the second micro-batch's instance
     std::uint16_t waited;  // bit per stream
+    std::int32_t next;
+  };
+  static constexpr std::uint32_t kUntouched = UINT32_MAX;
+  // What this template did so far to a buffer that owns its bytes.
+  struct Root {
+    std::uint32_t pass = 0;  // of no earlier template
+    std::uint16_t streams = 0;
+    std::array<std::int32_t, kStreams> latest{};                       // by stream in `streams`: into touches_
+    std::array<std::uint32_t, 2> last_access{kUntouched, kUntouched};  // of the first, of the second micro-batch: into Role::accesses
+    std::int32_t first_expectation = -1, last_expectation = -1;
   };
   struct Range {
     std::uint32_t root;
@@ -176,27 +189,23 @@ class Builder {
     std::uint16_t split = 0;
     bool operator==(const Half&) const = default;
   };
-  // One instance of a buffer: of the first or of the second micro-batch.
-  struct Instance {
-    std::uint32_t root;
-    bool second;
-    auto operator<=>(const Instance&) const = default;
-  };
   struct Name {
-    std::string name;
+    std::string_view name;
     std::uint16_t layer, chunk;
     bool second;
-    auto operator<=>(const Name&) const = default;
   };
   using Clock = std::array<std::int32_t, kStreams>;  // by stream: the last instruction of this template known to be complete
 
   std::uint16_t busiest_load(Shape shape);
-  std::uint32_t declare(Buffer buffer, Life life, std::uint16_t of_chunk, bool second = false);
-  Instance instance(std::uint32_t root) const { return {root, half_.second && !lives_[root].across_passes}; }
+  // The buffer of that name, which `make` describes if it is new.
+  template <class Make>
+  std::uint32_t declare(const Name& name, const Life& life, Make make);
+  Root& root(std::uint32_t buffer);
+  std::uint32_t& last_access(Root& root, std::uint32_t buffer) const { return root.last_access[half_.second && !lives_[buffer].across_passes]; }
   // What is announced of a micro-batch's instance is not said of the other micro-batch's.
-  Instance announced(std::uint32_t root) const {
+  bool of_second(std::uint32_t root) const {
     const Lifetime lifetime = role_.buffers[root].lifetime;
-    return {root, half_.second && (lifetime == Lifetime::microbatch || lifetime == Lifetime::sequence)};
+    return half_.second && (lifetime == Lifetime::microbatch || lifetime == Lifetime::sequence);
   }
   bool is_born(std::uint32_t root) const;
   bool dies_in(std::uint32_t root, const Half& half) const;
@@ -206,19 +215,25 @@ class Builder {
 
   Tables& tables_;
   Role& role_;
-  std::map<Name, std::uint32_t> by_name_;
-  std::vector<Life> lives_;  // by buffer
+  std::unordered_multimap<std::size_t, std::uint32_t> by_name_;  // by the name's hash
+  std::vector<Life> lives_;                                      // by buffer
+  std::vector<Name> names_;                                      // by buffer, without the text
 
   // Of the template being written:
   Half half_;
   std::vector<Half> halves_;
   std::size_t dependencies_before_ = 0, accesses_before_ = 0;
-  std::vector<std::uint32_t> opening_, closing_;                                         // see across_passes
-  std::unordered_map<std::uint32_t, std::array<std::vector<Touch>, kStreams>> touches_;  // by root buffer
-  std::map<Instance, std::uint32_t> last_access_;                                        // index into Role::accesses
-  std::map<Instance, std::vector<Expectation>> expectations_;
+  std::vector<std::uint32_t> opening_, closing_;  // see across_passes
+  std::uint32_t pass_ = 0;                        // counts templates, abandoned ones too
+  std::vector<Root> roots_;                       // by buffer, as far as any was touched
+  std::vector<std::uint32_t> touched_;            // roots of this template
+  std::vector<Touch> touches_;
+  std::vector<Expectation> expectations_;
   std::vector<Clock> complete_before_;  // by instruction: what is complete when it is
   std::array<Clock, kStreams> known_{};
+  // Of the instruction being written; kept for their memory.
+  std::vector<Dependency> dependencies_;
+  std::vector<std::uint16_t> wait_for_;
 };
 
 }  // namespace orrery::program
