@@ -207,7 +207,9 @@ int main_with_errors(int argc, char** argv) {
   RunCommand run_command;
   sub = add_verb("run", "run a plan for real on this machine's CPU", run_command, run);
   sub->add_option("plan", run_command.plan.plan, "plan file")->type_name("FILE");
-  sub->add_option("--data", run_command.data, "a file (its bytes are the tokens), an llm.c .bin, or markov")->type_name("FILE")->required();
+  sub->add_option("--data", run_command.data, "a file (its bytes are the tokens), an llm.c .bin, or markov: generated text")
+      ->type_name("FILE")
+      ->capture_default_str();
   sub->add_option("--steps", run_command.steps, "optimizer steps")->type_name("N")->capture_default_str()->check(whole(1, 100'000'000));
   sub->add_option("--device", run_command.device, "where to run")->type_name("DEVICE")->capture_default_str();
   sub->add_option("--trace", run_command.trace, "write the measured timeline")->type_name("FILE");

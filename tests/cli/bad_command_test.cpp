@@ -85,7 +85,6 @@ const std::vector<Bad>& table() {
     {"show schema", "orrery show schema: which one?", "known: plan, cluster, device, profile, timeline, model, sweep, table, simulation, summary, schedule"},
     {"show plan", "orrery show plan: which one?", "e.g. orrery show plan plan.json"},
     {"show schema plans", "schema plans: is not known", "did you mean 'plan'?"},
-    {"run p.json", "orrery run: --data is required", "see 'orrery run --help'"},
     {"simulate", "--model: no model was named", "e.g. --model llama-3.1-8b; 'orrery show models' lists the names"},
     {"simulate --model llama-3.1-8b", "--cluster: no cluster was named", "e.g. --cluster dgx-h100:64; 'orrery show clusters' lists the names"},
     // Schedules.
