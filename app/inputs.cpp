@@ -195,7 +195,7 @@ Plan plan_of_flags(Plan base, const Model& model, const Cluster& cluster, const 
   }
   Plan plan = apply(base, "plan", first);
   if (!decides(settings, "batch.sequence")) plan.batch.sequence = model.max_positions > 0 ? std::min<std::int64_t>(model.max_positions, 8192) : 2048;
-  if (!batch_given) plan.batch.global = std::max<std::int64_t>(1, cluster.devices / plan.model_ranks()) * plan.batch.micro;
+  if (!batch_given) plan.batch.global = std::max<std::int64_t>(1, program::data_parallel(cluster, plan)) * plan.batch.micro;
   derive_sp(plan, nullptr, settings);
   return plan;
 }

@@ -57,7 +57,7 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   add_up(report.result.timeline, report.measured);
   report.measured.peak_memory_by_stage.assign(program.roles.size(), 0);
   for (std::size_t r = 0; r < report.result.memory.size(); ++r) {
-    const auto stage = static_cast<std::size_t>(program.mesh.coordinates(static_cast<std::int64_t>(r))[static_cast<std::size_t>(program::Axis::pp)]);
+    const std::size_t stage = program.stage_of(static_cast<std::int64_t>(r));
     std::int64_t& peak = report.measured.peak_memory_by_stage[stage];
     peak = std::max(peak, report.result.memory[r].peak_live);
   }

@@ -57,7 +57,7 @@ SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
   report.label = planner::label(cluster, plan);
   report.model = model.name;
   report.cluster = cluster.name;
-  report.devices = program.mesh.ranks();
+  report.devices = program.ranks();
   report.dp = program::data_parallel(cluster, plan);
   report.plan = plan;
   for (const program::Role& role : program.roles) {

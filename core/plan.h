@@ -120,9 +120,11 @@ struct CheckpointSpec {
   bool operator==(const CheckpointSpec&) const = default;
 };
 
-// One run of layers with its own way of being split. The schema stands; no compiler reads it yet.
+// One run of layers on devices of its own, split in its own way. Segments follow each other in layers and in devices, and one pipeline runs through
+// all of them; `schedule`, `optimizer` and all else is the plan's.
 struct SegmentSpec {
   std::int64_t first_layer = 0, layers = 0;
+  std::optional<std::int64_t> devices;  // null: those of one replica, tp · cp · pp
   std::optional<ParallelSpec> parallel;
   std::optional<ShardingSpec> sharding;
   std::optional<RecomputeSpec> recompute;
@@ -159,6 +161,8 @@ struct Plan {
 
   // Ranks of one data-parallel replica.
   std::int64_t model_ranks() const { return parallel.tp * parallel.cp * parallel.pp; }
+  // How a segment's ranks share it.
+  const ParallelSpec& parallel_of(const SegmentSpec& segment) const { return segment.parallel ? *segment.parallel : parallel; }
 };
 
 }  // namespace orrery

@@ -206,6 +206,7 @@ template <class F>
 void fields(F& f, In<F, SegmentSpec>& s) {
   f("first_layer", s.first_layer, about("first decoder layer of the segment").must().within(0, kMostAxis));
   f("layers", s.layers, about("how many").must().within(1, kMostAxis));
+  f("devices", s.devices, about("how many, after those of the segment before; null: tp x cp x pp").within(1, kMostCount));
   f("parallel", s.parallel, about("null: the plan's"));
   f("sharding", s.sharding, about("null: the plan's"));
   f("recompute", s.recompute, about("null: the plan's"));

@@ -169,11 +169,16 @@ namespace {
 
 // Calls `visit(members)` for one group of each way to lie in the inner levels' domains.
 template <class Visit>
-void each_group(const Cluster& cluster, const program::Mesh& mesh, const program::Group& group, Visit visit) {
+void each_group(const Cluster& cluster, const program::Program& program, const program::Group& group, Visit visit) {
+  if (group.part == program::Group::Part::everyone || group.part == program::Group::Part::boundary) {
+    visit(program::members(program, group, 0));
+    return;
+  }
+  const program::Mesh& mesh = program.mesh_of(group.segment);
   std::set<std::vector<std::int64_t>> seen;
-  const std::int64_t ranks = mesh.ranks();
-  for (std::int64_t base = 0; base < ranks; ++base) {
-    const program::Coordinates c = mesh.coordinates(base);
+  const std::int64_t begin = program.first_rank(group.segment), end = begin + mesh.ranks();
+  for (std::int64_t base = begin; base < end; ++base) {
+    const program::Coordinates c = mesh.coordinates(base - begin);
     bool first = true;  // of its group
     for (std::size_t a = 0; a < program::kAxes; ++a)
       if ((group.axes >> a & 1U) && c[a] != 0) first = false;
@@ -183,7 +188,7 @@ void each_group(const Cluster& cluster, const program::Mesh& mesh, const program
     // Experts' groups are translates of each other only where the ranks of a stage are neighbours.
     if ((group.axes & program::kExpertAxes) && mesh.order.back() != program::Axis::pp) residue.push_back(base);
     if (!seen.insert(std::move(residue)).second) continue;
-    visit(program::members(mesh, group, base));
+    visit(program::members(program, group, base));
   }
 }
 
@@ -193,15 +198,25 @@ void add_distinct(std::vector<Placement>& all, Placement p) {
 
 }  // namespace
 
-std::vector<Placement> placements(const Cluster& cluster, const program::Mesh& mesh, const program::Group& group) {
+std::vector<Placement> placements(const Cluster& cluster, const program::Program& program, const program::Group& group) {
   std::vector<Placement> out;
-  each_group(cluster, mesh, group, [&](const std::vector<std::int64_t>& members) { add_distinct(out, place(cluster, members)); });
+  each_group(cluster, program, group, [&](const std::vector<std::int64_t>& members) { add_distinct(out, place(cluster, members)); });
   return out;
 }
 
-std::vector<Placement> pair_placements(const Cluster& cluster, const program::Mesh& mesh, const program::Group& group) {
+std::vector<Placement> pair_placements(const Cluster& cluster, const program::Program& program, std::uint16_t number) {
   std::vector<Placement> out;
-  each_group(cluster, mesh, group, [&](const std::vector<std::int64_t>& members) {
+  const program::Group& group = program.groups[number];
+  if (group.part == program::Group::Part::boundary) {
+    const program::Boundary at = program::boundary(program, group.segment);
+    for (const std::int64_t rank : program::members(program, group, 0)) {
+      const program::Messages all = program::messages(program, at, program.segment_of(rank));
+      for (std::int64_t m = 0; m < all.parts * all.blocks; ++m)
+        add_distinct(out, place(cluster, std::array{rank, program::peer_of(program, rank, true, number, static_cast<std::int8_t>(m))}));
+    }
+    return out;
+  }
+  each_group(cluster, program, group, [&](const std::vector<std::int64_t>& members) {
     for (std::size_t i = 0; i + 1 < members.size(); ++i) add_distinct(out, place(cluster, std::span(members).subspan(i, 2)));
   });
   return out;

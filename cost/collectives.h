@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/cluster.h"
-#include "program/mesh.h"
 #include "program/operators.h"
+#include "program/program.h"
 
 namespace orrery::cost {
 
@@ -27,12 +27,12 @@ struct Placement {
 // Where these devices lie; their order does not matter.
 Placement place(const Cluster& cluster, std::span<const std::int64_t> devices);
 
-// The distinct placements of the mesh's groups of one kind, rank r on device r: groups of the same kind are translates of each other, so they
+// The distinct placements of the program's groups of one kind, rank r on device r: groups of the same kind are translates of each other, so they
 // differ only where they start within a domain.
-std::vector<Placement> placements(const Cluster& cluster, const program::Mesh& mesh, const program::Group& group);
+std::vector<Placement> placements(const Cluster& cluster, const program::Program& program, const program::Group& group);
 
-// Neighbours on the group's axis as pairs, for send and recv: every level that some pair crosses.
-std::vector<Placement> pair_placements(const Cluster& cluster, const program::Mesh& mesh, const program::Group& group);
+// Who sends to whom in a group (by its number), as pairs: neighbours on its axis, or across a boundary. Every level that some pair crosses.
+std::vector<Placement> pair_placements(const Cluster& cluster, const program::Program& program, std::uint16_t group);
 
 enum class Algorithm : std::uint8_t { none, ring, tree, in_switch, direct };
 

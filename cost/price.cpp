@@ -172,7 +172,7 @@ class Pricer {
     const auto [at, fresh] = placements_.try_emplace({group, pairs});
     if (fresh) {
       const program::Group& g = program_.groups[group];
-      at->second = pairs ? pair_placements(cluster_, program_.mesh, g) : placements(cluster_, program_.mesh, g);
+      at->second = pairs ? pair_placements(cluster_, program_, group) : placements(cluster_, program_, g);
     }
     return at->second;
   }

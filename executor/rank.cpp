@@ -23,12 +23,12 @@ using program::Lifetime;
 using program::Opcode;
 using program::Operator;
 
-constexpr auto kTp = static_cast<std::size_t>(Axis::tp), kPp = static_cast<std::size_t>(Axis::pp);
+constexpr auto kTp = static_cast<std::size_t>(Axis::tp);
 constexpr auto kCpInner = static_cast<std::size_t>(Axis::cp_inner), kCpOuter = static_cast<std::size_t>(Axis::cp_outer);
 
 Picoseconds ps(std::int64_t ns) { return Picoseconds{ns * 1000}; }
 
-KernelSettings kernel_settings(const program::Program& program, const Model& model, const Plan& plan, const program::Coordinates& c) {
+KernelSettings kernel_settings(const program::Program& program, const Model& model, const Plan& plan, std::int64_t rank) {
   KernelSettings s;
   s.layer_norm = model.norm == Normalization::layernorm;
   s.norm_epsilon = model.norm_epsilon;
@@ -36,8 +36,9 @@ KernelSettings kernel_settings(const program::Program& program, const Model& mod
   s.rope_fraction = model.rope_fraction;
   s.rope_scaling = model.rope_scaling;
   s.activation = model.activation;
-  s.micro_batch = program.micro_batch;
-  s.vocab_offset = c[kTp] * (program.padded_vocab / program.mesh.size[kTp]);
+  s.micro_batch = program.micro_batch_at(rank);
+  const std::int64_t tp = program.mesh_at(rank).size[kTp];
+  s.vocab_offset = program.coordinates(rank)[kTp] * ((model.vocab + tp - 1) / tp);  // the table is padded
   s.vocab = model.vocab;
   s.global_tokens = program.global_batch * program.sequence / program.microbatches * program.micro_batches_per_update();
   if (model.moe) s.router = {model.moe->router_sigmoid, model.moe->router_normalized, model.moe->router_scale};
@@ -56,13 +57,13 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
     : setting_(setting),
       program_(setting.program),
       rank_(rank),
-      coordinates_(program_.mesh.coordinates(rank)),
-      replica_(program_.mesh.place(coordinates_, program::kDpAxes)),
-      context_{program_.sequence / program_.splits, program_.mesh.size[static_cast<std::size_t>(Axis::cp_inner)],
-               program_.mesh.size[static_cast<std::size_t>(Axis::cp_outer)], program_.balanced_context},
+      mesh_(program_.mesh_at(rank)),
+      coordinates_(program_.coordinates(rank)),
+      replica_(mesh_.place(coordinates_, program::kDpAxes)),
+      context_{program_.sequence / program_.splits, mesh_.size[kCpInner], mesh_.size[kCpOuter], program_.balanced_context},
       role_(program_.role_of(rank)),
       communicator_(communicator),
-      kernel_settings_(kernel_settings(program_, setting.model, setting.plan, coordinates_)) {
+      kernel_settings_(kernel_settings(program_, setting.model, setting.plan, rank)) {
   const auto bytes = static_cast<std::size_t>(std::max(setting.arena_bytes, program::Arena::kAlignment));
   const std::size_t rounded = (bytes + program::Arena::kAlignment - 1) / program::Arena::kAlignment * program::Arena::kAlignment;
   memory_.reset(static_cast<std::byte*>(std::aligned_alloc(program::Arena::kAlignment, rounded)));
@@ -196,7 +197,7 @@ void* RankRunner::operand(const Instruction& in, std::uint32_t place, std::uint1
 
 std::span<const std::int64_t> RankRunner::group(std::uint16_t index) {
   std::vector<std::int64_t>& m = groups_[index];
-  if (m.empty()) m = program::members(program_.mesh, program_.groups[index], rank_);
+  if (m.empty()) m = program::members(program_, program_.groups[index], rank_);
   return m;
 }
 
@@ -264,7 +265,7 @@ program::Runs RankRunner::key_positions(const Instruction& in, std::uint16_t mic
 // --- Computing -----------------------------------------------------------------------------------------------------------------------------------
 
 void RankRunner::load(const Instruction& in, std::uint16_t microbatch, bool targets) {
-  const std::int64_t micro = program_.micro_batch, sequence = program_.sequence, dp = program_.mesh.extent(program::kDpAxes);
+  const std::int64_t micro = kernel_settings_.micro_batch, sequence = program_.sequence, dp = mesh_.extent(program::kDpAxes);
   const program::Runs runs = own_positions(microbatch);
   assert(program_.shapes[in.shape].dims[0] == micro * program::length(runs));
   auto* tokens = static_cast<std::int32_t*>(operand(in, 0, microbatch));
@@ -298,7 +299,7 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
     case Operator::route_backward: {
       rows = own_positions(microbatch);
       // Fewer rows than that are the block of them that a sequence-parallel rank holds.
-      const std::int64_t count = shape.dims[0] / program_.micro_batch;
+      const std::int64_t count = shape.dims[0] / kernel_settings_.micro_batch;
       if (count < program::length(rows)) rows = program::part(rows, coordinates_[kTp] * count, count);
       break;
     }
@@ -313,7 +314,7 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
   context.rows = rows, context.keys = keys;
   context.step = (pass_step_ * program_.microbatches + microbatch) / program_.micro_batches_per_update() + 1;
   const auto only = [&](program::InstructionFlags flag, program::AxisMask axes) {
-    return !(in.flags & flag) || program_.mesh.place(coordinates_, axes) == 0;
+    return !(in.flags & flag) || mesh_.place(coordinates_, axes) == 0;
   };
   context.counts = !(in.flags & program::kCountNever) && only(program::kCountOnTp0, program::kTpAxis) &&
                    only(program::kCountOnData0, program::kCpAxes | program::kDpAxes) &&
@@ -348,10 +349,7 @@ RankRunner::Started RankRunner::communicate(const Instruction& in, std::uint16_t
       (in.op == Operator::reduce_scatter ? o.output : *const_cast<void**>(&o.input)) = shard;
     }
   } else {
-    program::Coordinates c = coordinates_;
-    const std::int64_t stages = program_.mesh.size[kPp];
-    c[kPp] = (c[kPp] + in.peer + stages) % stages;
-    pair[1] = program_.mesh.rank(c);
+    pair[1] = program::peer_of(program_, rank_, in);
     o.members = pair;
     o.channel = in.channel;
   }

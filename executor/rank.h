@@ -63,6 +63,7 @@ class RankRunner {
   const RankMemory& memory() const { return measured_; }
   const std::deque<StepRecord>& records() const { return records_; }
   const program::Role& role() const { return role_; }
+  const program::Mesh& mesh() const { return mesh_; }
   const program::Coordinates& coordinates() const { return coordinates_; }
   // The parameter buffer. What this rank holds of each parameter: visit(parameter, first element of its local ones, how many, where in the buffer).
   const float* parameters() const;
@@ -97,6 +98,7 @@ class RankRunner {
   const Setting& setting_;
   const program::Program& program_;
   std::int64_t rank_;
+  const program::Mesh& mesh_;  // of this rank's segment
   program::Coordinates coordinates_;
   std::int64_t replica_;           // place among the data-parallel ranks
   program::ContextShare context_;  // of a split

@@ -23,7 +23,6 @@
 namespace orrery::executor {
 namespace {
 
-using program::Axis;
 using program::Instruction;
 using program::Opcode;
 using program::Operator;
@@ -82,20 +81,22 @@ class Progress {
     const std::lock_guard lock(mutex_);
     while (static_cast<std::int64_t>(steps_.size()) <= step) {
       steps_.emplace_back();
-      steps_.back().loss.resize(static_cast<std::size_t>(program_.mesh.extent(program::kReplicaAxes)));
+      // Of the stage that computes it: the last.
+      steps_.back().loss.resize(static_cast<std::size_t>(program_.mesh_at(program_.ranks() - 1).extent(program::kReplicaAxes)));
     }
     Step& s = steps_[static_cast<std::size_t>(step)];
     const program::Coordinates& c = rank.coordinates();
-    if (program_.mesh.place(c, program::kTpAxis) == 0 && rank.role().loss_buffer >= 0)
-      s.loss[static_cast<std::size_t>(program_.mesh.place(c, program::kReplicaAxes))] += loss;  // both ends of a mirrored pipeline have some
+    const program::Mesh& mesh = rank.mesh();
+    if (mesh.place(c, program::kTpAxis) == 0 && rank.role().loss_buffer >= 0)
+      s.loss[static_cast<std::size_t>(mesh.place(c, program::kReplicaAxes))] += loss;  // both ends of a mirrored pipeline have some
     if (program_.update_every == 0)
       s.norm = norm;  // the same on every rank
-    else if (program_.mesh.place(c, program::kTpAxis) == 0 && program_.mesh.place(c, program::kReplicaAxes) == 0)
+    else if (mesh.place(c, program::kTpAxis) == 0 && mesh.place(c, program::kReplicaAxes) == 0)
       s.norm += norm;  // of this stage's last update
     s.begin = std::min(s.begin, record.begin_ns);
     s.end = std::max(s.end, record.end_ns);
     s.peak = std::max(s.peak, rank.memory().peak_live);
-    if (++s.ranks == program_.mesh.ranks()) changed_.notify_all();
+    if (++s.ranks == program_.ranks()) changed_.notify_all();
   }
 
   void fail(std::int64_t rank, std::exception_ptr why) {
@@ -118,9 +119,9 @@ class Progress {
   std::optional<StepReport> wait_for(std::int64_t step) {
     std::unique_lock lock(mutex_);
     const auto complete = [&] {
-      return static_cast<std::int64_t>(steps_.size()) > step && steps_[static_cast<std::size_t>(step)].ranks == program_.mesh.ranks();
+      return static_cast<std::int64_t>(steps_.size()) > step && steps_[static_cast<std::size_t>(step)].ranks == program_.ranks();
     };
-    changed_.wait(lock, [&] { return complete() || left_ == program_.mesh.ranks(); });
+    changed_.wait(lock, [&] { return complete() || left_ == program_.ranks(); });
     if (!complete()) return std::nullopt;
     const Step& s = steps_[static_cast<std::size_t>(step)];
     const double tokens = static_cast<double>(program_.global_batch * program_.sequence);
@@ -219,9 +220,8 @@ void lay_out_timeline(const Program& program, bool last, const RunOptions& optio
   WaterfallBuilder waterfall(records.size());
   for (std::size_t r = 0; r < records.size(); ++r) {
     const auto rank = static_cast<std::int64_t>(r);
-    const program::Coordinates c = program.mesh.coordinates(rank);
     const program::Role& role = program.role_of(rank);
-    t.ranks.push_back(program::label(program.mesh, rank));
+    t.ranks.push_back(program::label(program, rank));
     std::vector<Span> spans = records[r]->spans;
     std::stable_sort(spans.begin(), spans.end(),
                      [](const Span& a, const Span& b) { return std::tie(a.stream, a.start) < std::tie(b.stream, b.start); });
@@ -235,10 +235,7 @@ void lay_out_timeline(const Program& program, bool last, const RunOptions& optio
       const program::PassInstance& instance = (last ? role.epilogue : role.body)[span.pass];
       const Instruction& in = role.instructions[role.passes[instance.pass].first + span.instruction];
       if (in.opcode == Opcode::send || in.opcode == Opcode::recv) {
-        constexpr auto kPp = static_cast<std::size_t>(Axis::pp);
-        program::Coordinates p = c;
-        p[kPp] = (p[kPp] + in.peer + program.mesh.size[kPp]) % program.mesh.size[kPp];
-        const std::int64_t peer = program.mesh.rank(p);
+        const std::int64_t peer = program::peer_of(program, rank, in);
         const bool sends = in.opcode == Opcode::send;
         auto& both = messages[{sends ? rank : peer, sends ? peer : rank, in.channel, std::uint32_t{instance.ahead} << 16U | instance.of(in)}];
         (sends ? both.first : both.second).push_back(static_cast<std::uint32_t>(t.spans.size()));
@@ -252,8 +249,7 @@ void lay_out_timeline(const Program& program, bool last, const RunOptions& optio
   }
   for (const auto& [key, both] : messages)
     for (std::size_t k = 0; k < std::min(both.first.size(), both.second.size()); ++k) t.flows.push_back({both.first[k], both.second[k]});
-  result.waterfall =
-      waterfall.finish(t.step, std::vector<std::int64_t>(records.size(), 1), program.mesh.size[static_cast<std::size_t>(Axis::pp)] > 1);
+  result.waterfall = waterfall.finish(t.step, std::vector<std::int64_t>(records.size(), 1), program.roles.size() > 1);
 }
 
 // Adds one rank's shards to the global tensors.
@@ -279,7 +275,7 @@ void collect_parameters(RankRunner& rank, RunResult& result) {
 RunResult run(const Program& program, const Model& model, const Plan& plan, const TokenSource& source, const RunOptions& options) {
   const std::unique_ptr<KernelSet> own = options.kernels ? nullptr : make_cpu_kernels();
   const KernelSet& kernels = options.kernels ? *options.kernels : *own;
-  const std::int64_t ranks = program.mesh.ranks();
+  const std::int64_t ranks = program.ranks();
   if (options.steps < 1) throw Error("--steps", fmt::format("{} steps cannot be run", options.steps), "ask for at least one");
   if (ranks > options.most_ranks)
     throw Error("plan", fmt::format("has {} ranks; this executor runs at most {} as threads of one machine", ranks, options.most_ranks),
@@ -294,12 +290,13 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   std::vector<program::MemoryReport> predicted;
   std::int64_t bytes = 0;
   std::size_t spans = 1;
-  for (const program::Role& role : program.roles) {
+  for (std::size_t r = 0; r < program.roles.size(); ++r) {
+    const program::Role& role = program.roles[r];
+    const std::int64_t alike = program.ranks_of_role(r);
     predicted.push_back(program::memory(program, role));
-    bytes += predicted.back().arena * (ranks / static_cast<std::int64_t>(program.roles.size()));
-    for (const program::PassInstance& p : role.body) spans += role.passes[p.pass].count;
+    bytes += predicted.back().arena * alike;
+    for (const program::PassInstance& p : role.body) spans += role.passes[p.pass].count * static_cast<std::size_t>(alike);
   }
-  spans = spans * static_cast<std::size_t>(ranks) / program.roles.size();
   const std::int64_t physical = static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::int64_t>(sysconf(_SC_PAGESIZE));
   if (bytes > physical)
     throw Error("plan", fmt::format("its {} ranks need {:.1f} GiB together, this machine has {:.1f} GiB", ranks, gib(bytes), gib(physical)),
@@ -339,7 +336,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
       try {
         const std::unique_ptr<Communicator> communicator = world.communicator(r);
         try {
-          const auto stage = static_cast<std::size_t>(program.mesh.coordinates(r)[static_cast<std::size_t>(Axis::pp)]);
+          const std::size_t stage = program.stage_of(r);
           auto& runner = runners[static_cast<std::size_t>(r)];
           runner = std::make_unique<RankRunner>(settings[stage], r, *communicator);
           for (std::int64_t step = 0; progress.goes_on(step); ++step) {

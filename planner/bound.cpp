@@ -27,7 +27,6 @@ Picoseconds time_bound(const program::Program& program, const cost::Table& cost,
   };
   std::vector<Stage> stages;
   __int128 core_time = 0;
-  const std::int64_t ranks_per_stage = program.mesh.ranks() / static_cast<std::int64_t>(program.roles.size());
   for (const program::Role& role : program.roles) {
     std::vector<std::int64_t> compute(role.passes.size(), 0), cores(role.passes.size(), 0), early(role.passes.size(), 0);
     for (std::size_t t = 0; t < role.passes.size(); ++t) {
@@ -59,7 +58,7 @@ Picoseconds time_bound(const program::Program& program, const cost::Table& cost,
     for (const program::PassInstance& pass : role.body) {
       stage.all += compute[pass.pass];
       if (role.passes[pass.pass].kind == PassKind::optimizer) stage.optimizer += compute[pass.pass];
-      core_time += static_cast<__int128>(cores[pass.pass]) * ranks_per_stage;
+      core_time += static_cast<__int128>(cores[pass.pass]) * program.ranks_of_role(static_cast<std::size_t>(role.stage));
     }
     stages.push_back(stage);
   }

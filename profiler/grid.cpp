@@ -54,7 +54,7 @@ ProfileGrid grid_for(std::span<const program::Program> programs, const executor:
         const Shape& shape = program.shapes[i.shape];
         if (program::is_communication(shape.op)) {
           const bool pair = program::is_point_to_point(shape.op);
-          collectives.insert(item(shape.op, pair ? 2 : program::group_size(program.mesh, program.groups[shape.group]), shape.bytes));
+          collectives.insert(item(shape.op, pair ? 2 : program::group_size(program, program.groups[shape.group]), shape.bytes));
         } else if (kernels->has(shape) || is_load(shape)) {
           const auto [at, is_new] = seen.try_emplace(key(shape), grid.operators.size());
           if (is_new) {

@@ -135,7 +135,9 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
     case Operator::take_columns:
     case Operator::put_columns:
     case Operator::scatter_heads:
-    case Operator::gather_heads: {
+    case Operator::gather_heads:
+    case Operator::scatter_columns:
+    case Operator::gather_columns: {
       // As large as the operator needs; log-sum-exps near 1, as above.
       const std::string_view pattern = program::access_pattern(item.shape.op);
       for (std::size_t i = 0; i < pattern.size(); ++i) {

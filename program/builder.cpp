@@ -21,7 +21,7 @@ std::vector<StreamDecl> stream_table() {
 // --- Tables --------------------------------------------------------------------------------------------------------------------------------------
 
 std::uint16_t Tables::intern(const Group& group, WorkClass work) {
-  if (group_size(program_.mesh, group) <= 1) return kNone;
+  if (group_size(program_, group) <= 1) return kNone;
   const auto at = std::find(program_.groups.begin(), program_.groups.end(), group);
   if (at != program_.groups.end()) return static_cast<std::uint16_t>(at - program_.groups.begin());
   program_.groups.push_back(group);
@@ -32,13 +32,18 @@ std::uint16_t Tables::intern(const Group& group, WorkClass work) {
 std::uint16_t Tables::group(AxisMask axes) {
   // Axes of size one do not change the group: leaving them out keeps equal groups equal.
   for (std::size_t a = 0; a < kAxes; ++a)
-    if (program_.mesh.size[a] == 1) axes = static_cast<AxisMask>(axes & ~mask(static_cast<Axis>(a)));
+    if (mesh().size[a] == 1) axes = static_cast<AxisMask>(axes & ~mask(static_cast<Axis>(a)));
   const WorkClass work = axes & (kDpAxes | mask(Axis::edp)) ? WorkClass::dp_comm
                          : axes & kPpAxis                   ? WorkClass::pp_comm
                          : axes & kCpAxes                   ? WorkClass::cp_comm
                          : axes & mask(Axis::ep)            ? WorkClass::ep_comm
                                                             : WorkClass::tp_comm;
-  return intern(Group{axes, Group::Part::whole}, work);
+  return intern(Group{axes, Group::Part::whole, static_cast<std::uint8_t>(segment)}, work);
+}
+
+std::uint16_t Tables::everyone() { return intern(Group{0, Group::Part::everyone}, WorkClass::pp_comm); }
+std::uint16_t Tables::boundary_group(std::size_t after) {
+  return intern(Group{0, Group::Part::boundary, static_cast<std::uint8_t>(after)}, WorkClass::pp_comm);
 }
 
 // Reduce gradients, though between pipeline stages.
@@ -393,24 +398,25 @@ void Builder::exchange(Operator op, std::uint8_t stream, std::uint16_t group, st
   emit(i, uses);
 }
 
-void Builder::send(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal) {
-  const Buffer& b = role_.buffers[buffer];
+void Builder::transfer(Opcode opcode, std::uint8_t stream, std::int8_t peer, std::uint8_t channel, const Use& use, std::uint16_t signal,
+                       std::uint16_t group) {
+  const Buffer& b = role_.buffers[use.buffer];
   Shape shape;
-  shape.op = Operator::send, shape.dtype = b.dtype, shape.group = tables_.pipeline_group(), shape.dims[0] = b.elements, shape.bytes = b.bytes;
+  shape.op = opcode == Opcode::send ? Operator::send : Operator::recv;
+  shape.dtype = b.dtype, shape.group = group == kNone ? tables_.pipeline_group() : group;
+  shape.dims[0] = b.elements, shape.bytes = bytes_of(b.dtype, b.elements);
   Instruction i;
-  i.opcode = Opcode::send, i.op = Operator::send, i.stream = stream, i.group = shape.group, i.shape = tables_.shape(shape), i.signal = signal;
+  i.opcode = opcode, i.op = shape.op, i.stream = stream, i.group = shape.group, i.shape = tables_.shape(shape), i.signal = signal;
   i.peer = peer, i.channel = channel;
-  emit(i, {r(buffer)});
+  emit(i, {use});
 }
 
-void Builder::recv(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal) {
-  const Buffer& b = role_.buffers[buffer];
-  Shape shape;
-  shape.op = Operator::recv, shape.dtype = b.dtype, shape.group = tables_.pipeline_group(), shape.dims[0] = b.elements, shape.bytes = b.bytes;
-  Instruction i;
-  i.opcode = Opcode::recv, i.op = Operator::recv, i.stream = stream, i.group = shape.group, i.shape = tables_.shape(shape), i.signal = signal;
-  i.peer = peer, i.channel = channel;
-  emit(i, {w(buffer)});
+void Builder::send(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal, std::uint16_t group) {
+  transfer(Opcode::send, stream, peer, channel, r(buffer), signal, group);
+}
+
+void Builder::recv(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal, std::uint16_t group) {
+  transfer(Opcode::recv, stream, peer, channel, w(buffer), signal, group);
 }
 
 void Builder::settle(std::initializer_list<std::uint32_t> buffers) {

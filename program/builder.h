@@ -30,17 +30,23 @@ constexpr PassMask mask(PassKind first, Kinds... others) {
 class Tables {
  public:
   explicit Tables(Program& program) : program_(program) {}
+  std::size_t segment = 0;  // of the role that is being written: whose mesh groups are of
   // kNone for a group of one rank: such collectives are never emitted.
   std::uint16_t group(AxisMask axes);
   std::uint16_t embedding_group();
   // The two ranks that hold the same stages of a bidirectional pipeline.
   std::uint16_t mirror_group();
+  // Every rank of all segments.
+  std::uint16_t everyone();
+  // The ranks on both sides of the boundary after a segment.
+  std::uint16_t boundary_group(std::size_t segment);
   // The neighbours on the pipeline.
   std::uint16_t pipeline_group() { return group(mask(Axis::pp)); }
   std::uint32_t shape(const Shape& shape);
   std::uint16_t load(const Load& load);
-  const Mesh& mesh() const { return program_.mesh; }
-  std::int64_t size(std::uint16_t group) const { return group == kNone ? 1 : group_size(program_.mesh, program_.groups[group]); }
+  const Program& program() const { return program_; }
+  const Mesh& mesh() const { return program_.mesh_of(segment); }
+  std::int64_t size(std::uint16_t group) const { return group == kNone ? 1 : group_size(program_, program_.groups[group]); }
   std::int64_t covered_bytes(const Buffer& buffer) const { return program_.covered_bytes(buffer); }
 
  private:
@@ -140,8 +146,9 @@ class Builder {
   // A collective of any dims, whose payload is so many elements.
   void exchange(Operator op, std::uint8_t stream, std::uint16_t group, std::initializer_list<std::int64_t> dims, DType type, std::int64_t payload,
                 const Uses& uses);
-  void send(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal);
-  void recv(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal);
+  // `group`: of a boundary, of which `peer` is then a message; kNone: the neighbours on the pipeline.
+  void send(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal, std::uint16_t group = kNone);
+  void recv(std::uint8_t stream, std::int8_t peer, std::uint8_t channel, std::uint32_t buffer, std::uint16_t signal, std::uint16_t group = kNone);
   // Makes the compute stream wait until no stream works on `buffers` any more; buffers whose last use is here are freed.
   void settle(std::initializer_list<std::uint32_t> buffers);
   // The same for everything issued on `stream` in this template.
@@ -154,6 +161,8 @@ class Builder {
   std::int64_t elements(std::uint32_t buffer) const { return role_.buffers[buffer].elements; }
 
  private:
+  void transfer(Opcode opcode, std::uint8_t stream, std::int8_t peer, std::uint8_t channel, const Use& use, std::uint16_t signal,
+                std::uint16_t group);
   // What an instruction of this template did to a range of bytes; `previous`: the one before it of the same buffer and stream.
   struct Touch {
     std::int64_t begin, end;

@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <numeric>
+#include <optional>
 
 #include "core/error.h"
 #include "program/layers/layers.h"
@@ -17,6 +18,7 @@
 #include "program/transforms/overlap.h"
 #include "program/transforms/pipeline.h"
 #include "program/transforms/recompute.h"
+#include "program/transforms/resharding.h"
 
 namespace orrery::program {
 namespace {
@@ -250,10 +252,17 @@ void write_role(Role& role, const Program& program, Tables& tables, const Model&
   LayoutSettings settings;
   settings.mirrored = schedule.placement == Placement::mirrored;
   settings.splits = std::any_of(order.begin(), order.end(), [](const Pass& pass) { return pass.kind == PassKind::input_grad; });
-  settings.last_chunk = last_chunk(order);
+  settings.last_chunk = last_chunk(order), settings.stages = stages(schedule);
   const Layout layout = lay_out(b, model, plan, d, settings);
 
   if (program.update_every > 0) stash_weights(role, program, schedule, layout);
+
+  std::optional<Resharding> boundary_before, boundary_after;
+  if (!program.segments.empty()) {
+    const std::size_t stage = program.roles.size(), s = tables.segment;
+    if (stage > 0 && program.segment_of_role(stage - 1) != s) boundary_before = resharding(tables, s - 1);
+    if (static_cast<std::int64_t>(stage) + 1 < schedule.ranks && program.segment_of_role(stage + 1) != s) boundary_after = resharding(tables, s);
+  }
 
   std::vector<Context> chunks;
   chunks.reserve(role.chunks.size());
@@ -269,6 +278,8 @@ void write_role(Role& role, const Program& program, Tables& tables, const Model&
                              .chunk = i,
                              .before = neighbour_before(schedule, role.stage, i),
                              .after = neighbour_after(schedule, role.stage, i),
+                             .boundary_before = boundary_before ? &*boundary_before : nullptr,
+                             .boundary_after = boundary_after ? &*boundary_after : nullptr,
                              .tp = tables.group(kTpAxis),
                              .cp_inner = tables.group(mask(Axis::cp_inner)),
                              .cp_outer = tables.group(mask(Axis::cp_outer)),
@@ -297,6 +308,21 @@ void write_role(Role& role, const Program& program, Tables& tables, const Model&
     role.body.push_back({optimizer, 0});
 }
 
+Mesh segment_mesh(const Model& model, const Cluster& cluster, const PlanSegment& segment) {
+  const ParallelSpec& p = segment.plan.parallel;
+  Mesh mesh = dense_mesh(p.tp, p.cp, segment.dp, p.pp);
+  const auto size = [&](Axis axis) -> std::int64_t& { return mesh.size[static_cast<std::size_t>(axis)]; };
+  const ContextFactors context = dimensions(model, segment.plan).context;
+  size(Axis::cp_inner) = context.inner, size(Axis::cp_outer) = context.outer;
+  order_axes(p.order, mesh);
+  factor_data_parallel_axis(mesh, segment.plan, cluster.node_size);
+  if (model.moe) {
+    size(Axis::etp) = p.etp, size(Axis::ep) = p.ep;
+    size(Axis::edp) = p.tp * p.cp * segment.dp / (p.etp * p.ep);
+  }
+  return mesh;
+}
+
 Launch launch(const Cluster& cluster, const Plan& plan) {
   if (cluster.device.kind == DeviceKind::cpu_core) return Launch::inline_host;
   if (plan.runtime.cuda_graphs) return Launch::graph;
@@ -305,33 +331,30 @@ Launch launch(const Cluster& cluster, const Plan& plan) {
 
 }  // namespace
 
-std::int64_t data_parallel(const Cluster& cluster, const Plan& plan) { return cluster.devices / plan.model_ranks(); }
+std::int64_t data_parallel(const Cluster& cluster, const Plan& plan) {
+  if (!plan.segments || plan.segments->empty()) return cluster.devices / plan.model_ranks();
+  return plan_segments({}, cluster, plan).front().dp;
+}
 
 Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
   if (const auto refused = refusals(model, cluster, asked); !refused.empty())
     throw Error(refused.front().field, refused.front().reason, refused.front().hint);
-  Plan plan = asked;
-  if (!plan.parallel.cp_inner) plan.parallel.cp_inner = most_heads_exchanged(model, cluster, plan);
+  std::vector<PlanSegment> segments = plan_segments(model, cluster, asked);
+  for (PlanSegment& s : segments)
+    if (!s.plan.parallel.cp_inner) s.plan.parallel.cp_inner = most_heads_exchanged(model, cluster, s.plan);
+  const Plan& plan = asked;
 
   Program program;
-  const std::int64_t dp = data_parallel(cluster, plan);
-  program.mesh = dense_mesh(plan.parallel.tp, plan.parallel.cp, dp, plan.parallel.pp);
-  const ContextFactors context = dimensions(model, plan).context;
-  program.mesh.size[static_cast<std::size_t>(Axis::cp_inner)] = context.inner;
-  program.mesh.size[static_cast<std::size_t>(Axis::cp_outer)] = context.outer;
-  program.balanced_context = plan.parallel.cp_balanced;
-  order_axes(plan.parallel.order, program.mesh);
-  factor_data_parallel_axis(program.mesh, plan, cluster.node_size);
-  if (model.moe) {
-    const auto size = [&](Axis axis) -> std::int64_t& { return program.mesh.size[static_cast<std::size_t>(axis)]; };
-    size(Axis::etp) = plan.parallel.etp, size(Axis::ep) = plan.parallel.ep;
-    size(Axis::edp) = plan.parallel.tp * plan.parallel.cp * dp / (plan.parallel.etp * plan.parallel.ep);
-  }
+  if (segments.size() == 1)
+    program.mesh = segment_mesh(model, cluster, segments.front());
+  else
+    for (const PlanSegment& s : segments)
+      program.segments.push_back({segment_mesh(model, cluster, s), s.first_rank, s.first_stage, s.plan.batch.micro, s.plan.parallel.sp});
+  program.balanced_context = segments.front().plan.parallel.cp_balanced;
   program.streams = stream_table();
   program.launch = launch(cluster, plan);
   program.micro_batch = plan.batch.micro, program.sequence = plan.batch.sequence, program.global_batch = plan.batch.global;
-  program.microbatches = plan.batch.global / (plan.batch.micro * dp);
-  program.padded_vocab = dimensions(model, plan).padded_vocab;
+  program.microbatches = plan.batch.global / (plan.batch.micro * segments.front().dp);
 
   Schedule schedule = plan_schedule(plan, program.microbatches);
   program.splits = schedule.splits;
@@ -358,7 +381,8 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
       const auto stage = static_cast<std::size_t>(stage_of(schedule, rank, c));
       role.chunks.push_back({static_cast<std::int64_t>(stage), first[stage], layers[stage]});
     }
-    write_role(role, program, tables, model, cluster, plan, schedule, times);
+    tables.segment = program.segment_of_role(static_cast<std::size_t>(rank));
+    write_role(role, program, tables, model, cluster, segments[tables.segment].plan, schedule, times);
     program.roles.push_back(std::move(role));
   }
   return program;

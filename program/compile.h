@@ -21,8 +21,19 @@ struct Refusal {
 // Structural constraints only; whether it fits in memory is for the simulator to say. Empty: legal. What is not built yet is refused by name.
 std::vector<Refusal> refusals(const Model& model, const Cluster& cluster, const Plan& plan);
 
-// dp = devices / (tp · cp · pp).
+// dp = devices / (tp · cp · pp); of a plan with segments, the first one's.
 std::int64_t data_parallel(const Cluster& cluster, const Plan& plan);
+
+// Some of a plan's layers and the ranks that hold them: what a segment says, in place of what the plan says for all.
+struct PlanSegment {
+  Plan plan;  // without segments; parallel, recompute and stages are the segment's, batch.micro the sequences that each of its ranks works on at once
+  std::int64_t first_layer = 0, layers = 0, first_stage = 0, first_rank = 0, devices = 0, dp = 1;
+};
+// One for all, where the plan has no segments. All segments work on the same micro-batches: of batch.micro · dp sequences, with the first one's dp.
+std::vector<PlanSegment> plan_segments(const Model& model, const Cluster& cluster, const Plan& plan);
+
+// Ranks of the pipeline: pp, added up over segments.
+std::int64_t pipeline_ranks(const Plan& plan);
 
 // Decoder layers per stage: plan.stages, or a balanced split that minimises the largest stage's forward FLOPs, embedding and head included;
 // then the second largest and so on; among equal splits, earlier stages get more layers. Requires a plan without refusals.

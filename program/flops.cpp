@@ -94,9 +94,10 @@ Flops model_flops(const Model& model, double tokens, std::int64_t sequence, Flop
 
 Flops hardware_flops(const Program& program, const Model& model, FlopsConvention convention) {
   const bool six_n = convention == FlopsConvention::six_n;
-  const auto ranks = static_cast<double>(program.mesh.ranks()) / static_cast<double>(std::max<std::size_t>(1, program.roles.size()));
   double total = 0;
-  for (const Role& role : program.roles) {
+  for (std::size_t r = 0; r < program.roles.size(); ++r) {
+    const Role& role = program.roles[r];
+    const auto ranks = static_cast<double>(program.ranks_of_role(r));
     std::vector<double> of_pass;
     for (const PassTemplate& pass : role.passes) {
       double sum = 0;

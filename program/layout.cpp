@@ -328,7 +328,7 @@ DataGroups data_groups(Tables& tables, bool experts) {
 Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimensions& d, const LayoutSettings& settings) {
   Role& role = b.role();
   Layout layout;
-  list(layout, model, role.chunks, plan.parallel.pp * plan.parallel.vp, d, settings.mirrored, settings.last_chunk);
+  list(layout, model, role.chunks, settings.stages, d, settings.mirrored, settings.last_chunk);
   const std::vector<BucketContent> contents = fill_buckets(layout, plan, settings.splits);
 
   const DataGroups dense = data_groups(b.tables(), false), experts = data_groups(b.tables(), true);

@@ -142,6 +142,7 @@ struct Layout {
 
 // What the layout depends on besides the model.
 struct LayoutSettings {
+  std::int64_t stages = 1;       // of the pipeline
   bool mirrored = false;         // another rank holds the same two stages
   bool splits = false;           // the schedule splits backward passes
   std::uint16_t last_chunk = 0;  // the chunk whose backward passes end last

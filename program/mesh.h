@@ -53,12 +53,15 @@ std::string label(const Mesh& mesh, std::int64_t rank);
 struct Group {
   // Which coordinates on pp belong, where axes is mask(pp): all; the first and the last, which hold a tied embedding; or one and its mirror
   // image p − 1 − r, which hold the same two stages of a bidirectional pipeline.
-  enum class Part : std::uint8_t { whole, ends, mirrored };
+  // Where a pipeline has segments (program.h), without axes: the ranks on both sides of the boundary after `segment`; every rank of all segments.
+  enum class Part : std::uint8_t { whole, ends, mirrored, boundary, everyone };
   AxisMask axes = 0;
   Part part = Part::whole;
+  std::uint8_t segment = 0;  // whose axes these are
   bool operator==(const Group&) const = default;
 };
 
+// These three know one mesh only, and so no groups of several segments; program.h has them for all.
 // Members of `rank`'s group in the order of their coordinates (which is the order of reduction and of gathered shards).
 std::vector<std::int64_t> members(const Mesh& mesh, const Group& group, std::int64_t rank);
 std::int64_t group_size(const Mesh& mesh, const Group& group);

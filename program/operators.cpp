@@ -36,6 +36,8 @@ constexpr std::array<Entry, kOperators> kTable{{
     {"put_columns", "ru", WorkClass::elementwise},
     {"scatter_heads", "rw", WorkClass::elementwise},
     {"gather_heads", "rw", WorkClass::elementwise},
+    {"scatter_columns", "rw", WorkClass::elementwise},
+    {"gather_columns", "rw", WorkClass::elementwise},
     {"activation_forward", "rw", WorkClass::elementwise},
     {"activation_backward", "rrw", WorkClass::elementwise},
     {"residual_forward", "rRu", WorkClass::elementwise},
@@ -197,6 +199,10 @@ std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int
       break;
     case Operator::gather_heads:
       of = {parted_elements(shape), packed_elements(shape)};
+      break;
+    case Operator::scatter_columns:
+    case Operator::gather_columns:
+      of = {rows * d[1] * d[2], rows * d[1] * d[2]};
       break;
     case Operator::activation_forward:
       of = {rows * d[1] * (d[2] ? 2 : 1), rows * d[1]};
@@ -396,6 +402,10 @@ Bytes traffic(const Shape& shape) {
     case Operator::scatter_heads:
     case Operator::gather_heads:
       bytes = e(packed_elements(shape)) + e(parted_elements(shape));
+      break;
+    case Operator::scatter_columns:
+    case Operator::gather_columns:
+      bytes = 2 * e(rows * d[1] * d[2]);
       break;
     case Operator::activation_forward:
       bytes = e(rows * d[1]) * (d[2] ? 3 : 2);

@@ -44,8 +44,11 @@ enum class Operator : std::uint8_t {
   put_columns,               // {rows, row width of y, first column, columns}  r x, u y — those columns of y = x
   // From all heads of some positions to some heads of all: part p of `parts` gets the p-th share of the heads, each part whole rows of its own; where
   // there are fewer kv heads than parts, several parts get the same one. Backwards, gather_heads adds them up.
-  scatter_heads,        // {rows, q heads, kv heads, qk_dim, v_dim, parts}  r x (rows [q | k | v]), w y (parts, each as many rows)
-  gather_heads,         // same                                             r y, w x
+  scatter_heads,  // {rows, q heads, kv heads, qk_dim, v_dim, parts}  r x (rows [q | k | v]), w y (parts, each as many rows)
+  gather_heads,   // same                                             r y, w x
+  // Rows of `parts` times as many columns, to and from parts of all rows of some columns each.
+  scatter_columns,      // {rows, columns of a part, parts}               r x, w y (parts, each as many rows)
+  gather_columns,       // same                                           r y, w x
   activation_forward,   // {tokens, width of the result, gated}          r u, w a — gated: u = [gate | up] per row
   activation_backward,  // same                                          r u, r da, w du
   residual_forward,     // {tokens, width}                               r x, [r bias], u y — y += x + bias

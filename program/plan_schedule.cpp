@@ -28,7 +28,7 @@ Schedule csv_schedule(const Plan& plan, std::int64_t microbatches) {
     const auto agree = [&](const char* field, std::int64_t has, const char* what, std::int64_t planned, const std::string& hint) {
       if (has != planned) throw Error(field, fmt::format("{} has {} {}, and the plan {}", file, has, what, planned), hint);
     };
-    agree("parallel.pp", schedule.ranks, "ranks", plan.parallel.pp, fmt::format("use pp {}", schedule.ranks));
+    agree("parallel.pp", schedule.ranks, "ranks", pipeline_ranks(plan), fmt::format("use pp {}", schedule.ranks));
     agree("parallel.vp", schedule.chunks, "chunks per rank", plan.parallel.vp, fmt::format("use vp {}", schedule.chunks));
     agree("batch.global", schedule.microbatches, "micro-batches", microbatches,
           fmt::format("use a global batch of {} micro-batches per replica", schedule.microbatches));
@@ -49,17 +49,17 @@ Schedule plan_schedule(const Plan& plan, std::int64_t microbatches) {
     throw Error("schedule_args.csv", fmt::format("names a file, and the schedule is '{}'", plan.schedule),
                 "use schedule csv, or leave schedule_args.csv null");
   ScheduleInput input;
-  input.ranks = plan.parallel.pp, input.microbatches = microbatches, input.chunks = plan.parallel.vp;
+  input.ranks = pipeline_ranks(plan), input.microbatches = microbatches, input.chunks = plan.parallel.vp;
   input.group = args.group, input.splits = args.splits, input.rounds = args.rounds, input.memory_limit = args.memory_limit;
   if (args.costs)
     input.costs = PassCosts{
         .forward = args.costs->forward, .input_grad = args.costs->input_grad, .weight_grad = args.costs->weight_grad, .latency = args.costs->latency};
   try {
     Schedule schedule = make_schedule(plan.schedule, input);
-    if (stages(schedule) != plan.parallel.pp * plan.parallel.vp)
+    if (stages(schedule) != input.ranks * plan.parallel.vp)
       throw Error("chunks",
                   fmt::format("schedule '{}' puts {} stages on each rank", plan.schedule, schedule.placement == Placement::vee ? "two" : "its"),
-                  fmt::format("use vp {}", stages(schedule) / plan.parallel.pp));
+                  fmt::format("use vp {}", stages(schedule) / input.ranks));
     return plan.overlap.ep ? overlap_neighbours(schedule) : schedule;
   } catch (const Error& e) {
     static constexpr std::pair<std::string_view, std::string_view> kFields[]{

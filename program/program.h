@@ -124,7 +124,8 @@ struct Instruction {
   std::uint8_t dependency_count = 0, access_count = 0;
   std::uint16_t signal = kNone;  // event that this instruction signals when it completes
   std::uint16_t load = kNone;    // index into Program::loads, which then says the shape on each rank; `shape` is the largest of them
-  // send, recv: the peer's pp coordinate is mine + peer, modulo pp. attention_block_*: the keys are those of the rank so many before this one in its
+  // send, recv: the peer's pp coordinate is mine + peer, modulo pp; across a boundary between segments, which of the rank's messages (peer_of).
+  // attention_block_*: the keys are those of the rank so many before this one in its
   // ring, modulo cp_outer; or kAllKeys.
   std::int8_t peer = 0;
   std::uint8_t channel = 0;  // send, recv
@@ -206,10 +207,10 @@ struct Chunk {
   bool operator==(const Chunk&) const = default;
 };
 
-// All ranks that run the same instruction list: those of one coordinate on pp.
+// All ranks that run the same instruction list: those of one coordinate on pp, of one segment.
 struct Role {
   std::string name;        // "stage 3"; "rank 3" where a rank holds several stages
-  std::int64_t stage = 0;  // coordinate on pp
+  std::int64_t stage = 0;  // coordinate on pp, counted through all segments
   std::vector<Chunk> chunks;
   std::vector<Buffer> buffers;
   std::vector<Event> events;
@@ -243,16 +244,26 @@ struct Load {
   bool operator==(const Load&) const = default;
 };
 
-struct Program {
+// Consecutive stages of one pipeline on consecutive ranks, split in one way.
+struct SegmentMesh {
   Mesh mesh;
+  std::int64_t first_rank = 0, first_stage = 0;
+  std::int64_t micro_batch = 1;  // sequences of a micro-batch that each of its ranks has
+  bool sp = false;               // the ranks of tp hold parts of an activation's rows; otherwise each all of them
+  bool operator==(const SegmentMesh&) const = default;
+};
+
+struct Program {
+  Mesh mesh;                          // of all ranks, where there are no segments
+  std::vector<SegmentMesh> segments;  // in the order of stages and ranks; empty, or two and more
   std::vector<StreamDecl> streams;
   std::vector<Group> groups;
   std::vector<WorkClass> group_class;  // by group: the WorkClass of communication in it
   std::vector<Shape> shapes;
   std::vector<Load> loads;
-  std::vector<Role> roles;  // by coordinate on pp
+  std::vector<Role> roles;  // by stage: coordinate on pp, through all segments
   Launch launch = Launch::eager;
-  std::int64_t microbatches = 1, micro_batch = 1, sequence = 1, global_batch = 1, padded_vocab = 0;
+  std::int64_t microbatches = 1, micro_batch = 1, sequence = 1, global_batch = 1;
   // Passes work on one of `splits` equal parts of a micro-batch's sequences, first to last; `microbatches` counts these parts.
   std::int64_t splits = 1;
   bool balanced_context = true;   // as ContextShare::balanced, for the ranks of cp
@@ -264,7 +275,7 @@ struct Program {
   std::uint32_t shape_of(const Instruction& instruction, const Coordinates& c) const {
     if (instruction.load == kNone) return instruction.shape;
     const Load& load = loads[instruction.load];
-    return load.shapes[static_cast<std::size_t>(mesh.place(c, load.axes))];
+    return load.shapes[static_cast<std::size_t>(mesh_of(0).place(c, load.axes))];  // segments are alike on a load's axes
   }
   // The axes on which ranks of one role differ in their work.
   AxisMask loaded_axes() const {
@@ -294,7 +305,43 @@ struct Program {
     return i / every + (version == Version::next ? 1 : 0);
   }
 
-  const Role& role_of(std::int64_t rank) const { return roles[static_cast<std::size_t>(mesh.coordinates(rank)[static_cast<std::size_t>(Axis::pp)])]; }
+  // --- Ranks. Those of a segment follow those of the segment before it; coordinates are on the mesh of the rank's segment.
+  std::int64_t ranks() const { return segments.empty() ? mesh.ranks() : segments.back().first_rank + segments.back().mesh.ranks(); }
+  std::size_t segment_of(std::int64_t rank) const;
+  std::size_t segment_of_role(std::size_t role) const;
+  const Mesh& mesh_of(std::size_t segment) const { return segments.empty() ? mesh : segments[segment].mesh; }
+  const Mesh& mesh_at(std::int64_t rank) const { return mesh_of(segment_of(rank)); }
+  std::int64_t first_rank(std::size_t segment) const { return segments.empty() ? 0 : segments[segment].first_rank; }
+  std::int64_t micro_batch_at(std::int64_t rank) const { return segments.empty() ? micro_batch : segments[segment_of(rank)].micro_batch; }
+  Coordinates coordinates(std::int64_t rank) const { return mesh_at(rank).coordinates(rank - first_rank(segment_of(rank))); }
+  std::size_t stage_of(std::int64_t rank) const;  // index into `roles`
+  const Role& role_of(std::int64_t rank) const { return roles[stage_of(rank)]; }
+  std::int64_t ranks_of_role(std::size_t role) const;
+  // The rank of a role whose coordinates on all other axes are 0.
+  std::int64_t first_of_role(std::size_t role) const;
 };
+
+// As in mesh.h, with the ranks' numbers among all segments'.
+std::vector<std::int64_t> members(const Program& program, const Group& group, std::int64_t rank);
+std::int64_t group_size(const Program& program, const Group& group);
+std::int64_t first_member(const Program& program, const Group& group, std::int64_t rank);
+std::string label(const Program& program, std::int64_t rank);
+
+// Messages across the boundary after segment `boundary`. Each side of it divides an activation among the ranks of its stage, by sequences over dp and
+// by positions over tp, and each row crosses once: from the rank to which the sending side assigns it to the one to which the receiving side does.
+struct Boundary {
+  std::size_t before = 0;                          // the segment before it
+  std::int64_t sequence_parts = 1, row_parts = 1;  // of the finer division: of the micro-batch's sequences, of the rows of some of them
+};
+Boundary boundary(const Program& program, std::size_t before);
+// A rank's messages: parts of its sequences, and of each as many blocks of its rows; message number = part x blocks + block, in the order in which
+// they are sent and received.
+struct Messages {
+  std::int64_t parts = 1, blocks = 1;
+};
+Messages messages(const Program& program, const Boundary& boundary, std::size_t segment);
+// At the other end of a send or recv that `rank` executes.
+std::int64_t peer_of(const Program& program, std::int64_t rank, const Instruction& instruction);
+std::int64_t peer_of(const Program& program, std::int64_t rank, bool sends, std::uint16_t group, std::int8_t peer);
 
 }  // namespace orrery::program

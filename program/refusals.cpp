@@ -112,7 +112,6 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   }
   r.not_built(plan.recompute.kind == "full" && (plan.recompute.layers || plan.recompute.method), "full recomputation of some layers only",
               plan.recompute.layers ? "recompute.layers" : "recompute.method", "leave recompute.layers and recompute.method null");
-  r.not_built(plan.segments.has_value(), "segments", "segments", "leave segments null");
   r.not_built(plan.placement.has_value(), "placement", "placement", "leave placement null: rank r runs on device r");
   r.not_built(plan.preset.has_value(), "presets", "preset", "leave preset null");
   r.not_built(plan.offload.activations || plan.offload.optimizer || plan.offload.details, "offloading", "offload", "leave offload out");
@@ -431,6 +430,139 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
           fmt::format("use at most {}", model.max_positions));
 }
 
+// --- Segments ------------------------------------------------------------------------------------------------------------------------------------
+
+// What one segment says, and the plan for it: as a plan of its own layers on its own devices.
+void one_segment_refusals(Refusals& r, const Model& model, const Cluster& cluster, const Plan& plan, const PlanSegment& segment, std::size_t i) {
+  const SegmentSpec& spec = (*plan.segments)[i];
+  const std::string here = fmt::format("segments[{}]", i);
+  r.not_built(spec.sharding.has_value(), "sharding of one segment only", here + ".sharding", "write sharding for the whole plan");
+  r.not_built(spec.precision.has_value(), "element types of one segment only", here + ".precision", "write precision for the whole plan");
+  r.not_built(spec.device.has_value(), "devices of several kinds", here + ".device", "leave device null");
+  if (spec.recompute && spec.recompute->kind != "none" && (spec.recompute->kind != "full" || spec.recompute->layers || spec.recompute->method))
+    r.not_built(true, "such recomputation", here + ".recompute", "use kind none or full, without layers and method");
+  if (plan.overlap.tp && segment.plan.parallel.tp > 1 && !segment.plan.parallel.sp)
+    r.add("overlapped tensor parallelism needs sp", "overlap.tp",
+          fmt::format("overlap.tp takes linears apart by the rows that sp shards, and {} has tp without sp", here),
+          "use sp true, or overlap.tp false");
+  r.not_built(segment.plan.parallel.vp > 1, "several stages on each rank of a segment", here + ".parallel.vp", "use vp 1");
+
+  Model part = model;
+  part.layers = segment.layers;
+  Cluster own = cluster;
+  own.devices = segment.devices;
+  Plan alone = segment.plan;
+  alone.schedule = "1f1b", alone.schedule_args = {}, alone.parallel.vp = 1, alone.overlap.ep = false;
+  Refusals of_part;
+  structure_refusals(of_part, part, own, alone);
+  for (Refusal& refusal : of_part.out) {
+    if (i > 0 && !refusal.field.starts_with("parallel") && refusal.field != "stages") continue;  // of all segments alike: said for the first
+    if (refusal.field == "parallel") refusal.field = here + ".devices";
+    if (refusal.field.starts_with("parallel.") && spec.parallel) refusal.field = here + "." + refusal.field;
+    r.out.push_back(std::move(refusal));
+  }
+}
+
+// Whether two segments can hand activations to each other.
+void boundary_refusals(Refusals& r, const Plan& plan, const PlanSegment& a, const PlanSegment& b, std::size_t i) {
+  const ParallelSpec &p = a.plan.parallel, &q = b.plan.parallel;
+  const std::string here = fmt::format("segments[{}]", i);
+  const auto divide = [&](const char* what, std::int64_t x, std::int64_t y, const std::string& field) {
+    const std::int64_t small = std::min(x, y), large = std::max(x, y);
+    if (large % small == 0) return;
+    r.add(fmt::format("{} of neighbouring segments divide each other", what), field,
+          fmt::format("{} {} after {} {}: rows would be cut unevenly between the ranks of both", what, y, what, x),
+          nearest_legal(y, [x](std::int64_t n) { return std::max(x, n) % std::min(x, n) == 0; }));
+  };
+  divide("tp", p.tp, q.tp, here + ".parallel.tp");
+  divide("dp", a.dp, b.dp, here + ".devices");
+  const bool alike =
+      p.cp == q.cp && (p.cp == 1 || (p.cp_kind == q.cp_kind && p.cp_inner == q.cp_inner && p.cp_balanced == q.cp_balanced && p.order == q.order));
+  r.not_built(!alike, "contexts shared in unlike ways between segments", here + ".parallel.cp",
+              "use the same cp, of the same kind and order, in all");
+  const std::int64_t tp = std::max(p.tp, q.tp), unit = p.cp * tp;
+  if (alike && plan.batch.sequence % unit != 0)
+    r.add("a boundary divides positions", "batch.sequence",
+          fmt::format("sequence {} is no multiple of cp {} x tp {}, the ranks that share its rows at the boundary before {}", plan.batch.sequence,
+                      p.cp, tp, here),
+          fmt::format("use a sequence that is a multiple of {}", unit));
+  constexpr std::int64_t kMost = 127;  // Instruction::peer
+  const std::int64_t dp = std::max(a.dp, b.dp), most = std::max(dp / a.dp * (tp / p.tp), dp / b.dp * (tp / q.tp));
+  if (most > kMost)
+    r.add("at most 127 messages per rank at a boundary", here + ".parallel", fmt::format("a rank would exchange rows with {} others", most),
+          "change tp and dp by smaller factors from segment to segment");
+}
+
+void segment_refusals(Refusals& r, const Model& model, const Cluster& cluster, const Plan& plan) {
+  const std::vector<SegmentSpec>& given = *plan.segments;
+  constexpr std::size_t kMostSegments = 255;
+  if (given.empty() || given.size() > kMostSegments)
+    return r.add("1 to 255 segments", "segments", fmt::format("there are {} segments", given.size()), "leave segments null, or name some");
+  bool sound = r.positive("batch.micro", plan.batch.micro) && r.positive("batch.global", plan.batch.global);
+  std::int64_t layer = 0, devices = 0;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const ParallelSpec& p = plan.parallel_of(given[i]);
+    const std::string here = fmt::format("segments[{}]", i);
+    for (const auto& [field, value] : {std::pair{".parallel.tp", p.tp}, {".parallel.cp", p.cp}, {".parallel.pp", p.pp}, {".layers", given[i].layers}})
+      sound = r.positive(here + field, value) && sound;
+    if (given[i].devices) sound = r.positive(here + ".devices", *given[i].devices) && sound;
+    if (!sound) return;
+    if (given[i].first_layer != layer) {
+      r.add("segments follow each other", here + ".first_layer",
+            fmt::format("begins with layer {}, and those before it end before layer {}", given[i].first_layer, layer),
+            fmt::format("write {}", layer));
+      sound = false;
+    }
+    layer = given[i].first_layer + given[i].layers;
+    devices += given[i].devices.value_or(p.tp * p.cp * p.pp);
+  }
+  if (sound && layer != model.layers) {
+    r.add("segments hold all layers", "segments", fmt::format("segments end with {} layers, the model has {}", layer, model.layers),
+          "give the last one those that are left");
+    sound = false;
+  }
+  if (devices != cluster.devices) {
+    r.add("segments have all devices", "segments", fmt::format("segments have {} devices, the cluster {}", devices, cluster.devices),
+          fmt::format("write devices that add up to {}", cluster.devices));
+    sound = false;
+  }
+  if (!sound) return;
+
+  const bool several = given.size() > 1;
+  r.not_built(several && model.moe.has_value(), "segments of a mixture of experts", "segments", "leave segments null");
+  r.not_built(several && model.tie_embeddings, "a tied table whose copies are in two segments", "segments", "use an untied model");
+  const std::vector<PlanSegment> segments = plan_segments(model, cluster, plan);
+  const std::int64_t at_once = plan.batch.micro * segments.front().dp;
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const PlanSegment& s = segments[i];
+    const bool whole = s.dp < 1 || (s.plan.batch.micro >= 1 && s.plan.batch.micro * s.dp == at_once);
+    if (!whole)
+      r.add("segments divide the micro-batch", fmt::format("segments[{}].devices", i),
+            fmt::format("{} sequences of a micro-batch (batch.micro {} x dp {}) do not divide among dp {}", at_once, plan.batch.micro,
+                        segments.front().dp, s.dp),
+            fmt::format("use a batch.micro such that batch.micro x {} is a multiple of {}", segments.front().dp, s.dp));
+    else
+      one_segment_refusals(r, model, cluster, plan, s, i);
+  }
+  if (plan.stages && several) {
+    const std::vector<std::int64_t>& stages = *plan.stages;
+    if (static_cast<std::int64_t>(stages.size()) != pipeline_ranks(plan))
+      r.add("stages has one entry per stage", "stages",
+            fmt::format("stages has {} entries, the segments' pp add up to {}", stages.size(), pipeline_ranks(plan)),
+            "write as many numbers, or null");
+    else if (std::count(stages.begin(), stages.end(), 0) > (stages.front() == 0 ? 1 : 0) + (stages.back() == 0 ? 1 : 0))
+      r.add("a layer per stage", "stages", "only the first and the last stage of all segments may hold no layer", "write such numbers, or null");
+  }
+  if (!r.out.empty()) return;
+  for (std::size_t i = 1; i < segments.size(); ++i) boundary_refusals(r, plan, segments[i - 1], segments[i], i);
+  const std::int64_t microbatches = plan.batch.global / at_once;
+  schedule_refusals(r, model, plan, microbatches);
+  if (!several || !r.out.empty()) return;
+  const Schedule schedule = plan_schedule(plan, microbatches);
+  r.not_built(schedule.placement != Placement::loop || schedule.chunks > 1 || schedule.splits > 1 || schedule.update_every > 0,
+              fmt::format("schedule '{}' with segments", plan.schedule), "schedule", "use gpipe, 1f1b, zb-h1, zb-h2 or zb-auto");
+}
+
 }  // namespace
 
 std::vector<Refusal> refusals(const Model& model, const Cluster& cluster, const Plan& plan) {
@@ -438,7 +570,10 @@ std::vector<Refusal> refusals(const Model& model, const Cluster& cluster, const 
   model_refusals(r, model, plan);
   feature_refusals(r, plan);
   data_parallel_refusals(r, plan);
-  structure_refusals(r, model, cluster, plan);
+  if (plan.segments)
+    segment_refusals(r, model, cluster, plan);
+  else
+    structure_refusals(r, model, cluster, plan);
   return r.out;
 }
 

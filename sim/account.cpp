@@ -254,12 +254,11 @@ std::uint32_t Account::span_kind(std::uint32_t role, std::uint32_t step, Timelin
 }
 
 void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, const std::vector<Waits>& waits, std::int64_t origin) {
-  const program::Mesh& mesh = machine_.program->mesh;
+  const program::Program& program = *machine_.program;
   const LoweredRole& layout = machine_.roles[machine_.ranks[r].role];
   const RankView& view = ranks_[r];
-  const program::Coordinates c = mesh.coordinates(as_rank);
   if (out.ranks.size() <= static_cast<std::size_t>(as_rank)) out.ranks.resize(static_cast<std::size_t>(as_rank) + 1);
-  out.ranks[static_cast<std::size_t>(as_rank)] = program::label(mesh, as_rank);
+  out.ranks[static_cast<std::size_t>(as_rank)] = program::label(program, as_rank);
   for (std::uint32_t i = 0; i < layout.role->body.size(); ++i) {
     const program::PassInstance instance = layout.role->body[i];
     const program::PassTemplate& pass = layout.role->passes[instance.pass];
@@ -285,11 +284,8 @@ void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, co
       if (in.opcode != program::Opcode::send) continue;
       const Met* m = view.meeting(position + view.n);
       if (m == nullptr || m->partner == kNoRecord || m->partner < ranks_[m->partner_rank].n) continue;
-      program::Coordinates peer = c;
-      constexpr auto kPipe = static_cast<std::size_t>(program::Axis::pp);
-      peer[kPipe] = mesh.coordinates(machine_.ranks[m->partner_rank].rank)[kPipe];
       const Position there = locate(machine_.roles[machine_.ranks[m->partner_rank].role], m->partner - ranks_[m->partner_rank].n);
-      arrows_.push_back({{span.rank, i, k}, {static_cast<std::uint32_t>(mesh.rank(peer)), there.pass, there.instruction}});
+      arrows_.push_back({{span.rank, i, k}, {static_cast<std::uint32_t>(program::peer_of(program, as_rank, in)), there.pass, there.instruction}});
     }
   }
 }
@@ -341,10 +337,10 @@ void Account::write(const Options& options, Result& result) {
     if (options.ranks.empty())
       for (std::uint32_t r = 0; r < ranks_.size(); ++r) recorded[r].push_back(machine_.ranks[r].rank);
     for (const std::int64_t rank : std::set<std::int64_t>(options.ranks.begin(), options.ranks.end())) {
-      if (rank < 0 || rank >= program.mesh.ranks())
-        throw Error{"ranks", fmt::format("there is no rank {}: this plan has ranks 0 to {}", rank, program.mesh.ranks() - 1)};
+      if (rank < 0 || rank >= program.ranks())
+        throw Error{"ranks", fmt::format("there is no rank {}: this plan has ranks 0 to {}", rank, program.ranks() - 1)};
       const auto found = simulated.find(rank);
-      const std::uint32_t role = lowered_role(program, program.mesh.coordinates(rank));
+      const std::uint32_t role = lowered_role(program, rank);
       recorded[found != simulated.end() ? found->second : representative.at(role)].push_back(rank);
     }
   }
@@ -422,7 +418,7 @@ void Account::write(const Options& options, Result& result) {
     // Several recorded ranks of one class share the ranks that it stands for.
     Timeline& out = *result.timeline;
     out.weights.assign(out.ranks.size(), 0);
-    out.all_ranks = program.mesh.ranks();
+    out.all_ranks = program.ranks();
     for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
       const auto sharing = static_cast<std::int64_t>(recorded[r].size()), weight = machine_.ranks[r].weight;
       for (std::int64_t i = 0; i < sharing; ++i)
@@ -430,7 +426,7 @@ void Account::write(const Options& options, Result& result) {
     }
     finish_timeline(*result.timeline);
   }
-  result.waterfall = waterfall.finish(result.step, result.weights, program.mesh.size[static_cast<std::size_t>(program::Axis::pp)] > 1);
+  result.waterfall = waterfall.finish(result.step, result.weights, program.roles.size() > 1);
   result.critical_path = critical_path(result.step.v);
 }
 

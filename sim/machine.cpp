@@ -17,30 +17,25 @@ using program::PassInstance;
 using program::Program;
 using program::Role;
 
-constexpr auto kPipe = static_cast<std::size_t>(program::Axis::pp);
-
 bool is_wait(const Instruction& i) { return i.opcode == Opcode::wait || i.opcode == Opcode::host_wait; }
 
 // Whether ranks of other stages belong to the group, so that several members are simulated even when folded.
 std::int64_t simulated_members(const Program& program, const program::Group& group, bool unfold) {
-  if (unfold || group.part != program::Group::Part::whole) return program::group_size(program.mesh, group);
-  return program.mesh.extent(static_cast<program::AxisMask>(group.axes & (program::kPpAxis | program.loaded_axes())));
+  if (unfold || group.part != program::Group::Part::whole) return program::group_size(program, group);
+  return program.mesh_of(group.segment).extent(static_cast<program::AxisMask>(group.axes & (program::kPpAxis | program.loaded_axes())));
 }
 
 // By lowered role, the rank whose coordinates on all other axes are 0.
 std::vector<std::int64_t> first_ranks(const Program& program) {
   const program::AxisMask loaded = program.loaded_axes();
-  const std::int64_t places = program.mesh.extent(loaded);
-  std::vector<std::int64_t> out(static_cast<std::size_t>(program.mesh.size[kPipe] * places));
-  for (std::int64_t p = 0; p < program.mesh.size[kPipe]; ++p)
-    for (std::int64_t i = 0; i < places; ++i) {
-      // The members of the loaded axes' group of the stage's first rank, in the order of their places.
-      program::Coordinates c{};
-      c[kPipe] = p;
-      const std::int64_t first = program.mesh.rank(c);
-      out[static_cast<std::size_t>(p * places + i)] =
-          places == 1 ? first : program::members(program.mesh, {loaded, program::Group::Part::whole}, first)[static_cast<std::size_t>(i)];
-    }
+  std::vector<std::int64_t> out;
+  for (std::size_t p = 0; p < program.roles.size(); ++p) {
+    // The members of the loaded axes' group of the stage's first rank, in the order of their places.
+    const std::int64_t first = program.first_of_role(p);
+    const auto segment = static_cast<std::uint8_t>(program.segment_of_role(p));
+    const std::vector<std::int64_t> places = program::members(program, {loaded, program::Group::Part::whole, segment}, first);
+    out.insert(out.end(), places.begin(), places.end());
+  }
   return out;
 }
 
@@ -56,6 +51,7 @@ class RoleLayout {
     std::uint16_t group = 0;
     std::uint8_t stream = 0, channel = 0;
     std::int8_t peer = 0;
+    std::uint16_t boundary = program::kNone;  // the group of a boundary that it crosses
     auto operator<=>(const Link&) const = default;
   };
 
@@ -104,6 +100,7 @@ class RoleLayout {
     out_.slots = next + 1;
   }
 
+  bool crosses(const Instruction& in) const { return in.group != program::kNone && program_.groups[in.group].part == program::Group::Part::boundary; }
   std::uint16_t link(const Link& l) { return links_.try_emplace(l, static_cast<std::uint16_t>(links_.size())).first->second; }
 
   void lay_out_step(std::uint32_t index, const program::PassTemplate& pass) {
@@ -144,7 +141,8 @@ class RoleLayout {
       case Opcode::recv:
         work = in.group == program::kNone ? WorkClass::pp_comm : program::work_class(in.op, program_.group_class[in.group]);
         s.kind = in.opcode == Opcode::send ? StepKind::send : StepKind::recv;
-        s.link = link({.send = in.opcode == Opcode::send, .channel = in.channel, .peer = in.peer});
+        s.link =
+            link({.send = in.opcode == Opcode::send, .channel = in.channel, .peer = in.peer, .boundary = crosses(in) ? in.group : program::kNone});
         break;
     }
     if (in.flags & program::kOptimizer && !is_communication(work) && !is_wait(in)) work = WorkClass::optimizer;
@@ -196,10 +194,10 @@ class RoleLayout {
 
 // Nodes as classes: nodes that hold the same number of ranks of every role are one. False when the ranks of one role live in unlike nodes.
 bool fold_nodes(const Program& program, const Cluster& cluster, std::vector<SimulatedRank>& representatives, std::uint32_t& nodes) {
-  const std::int64_t n = program.mesh.ranks(), per_node = std::max<std::int64_t>(1, cluster.node_size);
+  const std::int64_t n = program.ranks(), per_node = std::max<std::int64_t>(1, cluster.node_size);
   std::vector<std::vector<std::uint32_t>> held(static_cast<std::size_t>((n + per_node - 1) / per_node),
                                                std::vector<std::uint32_t>(representatives.size(), 0));
-  const auto role = [&](std::int64_t r) { return static_cast<std::size_t>(lowered_role(program, program.mesh.coordinates(r))); };
+  const auto role = [&](std::int64_t r) { return static_cast<std::size_t>(lowered_role(program, r)); };
   for (std::int64_t r = 0; r < n; ++r) ++held[static_cast<std::size_t>(r / per_node)][role(r)];
   for (std::int64_t r = 0; r < n; ++r)
     if (held[static_cast<std::size_t>(r / per_node)] != held[static_cast<std::size_t>(representatives[role(r)].rank / per_node)]) return false;
@@ -214,21 +212,22 @@ bool fold_nodes(const Program& program, const Cluster& cluster, std::vector<Simu
 }
 
 void place_ranks(Machine& m, const Cluster& cluster, bool& unfold) {
-  const program::Mesh& mesh = m.program->mesh;
+  const std::int64_t ranks = m.program->ranks();
   m.nodes = 1;
+  // At a boundary the ranks of a stage meet different ones, one after the other: they differ.
+  unfold = unfold || !m.program->segments.empty();
   if (!unfold) {
     const std::vector<std::int64_t> firsts = first_ranks(*m.program);
     for (std::uint32_t role = 0; role < firsts.size(); ++role)
-      m.ranks.push_back({.rank = firsts[role], .role = role, .weight = mesh.ranks() / static_cast<std::int64_t>(firsts.size())});
+      m.ranks.push_back({.rank = firsts[role], .role = role, .weight = ranks / static_cast<std::int64_t>(firsts.size())});
     if (!m.shared || fold_nodes(*m.program, cluster, m.ranks, m.nodes)) return;
     unfold = true;
     m.ranks.clear();
   }
-  const std::int64_t per_node = m.shared ? std::max<std::int64_t>(1, cluster.node_size) : mesh.ranks();
-  for (std::int64_t r = 0; r < mesh.ranks(); ++r)
-    m.ranks.push_back(
-        {.rank = r, .role = lowered_role(*m.program, mesh.coordinates(r)), .weight = 1, .node = static_cast<std::uint32_t>(r / per_node)});
-  m.nodes = static_cast<std::uint32_t>((mesh.ranks() + per_node - 1) / per_node);
+  const std::int64_t per_node = m.shared ? std::max<std::int64_t>(1, cluster.node_size) : ranks;
+  for (std::int64_t r = 0; r < ranks; ++r)
+    m.ranks.push_back({.rank = r, .role = lowered_role(*m.program, r), .weight = 1, .node = static_cast<std::uint32_t>(r / per_node)});
+  m.nodes = static_cast<std::uint32_t>((ranks + per_node - 1) / per_node);
 }
 
 // No instruction ends later than if all ran one after the other. Where cores are shared, that counts every rank of a node: whenever something runs
@@ -267,9 +266,11 @@ void refuse_overflow(const Machine& m, std::int64_t periods) {
 
 }  // namespace
 
-std::uint32_t lowered_role(const program::Program& program, const program::Coordinates& c) {
+std::uint32_t lowered_role(const program::Program& program, std::int64_t rank) {
   const program::AxisMask loaded = program.loaded_axes();
-  return static_cast<std::uint32_t>(c[kPipe] * program.mesh.extent(loaded) + program.mesh.place(c, loaded));
+  const program::Mesh& mesh = program.mesh_at(rank);  // as large on these axes as every segment's
+  return static_cast<std::uint32_t>(static_cast<std::int64_t>(program.stage_of(rank)) * mesh.extent(loaded) +
+                                    mesh.place(program.coordinates(rank), loaded));
 }
 
 std::uint32_t shape_of(const LoweredRole& role, std::uint32_t step) {
@@ -285,7 +286,7 @@ Position locate(const LoweredRole& role, std::uint32_t position) {
 }
 
 Machine lay_out(const program::Program& program, const cost::Table& cost, const Cluster& cluster, bool unfold, std::int64_t periods) {
-  assert(program.roles.size() == static_cast<std::size_t>(program.mesh.size[kPipe]));
+  assert(program.roles.size() == program.stage_of(program.ranks() - 1) + 1);
   assert(cost.entries.size() == program.shapes.size());
   Machine m;
   m.program = &program;
@@ -297,7 +298,7 @@ Machine lay_out(const program::Program& program, const cost::Table& cost, const 
 
   std::vector<std::map<RoleLayout::Link, std::uint16_t>> links;
   for (const std::int64_t rank : first_ranks(program)) {
-    RoleLayout layout{program, cost, program.role_of(rank), program.mesh.coordinates(rank), m.shared, unfold};
+    RoleLayout layout{program, cost, program.role_of(rank), program.coordinates(rank), m.shared, unfold};
     m.roles.push_back(layout.run());
     links.push_back(layout.links());
   }
@@ -309,14 +310,11 @@ Machine lay_out(const program::Program& program, const cost::Table& cost, const 
       if (link.collective) {
         const program::Group& group = program.groups[link.group];
         const auto [at, fresh] =
-            meetings.try_emplace({link.group, link.stream, first_member(program.mesh, group, r.rank)}, static_cast<std::uint32_t>(meetings.size()));
+            meetings.try_emplace({link.group, link.stream, first_member(program, group, r.rank)}, static_cast<std::uint32_t>(meetings.size()));
         if (fresh) m.meeting_size.push_back(static_cast<std::uint32_t>(simulated_members(program, group, unfold)));
         r.links[index] = at->second;
       } else {
-        program::Coordinates c = program.mesh.coordinates(r.rank);
-        const std::int64_t pp = program.mesh.size[kPipe];
-        c[kPipe] = ((c[kPipe] + link.peer) % pp + pp) % pp;
-        const std::int64_t peer = program.mesh.rank(c);
+        const std::int64_t peer = program::peer_of(program, r.rank, link.send, link.boundary, link.peer);
         const auto key = link.send ? std::tuple{r.rank, peer, link.channel} : std::tuple{peer, r.rank, link.channel};
         r.links[index] = channels.try_emplace(key, static_cast<std::uint32_t>(channels.size())).first->second;
       }

@@ -89,8 +89,8 @@ struct Machine {
   std::uint32_t nodes = 0;
 };
 
-// Index into Machine::roles of the rank at `c`.
-std::uint32_t lowered_role(const program::Program& program, const program::Coordinates& c);
+// Index into Machine::roles of a rank.
+std::uint32_t lowered_role(const program::Program& program, std::int64_t rank);
 // Of an instruction, by its index.
 std::uint32_t shape_of(const LoweredRole& role, std::uint32_t step);
 

@@ -20,23 +20,26 @@ inline constexpr std::int32_t kSteps = 2;  // that are checked: from a cold star
 void check_form(const Program& program, Violations& out);
 
 // The instructions that can only complete together: a send and its recv, or a collective's members on different stages.
+//
+// Actors meet: one for each role, whose ranks all do the same at the same time. Of a pipeline with segments each rank is one, since at their
+// boundaries the ranks of a stage wait for different ones; then all collectives are meetings. The lists that follow are by actor.
 struct Rendezvous {
   struct Party {
-    std::size_t role = 0;
-    std::uint32_t issue = kNever;  // kNever: this role never comes
+    std::size_t actor = 0;
+    std::uint32_t issue = kNever;  // kNever: this one never comes
   };
   std::vector<Party> parties;
 };
 
 struct Meetings {
   std::vector<Rendezvous> all;
-  std::vector<std::vector<std::uint32_t>> of;  // by role, by issue: index into `all`; kNever: completes alone
+  std::vector<std::vector<std::uint32_t>> of;  // by actor, by issue: index into `all`; kNever: completes alone
 };
 
-// Matches sends with receives, and the collectives of groups that span stages. Says where they do not match.
+// Matches sends with receives, and the collectives of groups that span actors. Says where they do not match.
 Meetings match(const Program& program, const std::vector<IssueList>& lists, Violations& out);
 
-// Who waits for whom when every role has run as far as it can; nothing when all complete. Requires that everything matches. `inline_host`: one
+// Who waits for whom when every actor has run as far as it can; nothing when all complete. Requires that everything matches. `inline_host`: one
 // blocking thread per rank issues, which compute and waits hold until they are done.
 std::optional<std::string> find_deadlock(const Program& program, const std::vector<IssueList>& lists, const Meetings& meetings, bool inline_host);
 

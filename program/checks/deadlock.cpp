@@ -94,7 +94,7 @@ class TokenRun {
     }
     const auto& parties = meetings_.all[meeting].parties;
     if (++arrived_[meeting] < parties.size()) return false;
-    for (const auto& party : parties) states_[party.role].complete[party.issue] = true;
+    for (const auto& party : parties) states_[party.actor].complete[party.issue] = true;
     return true;
   }
 
@@ -137,13 +137,13 @@ class TokenRun {
       }
       const auto& parties = meetings_.all[meetings_.of[role][issue]].parties;
       const auto late =
-          std::find_if(parties.begin(), parties.end(), [&](const auto& p) { return p.issue == kNever || !states_[p.role].arrived[p.issue]; });
+          std::find_if(parties.begin(), parties.end(), [&](const auto& p) { return p.issue == kNever || !states_[p.actor].arrived[p.issue]; });
       chain.push_back({role, issue, me + " meets "});
       if (late->issue == kNever) {
-        end = fmt::format("nothing on {}", program_.roles[late->role].name);
+        end = fmt::format("nothing on {}", lists_[late->actor].role->name);
         break;
       }
-      role = late->role;
+      role = late->actor;
       issue = late->issue;
     }
     std::string text;

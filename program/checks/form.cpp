@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <span>
 #include <utility>
 
@@ -26,13 +27,19 @@ class WellFormed {
   WellFormed(const Program& program, Violations& out) : program_(program), out_(out) {}
 
   void run() {
-    const auto stages = static_cast<std::size_t>(program_.mesh.size[static_cast<std::size_t>(Axis::pp)]);
+    const std::size_t stages = program_.stage_of(program_.ranks() - 1) + 1;
     if (program_.roles.size() != stages) say("{} roles for {} pipeline stages", program_.roles.size(), stages);
     if (program_.streams.empty() || program_.streams[kComputeStream].kind != StreamKind::compute)
       say("stream {} is not a compute stream", kComputeStream);
     if (program_.group_class.size() != program_.groups.size())
       say("{} group classes for {} groups", program_.group_class.size(), program_.groups.size());
     if (program_.microbatches < 1) say("{} micro-batches", program_.microbatches);
+    for (std::size_t g = 0; g < program_.groups.size(); ++g) {
+      const std::size_t needs = program_.groups[g].segment + (program_.groups[g].part == Group::Part::boundary ? 2U : 1U);
+      if (needs <= std::max<std::size_t>(1, program_.segments.size())) continue;
+      say("group {} is of segment {}, but there are {}", g, program_.groups[g].segment, program_.segments.size());
+      return;
+    }
     for (std::size_t r = 0; r < program_.roles.size(); ++r) check_role(r);
   }
 
@@ -110,7 +117,8 @@ class WellFormed {
     }
     if (is_communication(it.op) && it.group >= program_.groups.size())
       say("{} names group {}, but there are {}", where, it.group, program_.groups.size());
-    if (is_point_to_point(it.op) && !program_.roles.empty() && it.peer % static_cast<std::int64_t>(program_.roles.size()) == 0)
+    if (is_point_to_point(it.op) && !program_.roles.empty() && !crosses_boundary(role, it, where) &&
+        it.peer % static_cast<std::int64_t>(program_.roles.size()) == 0)
       say("{} has itself as its peer", where);
     if (it.signal != kNone && it.signal >= role.events.size()) say("{} signals event {}, but there are {}", where, it.signal, role.events.size());
     if (std::uint64_t{it.dependencies} + it.dependency_count > role.dependencies.size()) {
@@ -135,13 +143,26 @@ class WellFormed {
       say("{} touches {} buffers, not in the order that its operator documents", where, accesses.size());
       return;
     }
-    const std::int64_t group = it.group < program_.groups.size() ? group_size(program_.mesh, program_.groups[it.group]) : 1;
+    const std::int64_t group = it.group < program_.groups.size() ? group_size(program_, program_.groups[it.group]) : 1;
     for (std::size_t n = 0; n < accesses.size(); ++n) {
       const std::size_t position = operand_position(it.op, n, accesses.size());
       const std::int64_t needs = operand_elements(program_.shapes[it.shape], position, group);
       const Buffer& buffer = role.buffers[accesses[n].buffer];
       if (buffer.elements < needs) say("{} needs {} elements of {}, which has {}", where, needs, buffer.name, buffer.elements);
     }
+  }
+
+  // Whether it is a message between segments, of the number that the boundary has.
+  bool crosses_boundary(const Role& role, const Instruction& it, const std::string& where) {
+    if (it.group >= program_.groups.size() || program_.groups[it.group].part != Group::Part::boundary) return false;
+    const std::size_t after = program_.groups[it.group].segment, own = program_.segment_of_role(static_cast<std::size_t>(role.stage));
+    if (after + 1 >= program_.segments.size() || (own != after && own != after + 1)) {
+      say("{} crosses the boundary after segment {}, where its stage is not", where, after);
+      return true;
+    }
+    const Messages all = messages(program_, boundary(program_, after), own);
+    if (it.peer < 0 || it.peer >= all.parts * all.blocks) say("{} is message {} of {}", where, it.peer, all.parts * all.blocks);
+    return true;
   }
 
   void check_dependency(const Role& role, const Dependency& dependency, std::uint32_t index, const std::string& where) {

@@ -10,16 +10,32 @@
 namespace orrery::program::checks {
 namespace {
 
-bool spans_stages(const Program& program, const Group& group) {
+bool spans_actors(const Program& program, const Group& group) {
+  if (!program.segments.empty()) return true;
   return group.part != Group::Part::whole || ((group.axes & mask(Axis::pp)) != 0 && program.mesh.size[static_cast<std::size_t>(Axis::pp)] > 1);
 }
 
-// The roles that meet each other in the group.
+// Ranks, of segments: each group once.
+std::vector<std::vector<std::size_t>> groups_of_ranks(const Program& program, const Group& group) {
+  std::vector<std::vector<std::size_t>> out;
+  for (std::int64_t rank = 0; rank < program.ranks(); ++rank) {
+    if (group.part != Group::Part::everyone && program.segment_of(rank) != group.segment) continue;
+    const std::vector<std::int64_t> all = members(program, group, rank);
+    if (std::any_of(all.begin(), all.end(), [rank](std::int64_t m) { return m < rank; })) continue;
+    out.emplace_back(all.begin(), all.end());
+  }
+  return out;
+}
+
+// The actors that meet each other in the group.
 std::vector<std::vector<std::size_t>> parties(const Program& program, const Group& group) {
+  if (!program.segments.empty()) return groups_of_ranks(program, group);
   const std::size_t last = program.roles.size() - 1;
   std::vector<std::vector<std::size_t>> out;
   switch (group.part) {
     case Group::Part::whole:
+    case Group::Part::everyone:
+    case Group::Part::boundary:
       out.emplace_back(last + 1);
       std::iota(out[0].begin(), out[0].end(), std::size_t{0});
       break;
@@ -40,15 +56,18 @@ std::string in_words(const Program& program, std::uint16_t group) {
   const Group& g = program.groups[group];
   if (g.part == Group::Part::ends) return fmt::format("group {} (embedding)", group);
   if (g.part == Group::Part::mirrored) return fmt::format("group {} (mirrored stages)", group);
+  if (g.part == Group::Part::boundary) return fmt::format("group {} (boundary after segment {})", group, g.segment);
+  if (g.part == Group::Part::everyone) return fmt::format("group {} (all ranks)", group);
   std::vector<std::string_view> axes;
   for (std::size_t a = 0; a < kAxes; ++a)
     if (g.axes >> a & 1U) axes.push_back(name(static_cast<Axis>(a)));
   return fmt::format("group {} ({})", group, axes.empty() ? "one rank" : fmt::format("{}", fmt::join(axes, "·")));
 }
 
-std::size_t peer_of(const Program& program, std::size_t role, std::int8_t peer) {
+std::size_t other_end(const Program& program, std::size_t actor, const Instruction& in) {
+  if (!program.segments.empty()) return static_cast<std::size_t>(peer_of(program, static_cast<std::int64_t>(actor), in));
   const auto stages = static_cast<std::int64_t>(program.roles.size());
-  return static_cast<std::size_t>(((static_cast<std::int64_t>(role) + peer) % stages + stages) % stages);
+  return static_cast<std::size_t>(((static_cast<std::int64_t>(actor) + in.peer) % stages + stages) % stages);
 }
 
 class Matcher {
@@ -60,14 +79,14 @@ class Matcher {
   Meetings run() {
     match_point_to_point();
     for (std::uint16_t g = 0; g < program_.groups.size(); ++g)
-      if (spans_stages(program_, program_.groups[g])) match_collectives(g);
+      if (spans_actors(program_, program_.groups[g])) match_collectives(g);
     return std::move(meetings_);
   }
 
  private:
   void meet(std::vector<Rendezvous::Party> parties) {
     for (const auto& party : parties)
-      if (party.issue != kNever) meetings_.of[party.role][party.issue] = static_cast<std::uint32_t>(meetings_.all.size());
+      if (party.issue != kNever) meetings_.of[party.actor][party.issue] = static_cast<std::uint32_t>(meetings_.all.size());
     meetings_.all.push_back({std::move(parties)});
   }
 
@@ -79,8 +98,8 @@ class Matcher {
     for (std::size_t r = 0; r < lists_.size(); ++r)
       for (std::uint32_t i = 0; i < lists_[r].issues.size(); ++i) {
         const Instruction& it = lists_[r].instruction(i);
-        if (it.opcode == Opcode::send) channels[{r, peer_of(program_, r, it.peer), it.channel}].sends.push_back(i);
-        if (it.opcode == Opcode::recv) channels[{peer_of(program_, r, it.peer), r, it.channel}].recvs.push_back(i);
+        if (it.opcode == Opcode::send) channels[{r, other_end(program_, r, it), it.channel}].sends.push_back(i);
+        if (it.opcode == Opcode::recv) channels[{other_end(program_, r, it), r, it.channel}].recvs.push_back(i);
       }
     for (const auto& [key, ends] : channels) {
       const auto [from, to, channel] = key;
@@ -101,11 +120,11 @@ class Matcher {
       if (ends.sends.size() > both)
         out_.push_back({Rule::matched_point_to_point,
                         fmt::format("{} sends to {} on channel {}, which never receives it: {} sends for {} receives",
-                                    lists_[from].in_words(ends.sends[both]), program_.roles[to].name, channel, ends.sends.size(), both)});
+                                    lists_[from].in_words(ends.sends[both]), lists_[to].role->name, channel, ends.sends.size(), both)});
       if (ends.recvs.size() > both)
         out_.push_back({Rule::matched_point_to_point,
                         fmt::format("{} receives from {} on channel {}, which never sends it: {} receives for {} sends",
-                                    lists_[to].in_words(ends.recvs[both]), program_.roles[from].name, channel, ends.recvs.size(), both)});
+                                    lists_[to].in_words(ends.recvs[both]), lists_[from].role->name, channel, ends.recvs.size(), both)});
     }
   }
 
@@ -128,14 +147,14 @@ class Matcher {
     for (std::size_t r = 0; r < lists_.size(); ++r)
       if (!belongs[r] && !sequences[r].empty())
         out_.push_back({Rule::collective_order, fmt::format("{} is in {}, to which {} does not belong", lists_[r].in_words(sequences[r].front()),
-                                                            in_words(program_, group), program_.roles[r].name)});
+                                                            in_words(program_, group), lists_[r].role->name)});
   }
 
   // Reports the first operation in which the two sequences differ.
   void compare(std::uint16_t group, std::size_t a, const std::vector<std::uint32_t>& left, std::size_t b, const std::vector<std::uint32_t>& right) {
     const auto shape = [&](std::size_t role, std::uint32_t issue) -> const Shape& { return program_.shapes[lists_[role].instruction(issue).shape]; };
     const auto one = [&](std::size_t role, const std::vector<std::uint32_t>& sequence, std::size_t k) {
-      if (k >= sequence.size()) return program_.roles[role].name + " has none";
+      if (k >= sequence.size()) return lists_[role].role->name + " has none";
       return fmt::format("{} has {} elements", lists_[role].in_words(sequence[k]), shape(role, sequence[k]).dims[0]);
     };
     for (std::size_t k = 0; k < std::max(left.size(), right.size()); ++k) {

@@ -1,5 +1,6 @@
 #include "program/layers/sublayers.h"
 #include "program/transforms/recompute.h"
+#include "program/transforms/resharding.h"
 #include "program/transforms/tensor_parallel.h"
 
 namespace orrery::program {
@@ -36,8 +37,8 @@ std::uint32_t layer_input(const Context& c, std::int64_t l) {
   const bool output = l == c.layers();
   if (output && c.after.local()) return layer_input(c.chunks[c.after.chunk], 0);
   Builder::Life life{mask(PassKind::forward), mask(PassKind::backward, PassKind::input_grad), c.chunk, c.chunk};
-  if (output && !c.last()) life.dies = mask(PassKind::release);
-  if (l == 0 && c.before.remote()) life.born = mask(PassKind::receive_forward);
+  if (output && !c.last()) life.dies = c.boundary_after && c.boundary_after->packs() ? mask(PassKind::forward) : mask(PassKind::release);
+  if (l == 0 && c.before.remote() && !(c.boundary_before && lands(c, *c.boundary_before))) life.born = mask(PassKind::receive_forward);
   if (l == 0 && c.before.local()) life.born_chunk = c.before.chunk;
   return c.b.stash(output ? "stage.output" : "layer.input", BufferKind::activation, c.plan.precision.compute, c.d.local_rows * c.d.hidden,
                    output ? kNone : c.layer(l), life);
@@ -50,9 +51,10 @@ std::uint32_t residual_gradient(const Context& c) {
   while (end->after.local()) end = &c.chunks[end->after.chunk];
   if (begin == end && c.first() && c.last()) return c.b.temporary("residual.gradient", BufferKind::activation, c.plan.precision.compute, elements);
   constexpr PassMask kBackward = mask(PassKind::backward, PassKind::input_grad);
-  return c.b.stash(
-      "residual.gradient", BufferKind::activation, c.plan.precision.compute, elements, kNone,
-      {end->last() ? kBackward : mask(PassKind::receive_backward), begin->first() ? kBackward : mask(PassKind::release), end->chunk, begin->chunk});
+  const bool made = end->last() || (end->boundary_after && lands(*end, *end->boundary_after));
+  const bool ends = begin->first() || (begin->boundary_before && begin->boundary_before->packs());
+  return c.b.stash("residual.gradient", BufferKind::activation, c.plan.precision.compute, elements, kNone,
+                   {made ? kBackward : mask(PassKind::receive_backward), ends ? kBackward : mask(PassKind::release), end->chunk, begin->chunk});
 }
 
 namespace {

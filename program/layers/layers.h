@@ -23,6 +23,8 @@ struct Neighbour {
   bool remote() const { return kind == Kind::remote; }
 };
 
+struct Resharding;
+
 // What the functions of one chunk share.
 struct Context {
   Builder& b;
@@ -33,15 +35,16 @@ struct Context {
   const std::vector<Context>& chunks;  // all of the role
   std::uint16_t chunk = 0;
   Neighbour before, after;
-  std::uint16_t tp = kNone;                          // the tensor-parallel group
-  std::uint16_t cp_inner = kNone, cp_outer = kNone;  // the groups that share each sequence
-  std::uint16_t ep = kNone;                          // the ranks that hold a layer's experts together
-  const ExpertLoad* experts = nullptr;               // how tokens spread over them, where that is not evenly
-  bool recompute = false;                            // layers keep their input only
-  PassKind pass = PassKind::forward;                 // that is being written: forward, backward, input_grad or weight_grad
-  std::uint16_t split = 0;                           // that it works on
-  GradientReducer* reducer = nullptr;                // in passes that reduce gradients
-  ParameterGatherer* gatherer = nullptr;             // where parameters are sharded
+  const Resharding *boundary_before = nullptr, *boundary_after = nullptr;  // where that neighbour is of another segment (transforms/resharding.h)
+  std::uint16_t tp = kNone;                                                // the tensor-parallel group
+  std::uint16_t cp_inner = kNone, cp_outer = kNone;                        // the groups that share each sequence
+  std::uint16_t ep = kNone;                                                // the ranks that hold a layer's experts together
+  const ExpertLoad* experts = nullptr;                                     // how tokens spread over them, where that is not evenly
+  bool recompute = false;                                                  // layers keep their input only
+  PassKind pass = PassKind::forward;                                       // that is being written: forward, backward, input_grad or weight_grad
+  std::uint16_t split = 0;                                                 // that it works on
+  GradientReducer* reducer = nullptr;                                      // in passes that reduce gradients
+  ParameterGatherer* gatherer = nullptr;                                   // where parameters are sharded
   bool first() const { return before.kind == Neighbour::Kind::none; }
   bool last() const { return after.kind == Neighbour::Kind::none; }
   const ChunkTensors& tensors() const { return layout.chunks[chunk]; }

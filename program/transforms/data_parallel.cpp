@@ -299,7 +299,8 @@ void GradientReducer::finish() {
 
 namespace {
 
-// Where the norm is added up over all ranks of a stage, which of those that hold the same gradients (or the same part of them) counts them.
+// Where the norm is added up over all ranks of a stage, or of all segments, which of those that hold the same gradients (or the same part of them)
+// counts them.
 std::uint8_t counted_on(const Layout::BucketViews& bucket) {
   const bool whole = bucket.owned == bucket.elements;
   if (bucket.experts) return whole ? kCountOnEdp0 : 0;
@@ -325,7 +326,8 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan,
       b.collective(Operator::all_reduce, kDp, views.copies, views.owned, plan.precision.grads, {u(views.own_gradient)});
     }
 
-  const bool mixture = b.tables().mesh().extent(kExpertAxes) > 1;  // some experts may be of other ranks
+  const bool segments = !b.tables().program().segments.empty();                // which have other ranks of other numbers of replicas
+  const bool mixture = segments || b.tables().mesh().extent(kExpertAxes) > 1;  // some experts may be of other ranks
   const std::uint32_t norm = b.persistent("gradient_norm", BufferKind::scalar, DType::fp64, 1);
   b.dtype = DType::fp64;
   b.compute(Operator::zero, {1}, {w(norm)});
@@ -339,7 +341,7 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan,
   const AxisMask data = mixture ? kReplicaAxes : owns_parts ? static_cast<AxisMask>(kCpAxes | mask(Axis::dp_inner)) : AxisMask{0};
   const auto axes = static_cast<AxisMask>(kTpAxis | (asynchronous ? 0 : kPpAxis) | data);
   // On the tensor-parallel stream where the group is that stream's own: each group meets on one stream only.
-  const std::uint16_t group = b.tables().group(axes);
+  const std::uint16_t group = segments ? b.tables().everyone() : b.tables().group(axes);
   b.collective(Operator::all_reduce, group != kNone && group == b.tables().group(kTpAxis) ? kTp : kDp, group, 1, DType::fp64, {u(norm)});
 
   // The parameters that the next forward pass needs first are updated and gathered first: backward produced their gradients last.

@@ -7,6 +7,8 @@
 #include <cassert>
 #include <deque>
 
+#include "program/transforms/resharding.h"
+
 namespace orrery::program {
 namespace {
 
@@ -49,29 +51,45 @@ Transfers transfer_passes(const Context& c) {
   Transfers out;
   if (c.before.remote()) {
     c.b.begin(PassKind::receive_forward, "receive activations", c.chunk);
-    c.b.recv(recv_stream(c.before), c.before.peer, activations_from(c.before.chunk), layer_input(c, 0), received(c, true));
+    if (c.boundary_before)
+      receive_rows(c, *c.boundary_before, recv_stream(c.before), activations_from(c.before.chunk), true, layer_input(c, 0), received(c, true));
+    else
+      c.b.recv(recv_stream(c.before), c.before.peer, activations_from(c.before.chunk), layer_input(c, 0), received(c, true));
     out.receive_forward = c.b.end();
-    out.release_backward = release_pass(c, "release gradient", residual_gradient(c), sent(c, false));
+    const std::uint32_t gradient = residual_gradient(c);
+    out.release_backward =
+        release_pass(c, "release gradient", c.boundary_before ? sent_rows(c, *c.boundary_before, false, gradient) : gradient, sent(c, false));
   }
   if (c.after.remote()) {
     c.b.begin(PassKind::receive_backward, "receive gradient", c.chunk);
-    c.b.recv(recv_stream(c.after), c.after.peer, gradients_from(c.after.chunk), residual_gradient(c), received(c, false));
+    if (c.boundary_after)
+      receive_rows(c, *c.boundary_after, recv_stream(c.after), gradients_from(c.after.chunk), false, residual_gradient(c), received(c, false));
+    else
+      c.b.recv(recv_stream(c.after), c.after.peer, gradients_from(c.after.chunk), residual_gradient(c), received(c, false));
     out.receive_backward = c.b.end();
-    out.release_forward = release_pass(c, "release activations", layer_input(c, c.layers()), sent(c, true));
+    const std::uint32_t activations = layer_input(c, c.layers());
+    out.release_forward =
+        release_pass(c, "release activations", c.boundary_after ? sent_rows(c, *c.boundary_after, true, activations) : activations, sent(c, true));
   }
   return out;
 }
 
 void expect_activations(const Context& c) {
+  if (c.boundary_before) return take_rows(c, *c.boundary_before, true, layer_input(c, 0), received(c, true));
   if (c.before.remote()) c.b.expect(layer_input(c, 0), received(c, true));
 }
 void expect_gradient(const Context& c) {
+  if (c.boundary_after) return take_rows(c, *c.boundary_after, false, residual_gradient(c), received(c, false));
   if (c.after.remote()) c.b.expect(residual_gradient(c), received(c, false));
 }
 void send_activations(const Context& c) {
+  if (c.boundary_after)
+    return send_rows(c, *c.boundary_after, send_stream(c.after), activations_from(c.chunk), true, layer_input(c, c.layers()), sent(c, true));
   if (c.after.remote()) c.b.send(send_stream(c.after), c.after.peer, activations_from(c.chunk), layer_input(c, c.layers()), sent(c, true));
 }
 void send_gradient(const Context& c) {
+  if (c.boundary_before)
+    return send_rows(c, *c.boundary_before, send_stream(c.before), gradients_from(c.chunk), false, residual_gradient(c), sent(c, false));
   if (c.before.remote()) c.b.send(send_stream(c.before), c.before.peer, gradients_from(c.chunk), residual_gradient(c), sent(c, false));
 }
 

@@ -21,7 +21,7 @@ struct Transfers {
 };
 Transfers transfer_passes(const Context& c);
 
-// Within a pass: what was received arrives on another stream; what leaves is sent last.
+// Within a pass: what was received arrives on another stream, and is put together where it came from another segment; what leaves is sent last.
 void expect_activations(const Context& c);
 void expect_gradient(const Context& c);
 void send_activations(const Context& c);

@@ -48,8 +48,9 @@ TEST(Placement, StopsAtTheLevelThatHoldsTheWholeGroup) {
 
 TEST(Placement, GroupsThatStartElsewhereInANodeAreToldApart) {
   // tp = 3 in nodes of 4: {0,1,2} is in one node, {3,4,5} has 1 + 2, {6,7,8} 2 + 1, {9,10,11} one node again.
-  const program::Mesh mesh = program::dense_mesh(3, 1, 4, 1);
-  const auto all = placements(round_cluster(12), mesh, {program::mask(Axis::tp)});
+  program::Program p;
+  p.mesh = program::dense_mesh(3, 1, 4, 1);
+  const auto all = placements(round_cluster(12), p, {program::mask(Axis::tp)});
   EXPECT_EQ(all.size(), 2U);
 }
 
@@ -216,7 +217,9 @@ RC_GTEST_PROP(Collectives, LieTheSameForEveryTranslateOfAGroup, ()) {
   const program::Group group{
       *rc::gen::elementOf(std::vector<program::AxisMask>{program::kTpAxis, program::kDpAxes, program::kTpAxis | program::kPpAxis, program::kCpAxes,
                                                          program::mask(program::Axis::ep), program::mask(program::Axis::edp)})};
-  const auto all = placements(c, mesh, group);
+  program::Program p;
+  p.mesh = mesh;
+  const auto all = placements(c, p, group);
   for (std::int64_t r = 0; r < mesh.ranks(); ++r)
     RC_ASSERT(std::find(all.begin(), all.end(), place(c, program::members(mesh, group, r))) != all.end());
 }

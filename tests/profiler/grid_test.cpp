@@ -96,7 +96,7 @@ TEST(DefaultGrid, NamesEveryOperatorOfALlamaAndEachShapeOnce) {
   const auto kernels = executor::make_cpu_kernels();
   for (std::size_t i = 0; i < program::kOperators; ++i) {
     const auto op = static_cast<Operator>(i);
-    const bool shared_sequence = op >= Operator::attention_block_forward && op <= Operator::gather_heads;
+    const bool shared_sequence = op >= Operator::attention_block_forward && op <= Operator::gather_columns;
     const bool not_llama = op == Operator::position_forward || op == Operator::position_backward || op == Operator::bias_grad || shared_sequence ||
                            (op >= Operator::split_columns && op <= Operator::expert_activation_backward);
     const bool load = op == Operator::load_tokens || op == Operator::load_targets;

@@ -99,7 +99,10 @@ inline Plan plan() {
   p.stages = maybe([] { return list([] { return whole(0, 100); }); });
   p.segments = maybe([] {
     return list(
-        [] { return SegmentSpec{whole(0, 100), whole(1, 100), maybe(parallel), maybe(sharding), maybe(recompute), maybe(precision), maybe(text)}; },
+        [] {
+          return SegmentSpec{whole(0, 100),    whole(1, 100), maybe([] { return whole(1, 100); }), maybe(parallel), maybe(sharding), maybe(recompute),
+                             maybe(precision), maybe(text)};
+        },
         2);
   });
   p.placement = maybe([] { return list([] { return whole(0, 1000); }); });

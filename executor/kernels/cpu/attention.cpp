@@ -236,6 +236,14 @@ void put_columns(Index rows, Index width, Index first, Index columns, const floa
   for (Index i = 0; i < rows; ++i) std::copy_n(x + i * columns, columns, y + i * width + first);
 }
 
+void scatter_columns(Index rows, Index columns, Index parts, const float* x, float* y) {
+  for (Index p = 0; p < parts; ++p) take_columns(rows, parts * columns, p * columns, columns, x, y + p * rows * columns);
+}
+
+void gather_columns(Index rows, Index columns, Index parts, const float* y, float* x) {
+  for (Index p = 0; p < parts; ++p) put_columns(rows, parts * columns, p * columns, columns, y + p * rows * columns, x);
+}
+
 namespace {
 
 // Calls visit(column of the packed row, column of the part's row, count) for what part `p` holds.

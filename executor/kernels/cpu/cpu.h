@@ -74,6 +74,8 @@ void attention_block_backward(const AttentionBlock& shape, const float* q, const
 void attention_merge(Index batch, Index queries, Index heads, Index v_dim, const float* some, const float* some_lse, float* out, float* lse);
 void take_columns(Index rows, Index width, Index first, Index columns, const float* x, float* y);
 void put_columns(Index rows, Index width, Index first, Index columns, const float* x, float* y);
+void scatter_columns(Index rows, Index columns, Index parts, const float* x, float* y);
+void gather_columns(Index rows, Index columns, Index parts, const float* y, float* x);
 void scatter_heads(const HeadParts& shape, const float* x, float* y);
 void gather_heads(const HeadParts& shape, const float* y, float* x);
 

@@ -153,6 +153,8 @@ class CpuKernels final : public KernelSet {
       case Operator::put_columns:
       case Operator::scatter_heads:
       case Operator::gather_heads:
+      case Operator::scatter_columns:
+      case Operator::gather_columns:
       case Operator::activation_forward:
       case Operator::activation_backward:
       case Operator::residual_forward:
@@ -250,6 +252,10 @@ class CpuKernels final : public KernelSet {
         return cpu::scatter_heads({d[0], d[1], d[2], d[3], d[4], d[5]}, o[0], o[1]);
       case Operator::gather_heads:
         return cpu::gather_heads({d[0], d[1], d[2], d[3], d[4], d[5]}, o[0], o[1]);
+      case Operator::scatter_columns:
+        return cpu::scatter_columns(d[0], d[1], d[2], o[0], o[1]);
+      case Operator::gather_columns:
+        return cpu::gather_columns(d[0], d[1], d[2], o[0], o[1]);
       case Operator::activation_forward:
         return cpu::activation_forward(s.activation, d[2] != 0, d[0], d[1], o[0], o[1]);
       case Operator::activation_backward:
