@@ -531,6 +531,10 @@ void segment_refusals(Refusals& r, const Model& model, const Cluster& cluster, c
   const bool several = given.size() > 1;
   r.not_built(several && model.moe.has_value(), "segments of a mixture of experts", "segments", "leave segments null");
   r.not_built(several && model.tie_embeddings, "a tied table whose copies are in two segments", "segments", "use an untied model");
+  if (plan.stages && std::ssize(*plan.stages) != pipeline_ranks(plan))
+    return r.add("stages has one entry per stage", "stages",
+                 fmt::format("stages has {} entries, the segments' pp add up to {}", plan.stages->size(), pipeline_ranks(plan)),
+                 fmt::format("write {} numbers, or null", pipeline_ranks(plan)));
   const std::vector<PlanSegment> segments = plan_segments(model, cluster, plan);
   const std::int64_t at_once = plan.batch.micro * segments.front().dp;
   for (std::size_t i = 0; i < segments.size(); ++i) {
@@ -544,15 +548,9 @@ void segment_refusals(Refusals& r, const Model& model, const Cluster& cluster, c
     else
       one_segment_refusals(r, model, cluster, plan, s, i);
   }
-  if (plan.stages && several) {
-    const std::vector<std::int64_t>& stages = *plan.stages;
-    if (static_cast<std::int64_t>(stages.size()) != pipeline_ranks(plan))
-      r.add("stages has one entry per stage", "stages",
-            fmt::format("stages has {} entries, the segments' pp add up to {}", stages.size(), pipeline_ranks(plan)),
-            "write as many numbers, or null");
-    else if (std::count(stages.begin(), stages.end(), 0) > (stages.front() == 0 ? 1 : 0) + (stages.back() == 0 ? 1 : 0))
+  if (plan.stages && several)
+    if (std::count(plan.stages->begin(), plan.stages->end(), 0) > (plan.stages->front() == 0 ? 1 : 0) + (plan.stages->back() == 0 ? 1 : 0))
       r.add("a layer per stage", "stages", "only the first and the last stage of all segments may hold no layer", "write such numbers, or null");
-  }
   if (!r.out.empty()) return;
   for (std::size_t i = 1; i < segments.size(); ++i) boundary_refusals(r, plan, segments[i - 1], segments[i], i);
   const std::int64_t microbatches = plan.batch.global / at_once;

@@ -163,7 +163,9 @@ void expect_delivered_once(const Divided& d, const std::vector<Split>& splits, b
   EXPECT_TRUE(mover.all_received());
 
   for (std::int64_t rank = 0; rank < p.ranks(); ++rank)
-    if (p.stage_of(rank) == to) EXPECT_EQ(mover.contents(rank, target), expected(rank)) << "rank " << rank;
+    if (p.stage_of(rank) == to) {
+      EXPECT_EQ(mover.contents(rank, target), expected(rank)) << "rank " << rank;
+    }
   // rows x hidden x 4 bytes, each element once.
   EXPECT_EQ(mover.bytes, sequences * kPositions * hidden * 4);
   EXPECT_EQ(std::set<Element>(mover.crossed.begin(), mover.crossed.end()).size(), mover.crossed.size());
@@ -249,7 +251,10 @@ TEST(Segments, OfOneKindAreThePlanWithoutThem) {
 
 TEST(Segments, FollowEachOtherInRanksAndStages) {
   // (tp 2, pp 2) on ranks 0 to 3, (dp 2, tp 2) on 4 to 7, (dp 2) on 8 and 9.
-  const Program p = Divided({{.tp = 2, .pp = 2}, {.dp = 2, .tp = 2}, {.dp = 2}}, 2).compile();
+  Divided d({{.tp = 2, .pp = 2}, {.dp = 2, .tp = 2}, {.dp = 2}}, 2);
+  (*d.plan.segments)[0].layers = 2, (*d.plan.segments)[1].first_layer = 2, (*d.plan.segments)[1].layers = 1;
+  (*d.plan.segments)[2].first_layer = 3, (*d.plan.segments)[2].layers = 1;
+  const Program p = d.compile();
   EXPECT_EQ(p.ranks(), 10);
   ASSERT_EQ(p.roles.size(), 4U);
   std::vector<std::string> labels;
@@ -367,7 +372,7 @@ TEST(Segments, ThatDoNotFitTogetherAreRefusedByName) {
        [](Divided& d) { d.plan.schedule = "dualpipe"; }},
       {"schedule", "not built yet: schedule 'pipedream' with segments", "use gpipe, 1f1b, zb-h1, zb-h2 or zb-auto",
        [](Divided& d) { d.plan.schedule = "pipedream", d.plan.optimizer.clip = 0; }},
-      {"stages", "stages has 1 entries, the segments' pp add up to 2", "write as many numbers, or null", [](Divided& d) { d.plan.stages = {{2}}; }},
+      {"stages", "stages has 1 entries, the segments' pp add up to 2", "write 2 numbers, or null", [](Divided& d) { d.plan.stages = {{2}}; }},
   };
   for (const Case& c : cases) {
     Divided d({{.dp = 1, .tp = 2}, {.dp = 2, .tp = 1}}, 2);

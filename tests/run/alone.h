@@ -16,8 +16,7 @@ namespace orrery::executor {
 
 inline constexpr std::int64_t kAdamSteps = 20, kSgdSteps = 5;
 
-inline Plan sgd(const Layout& l) {
-  Plan p = plan_of(l);
+inline Plan sgd(Plan p) {
   p.optimizer.kind = "sgd", p.optimizer.lr = 0.2, p.optimizer.clip = 0;
   return p;
 }
@@ -38,7 +37,7 @@ struct Alone {
       : model(std::move(m)),
         source(open_tokens("markov", model.vocab, 16, 1)),
         by_adam(run_layout(model, {}, plan_of({}), *source, poisoned(kAdamSteps))),
-        by_sgd(run_layout(model, {}, sgd({}), *source, poisoned(kSgdSteps))) {}
+        by_sgd(run_layout(model, {}, sgd(plan_of({})), *source, poisoned(kSgdSteps))) {}
 };
 
 // Largest difference of two values, as a multiple of 1e-6 + 1e-5 |value|.
@@ -57,9 +56,8 @@ inline double worst(const std::map<std::string, std::vector<float>>& a, const st
 }
 
 // Losses and gradient norms of 20 steps, parameters after 5 steps of gradient descent, and memory to the byte.
-inline void expect_as_alone(const Alone& alone, const Layout& l) {
-  const Plan plan = plan_of(l);
-  const program::Program program = compiled(alone.model, plan, l.dp);
+inline void expect_as_alone(const Alone& alone, const Plan& plan, const Cluster& cluster) {
+  const program::Program program = program::compile(alone.model, cluster, plan);
   const RunResult r = run(program, alone.model, plan, *alone.source, poisoned(kAdamSteps));
   ASSERT_EQ(r.steps.size(), static_cast<std::size_t>(kAdamSteps));
   for (std::size_t s = 0; s < r.steps.size(); ++s) {
@@ -68,7 +66,7 @@ inline void expect_as_alone(const Alone& alone, const Layout& l) {
   }
   EXPECT_EQ(r.replica_difference, 0);
 
-  for (std::int64_t rank = 0; rank < program.mesh.ranks(); ++rank) {
+  for (std::int64_t rank = 0; rank < program.ranks(); ++rank) {
     const program::MemoryReport predicted = program::memory(program, program.role_of(rank));
     const RankMemory& measured = r.memory[static_cast<std::size_t>(rank)];
     EXPECT_EQ(measured.persistent, predicted.persistent) << "rank " << rank;
@@ -76,9 +74,14 @@ inline void expect_as_alone(const Alone& alone, const Layout& l) {
     EXPECT_EQ(measured.arena, predicted.arena) << "rank " << rank;
   }
 
-  const RunResult plain = run_layout(alone.model, l, sgd(l), *alone.source, poisoned(kSgdSteps));
+  const RunResult plain = run(program::compile(alone.model, cluster, sgd(plan)), alone.model, sgd(plan), *alone.source, poisoned(kSgdSteps));
   EXPECT_LE(worst(alone.by_sgd.parameters, plain.parameters), 1);
   EXPECT_EQ(plain.replica_difference, 0);
+}
+
+inline void expect_as_alone(const Alone& alone, const Layout& l) {
+  const Plan plan = plan_of(l);
+  expect_as_alone(alone, plan, cluster_of(plan, l.dp));
 }
 
 }  // namespace orrery::executor

@@ -14,6 +14,7 @@
 #include "program/memory.h"
 #include "run/runs.h"
 #include "sim/simulate.h"
+#include "support/segmented_plans.h"
 
 namespace orrery::executor {
 namespace {
@@ -58,6 +59,8 @@ struct Drawn {
   Model model;
   Plan plan;
   std::int64_t dp = 1;
+  std::int64_t in_segments = 0;  // ranks, where the plan has segments
+  std::int64_t ranks() const { return in_segments > 0 ? in_segments : plan.model_ranks() * dp; }
 };
 
 Drawn draw() {
@@ -117,6 +120,24 @@ Drawn draw() {
   }
   p.optimizer.lr = 1e-3;
   p.model = d.model.name, p.cluster = "this-machine:" + std::to_string(p.model_ranks() * d.dp);
+  return d;
+}
+
+// Two or three segments in place of one mesh.
+Drawn draw_segments() {
+  Drawn d = draw();
+  if (d.model.moe) d.model = tiny_llama();
+  d.model.layers = pick<std::int64_t>({3, 6, 8}), d.model.tie_embeddings = false;
+  Plan& p = d.plan;
+  p.parallel = {}, p.overlap.ep = p.overlap.tp = false, p.schedule_args = {};
+  p.schedule = pick<std::string>({"1f1b", "gpipe", "zb-h1", "zb-h2", "zb-auto"});
+  const std::vector<test::Split> splits = test::draw_splits(kMostRanks, pick<std::int64_t>);
+  d.dp = splits.front().dp, d.in_segments = test::divide(p, d.model, splits);
+  for (SegmentSpec& s : *p.segments) s.parallel->order = pick<std::string>({"tp-cp-ep-dp-pp", "pp-dp-ep-cp-tp"});
+  if (p.sharding.zero > 0) p.sharding.replicas = 1;
+  p.batch.micro = pick<std::int64_t>({1, 2, 4});
+  p.batch.global = pick<std::int64_t>({4, 6, 9}) * p.batch.micro * d.dp;
+  p.cluster = "this-machine:" + std::to_string(d.in_segments);
   return d;
 }
 
@@ -229,7 +250,7 @@ Order order(const Timeline& t) {
 
 void expect_runs_like_one_rank(Drawn d) {
   RC_LOG() << write_plan(d.plan) << d.model.layers << " layers, dp " << d.dp << (d.model.tie_embeddings ? ", tied" : "") << '\n';
-  Cluster cluster = cores(d.plan.model_ranks() * d.dp);
+  Cluster cluster = cores(d.ranks());
   if (d.plan.data_parallel.hierarchical) cluster.node_size = std::max<std::int64_t>(1, cluster.devices / 2);
   RC_PRE(program::refusals(d.model, cluster, d.plan).empty());
   const Alone& expected = alone(d);
@@ -242,7 +263,7 @@ void expect_runs_like_one_rank(Drawn d) {
     RC_ASSERT(relative(r.steps[s].gradient_norm, expected.steps[s].gradient_norm) <= 1e-5);
   }
   if (d.model.moe && !d.plan.runtime.moe_balanced) ++learned->plans, learned->whole += expected.comparable == kSteps;
-  for (std::int64_t rank = 0; rank < program.mesh.ranks(); ++rank) {
+  for (std::int64_t rank = 0; rank < program.ranks(); ++rank) {
     const program::MemoryReport predicted = program::memory(program, program.role_of(rank));
     const RankMemory& measured = r.memory[static_cast<std::size_t>(rank)];
     RC_ASSERT(measured.persistent == predicted.persistent);
@@ -261,9 +282,10 @@ void expect_runs_like_one_rank(Drawn d) {
 RC_GTEST_PROP(RandomPlan, RunsAsItWasSimulatedAndLikeOneRank, ()) { expect_runs_like_one_rank(draw()); }
 RC_GTEST_PROP(RandomPlan, OfManyRanksRunsAsItWasSimulatedAndLikeOneRank, ()) {
   const Drawn d = draw();
-  RC_PRE(d.plan.model_ranks() * d.dp >= 4);
+  RC_PRE(d.ranks() >= 4);
   expect_runs_like_one_rank(d);
 }
+RC_GTEST_PROP(RandomPlan, OfSegmentsRunsAsItWasSimulatedAndLikeOneRank, ()) { expect_runs_like_one_rank(draw_segments()); }
 
 }  // namespace
 }  // namespace orrery::executor

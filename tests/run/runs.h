@@ -157,10 +157,14 @@ inline Cluster cores(std::int64_t ranks) {
   return c;
 }
 
-inline program::Program compiled(const Model& model, const Plan& plan, std::int64_t dp) {
+inline Cluster cluster_of(const Plan& plan, std::int64_t dp) {
   Cluster cluster = cores(plan.model_ranks() * dp);
   if (plan.data_parallel.hierarchical) cluster.node_size = 2;
-  return program::compile(model, cluster, plan);
+  return cluster;
+}
+
+inline program::Program compiled(const Model& model, const Plan& plan, std::int64_t dp) {
+  return program::compile(model, cluster_of(plan, dp), plan);
 }
 
 inline RunResult run_layout(const Model& model, const Layout& l, const Plan& plan, const TokenSource& source, RunOptions options) {
