@@ -194,6 +194,16 @@ TEST(KernelHeads, PartsHoldTheirShareOfTheHeadsOfEveryRow) {
   EXPECT_EQ(back, x);
 }
 
+TEST(KernelColumns, PartsHoldTheirColumnsOfEveryRow) {
+  // Two rows of three parts of two columns.
+  const Floats x{0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15};
+  Floats y = poison(12), back = poison(12);
+  Call{Operator::scatter_columns, {2, 2, 3}}(x, y);
+  EXPECT_EQ(y, (Floats{0, 1, 10, 11, 2, 3, 12, 13, 4, 5, 14, 15}));
+  Call{Operator::gather_columns, {2, 2, 3}}(y, back);
+  EXPECT_EQ(back, x);
+}
+
 TEST(KernelHeads, AKeyHeadThatSeveralPartsShareIsCopiedAndItsGradientsAreAdded) {
   // One row, four q heads, one kv head, two parts.
   const Floats x{0, 1, 2, 3, 10, 20};

@@ -91,6 +91,8 @@ TEST(Operators, TrafficCountsEveryOperandOnce) {
   // Gated: u is 2·8 wide, a is 8 wide: 10·24·2 = 480; backward reads u and da and writes du: 10·40·2 = 800.
   EXPECT_EQ(traffic(shape(Operator::activation_forward, {10, 8, 1})), Bytes{480});
   EXPECT_EQ(traffic(shape(Operator::activation_backward, {10, 8, 1})), Bytes{800});
+  // Ten rows of three parts of 5 columns, read and written in bf16: 2·2·150 = 600.
+  EXPECT_EQ(traffic(shape(Operator::scatter_columns, {10, 5, 3})), Bytes{600});
   // Ten tokens look up ten rows of 8 (40 + 160 + 160), or all five of a table of five (40 + 80 + 160).
   EXPECT_EQ(traffic(shape(Operator::embedding_forward, {10, 8, 1000})), Bytes{360});
   EXPECT_EQ(traffic(shape(Operator::embedding_forward, {10, 8, 5})), Bytes{280});
@@ -143,6 +145,8 @@ TEST(Operators, OperandsHaveTheSizesThatTheDimsSay) {
   EXPECT_EQ(sizes(shape(Operator::attention_block_backward, {2, 3, 5, 4, 2, 16, 8, 30, 100})), (Sizes{600, 480, 192, 24, 192, 600, 480}));
   // rows of 4 + 2·2 heads of 16; four parts of one q head and one copy of a kv head
   EXPECT_EQ(sizes(shape(Operator::scatter_heads, {10, 4, 2, 16, 16, 4})), (Sizes{1280, 1920}));
+  // ten rows of three parts of 5 columns
+  EXPECT_EQ(sizes(shape(Operator::gather_columns, {10, 5, 3})), (Sizes{150, 150}));
   // the whole, and the part of one of four
   EXPECT_EQ(sizes(shape(Operator::reduce_scatter, {100}), 4), (Sizes{100, 25}));
   EXPECT_EQ(sizes(shape(Operator::all_gather, {100}), 4), (Sizes{25, 100}));

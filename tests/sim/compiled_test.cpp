@@ -11,6 +11,7 @@
 #include "program/compile.h"
 #include "program/memory.h"
 #include "sim/simulate.h"
+#include "support/segmented_plans.h"
 
 namespace orrery::sim {
 namespace {
@@ -115,6 +116,47 @@ TEST(CompiledPrograms, AreTheSameFoldedAndUnfolded) {
     const auto parts = folded.waterfall.parts();
     EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), Picoseconds{}), folded.step);
   }
+}
+
+Plan in_segments(const std::string& cluster, const std::vector<test::Split>& splits) {
+  Plan p = plan(cluster, 1, 1, 16);
+  p.batch.micro = 2;
+  test::divide(p, load_model(p.model), splits);
+  return p;
+}
+
+// At a boundary ranks of one stage wait for unlike peers: none is folded away, and their order does not matter.
+TEST(Segments, AreSimulatedRankByRank) {
+  for (const char* cluster : {"dgx-h100:8", "this-machine:8"}) {
+    const Compiled c{in_segments(cluster, {{.tp = 4, .sp = true}, {.dp = 2, .tp = 2}})};
+    const Result r = c.run({.record = true}), shuffled = c.run({.unfold = true, .shuffle = 7});
+    EXPECT_TRUE(r.steady);
+    EXPECT_EQ(r.simulated_ranks.size(), 8U);
+    EXPECT_EQ(r.step, shuffled.step);
+    EXPECT_EQ(r.trace_hash, shuffled.trace_hash);
+    EXPECT_EQ(r.waterfall, shuffled.waterfall);
+    const auto parts = r.waterfall.parts();
+    EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), Picoseconds{}), r.step);
+    // 8 micro-batches (of 16 sequences, 2 at once), forward and backward; tp 4 against tp 2 x dp 2: 2 messages each way on each of the four ranks.
+    ASSERT_EQ(r.timeline->ranks.at(6), "pp1 dp1 tp0");
+    EXPECT_EQ(r.timeline->flows.size(), 8U * 2U * 8U);
+    for (const Flow& f : r.timeline->flows) {
+      const Span &from = r.timeline->spans[f.from], &to = r.timeline->spans[f.to];
+      EXPECT_EQ(from.end, to.end);
+      EXPECT_EQ(from.microbatch, to.microbatch);
+      EXPECT_NE(from.rank / 4, to.rank / 4);
+    }
+  }
+}
+
+// The same halves of the devices: a boundary moves as much as a pipeline between equal stages does, and no step gets faster for being cut unlike.
+TEST(Segments, WithinANodeCostAboutWhatEqualStagesDo) {
+  Plan plain = plan("dgx-h100:8", 2, 2, 32);
+  const double equal = to_seconds(Compiled{plain}.run().step).v;
+  Plan alike = plan("dgx-h100:8", 1, 1, 32);
+  const test::Split half{.dp = 2, .tp = 2, .sp = true};
+  test::divide(alike, load_model(alike.model), {half, half});
+  EXPECT_NEAR(to_seconds(Compiled{alike}.run().step).v, equal, 0.01 * equal);
 }
 
 TEST(CompiledPrograms, OnAnAbsurdlySlowDeviceAreRefusedInOneLine) {
