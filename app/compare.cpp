@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 
+#include "app/run.h"
 #include "app/simulate.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -104,7 +105,7 @@ Summary summarise(const Timeline& timeline, const std::string& label) {
   return summary;
 }
 
-Summary load_operand(const std::string& file, const PlanFlags& flags) {
+Summary load_operand(const std::string& file, const PlanFlags& flags, const std::string& routing) {
   const std::string text = read_text_file(file, kLargestTrace);
   const auto says = [&](const char* word) { return text.find(word) != std::string::npos; };
   if (says("\"traceEvents\"")) return summarise(read_timeline(text, file), file);
@@ -118,12 +119,29 @@ Summary load_operand(const std::string& file, const PlanFlags& flags) {
     mine.plan = file;
     SimulateOptions options;
     options.operators = true;
-    Summary summary = simulate(load_inputs(mine), options).summary;
-    summary.label = file + " (" + summary.label + ")";
+    Inputs inputs = load_inputs(mine);
+    const bool replays = !routing.empty() && inputs.model.moe && !inputs.plan.runtime.moe_balanced && !inputs.plan.moe.capacity_factor &&
+                         !sets(flags.settings, "moe.load");
+    if (replays) inputs.plan.moe.load = "counts:" + routing;
+    Summary summary = simulate(inputs, options).summary;
+    summary.label = file + " (" + summary.label + (replays ? ", routed as the run" : "") + ")";
     return summary;
   }
   throw Error(file, "is neither a plan, a trace, nor the JSON of a simulation or a run",
               "compare takes plan.json, a --trace file, or what 'orrery simulate --json' and 'orrery run --json' print");
+}
+
+CompareReport compare_files(const std::string& a, const std::string& b, const PlanFlags& flags) {
+  const auto routing_of = [](const std::string& file) -> std::string {
+    try {
+      const std::string text = read_text_file(file, kLargestTrace);
+      return text.find("\"run/1\"") == std::string::npos ? std::string() : recorded_expert_load(text);
+    } catch (const Error&) {
+      return {};  // its turn to be complained of comes when it is loaded: the first operand's fault is told first
+    }
+  };
+  Summary first = load_operand(a, flags, routing_of(b));
+  return compare(std::move(first), load_operand(b, flags, routing_of(a)));
 }
 
 }  // namespace orrery::app

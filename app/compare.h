@@ -27,8 +27,10 @@ struct CompareReport {
 CompareReport compare(Summary a, Summary b);
 
 // A summary from whatever FILE holds: a plan (which is simulated, with the flags' profile and settings), a trace, or the JSON of a simulation or a
-// run.
-Summary load_operand(const std::string& file, const PlanFlags& flags);
+// run. `routing`: an expert load with which a plan whose routers are free is simulated, unless the flags set moe.load.
+Summary load_operand(const std::string& file, const PlanFlags& flags, const std::string& routing = {});
+// Both operands. Beside a run's report a plan replays the routing that the run recorded.
+CompareReport compare_files(const std::string& a, const std::string& b, const PlanFlags& flags);
 
 // Waterfall (of compute stream 0), times by class and peak memory by stage of a timeline; a rank weighs as much as the ranks that it stands for.
 Summary summarise(const Timeline& timeline, const std::string& label);

@@ -9,6 +9,7 @@
 #include "executor/data/tokens.h"
 #include "planner/search.h"
 #include "program/compile.h"
+#include "program/loads.h"
 
 namespace orrery::app {
 
@@ -33,7 +34,7 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
         {"cluster", fmt::format("'{}' is not this machine", plan.cluster),
          fmt::format("run it on CPU threads: --cluster this-machine:{} --set precision.compute=fp32 --set precision.params=fp32", cluster.devices)},
         given);
-  RunReport report{inputs, {}, {}, {}, {}, {}, 0};
+  RunReport report{inputs, {}, {}, {}, {}, {}, {}, 0};
   SimulateOptions simulate_options;
   simulate_options.operators = true;
   report.predicted = simulate(inputs, simulate_options);
@@ -48,6 +49,7 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   options.progress = settings.progress;
   options.cancel = settings.cancel;
   report.result = executor::run(program, model, plan, *tokens, options);
+  if (!report.result.expert_load.empty()) report.expert_load = program::write_expert_load(report.result.expert_load);
   report.noise = relative_noise(report.result.steps, static_cast<std::size_t>(options.warm_up));
 
   report.measured.label = planner::label(cluster, plan);

@@ -27,6 +27,7 @@ struct RunReport {
   executor::RunResult result;
   Summary measured;
   SimulateReport predicted;  // of the same plan, with the inputs' profile
+  std::string expert_load;   // what its routers chose, as moe.load reads it; empty where none was free
   double noise = 0;          // half the interquartile range of the periods after warm-up, relative to their median
 };
 
@@ -35,6 +36,9 @@ RunReport run(const Inputs& inputs, const RunSettings& settings);
 
 // Half the interquartile range of the periods from step `warm_up` on, relative to their median; 0 with fewer than four of them.
 double relative_noise(const std::vector<executor::StepReport>& steps, std::size_t warm_up);
+
+// The expert load that a run's report holds; empty if it is none, or holds none.
+std::string recorded_expert_load(const std::string& report);
 
 // {"orrery": "run/1", "losses": […], "gradient_norms": […], "step_time_s": …, "summary": …, "predicted": …}
 std::string to_json(const RunReport& report);

@@ -33,11 +33,19 @@ std::string to_json(const RunReport& r) {
                  {"periods_s", std::move(periods)},
                  {"memory_by_rank", std::move(memory)},
                  {"predicted_peak_memory_bytes_by_stage", r.predicted.summary.peak_memory_by_stage},
+                 {"expert_load", r.expert_load.empty() ? Json(nullptr) : Json(r.expert_load)},
                  {"summary", summary_json(r.measured)},
                  {"predicted_summary", summary_json(r.predicted.summary)},
                  {"plan", Json::parse(write_plan(r.inputs.plan))},
                  {"provenance", provenance_json(inputs_hash(r.inputs))}};
   return out.dump(1) + "\n";
+}
+
+std::string recorded_expert_load(const std::string& report) {
+  const Json document = Json::parse(report, nullptr, false);
+  if (!document.is_object() || document.value("orrery", Json()) != "run/1") return {};
+  const Json load = document.value("expert_load", Json());
+  return load.is_string() ? load.get<std::string>() : std::string();
 }
 
 std::string to_json(const DemoReport& r) {

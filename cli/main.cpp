@@ -214,6 +214,7 @@ int main_with_errors(int argc, char** argv) {
   sub->add_option("--device", run_command.device, "where to run")->type_name("DEVICE")->capture_default_str();
   sub->add_option("--trace", run_command.trace, "write the measured timeline")->type_name("FILE");
   sub->add_option("-o,--report", run_command.report, "write the report that --json prints")->type_name("FILE");
+  sub->add_option("--expert-load", run_command.expert_load, "write what routers chose, for moe.load=file:FILE")->type_name("FILE");
   {
     app::PlanFlags& f = run_command.plan;
     sub->add_option("--model", f.model, "a name in models/ or a Hugging Face config.json")->type_name("MODEL");

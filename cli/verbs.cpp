@@ -153,8 +153,7 @@ int sweep(const SweepCommand& command, const Common& common) {
 }
 
 int compare(const CompareCommand& command, const Common& common) {
-  app::Summary a = app::load_operand(command.a, command.plan);  // in order, so that the first fault is told first
-  const app::CompareReport report = app::compare(std::move(a), app::load_operand(command.b, command.plan));
+  const app::CompareReport report = app::compare_files(command.a, command.b, command.plan);
   print(common.json ? app::to_json(report) : text(report));
   return kOk;
 }

@@ -61,7 +61,7 @@ struct ProfileCommand {
 
 struct RunCommand {
   app::PlanFlags plan;
-  std::string data = "markov", trace, report, device = "cpu";
+  std::string data = "markov", trace, report, expert_load, device = "cpu";
   std::int64_t steps = 20;
 };
 

@@ -53,7 +53,7 @@ int profile(const ProfileCommand& command, const Common& common) {
 
 int run(const RunCommand& command, const Common& common) {
   need_cpu(command.device);
-  for (const std::string& file : {command.trace, command.report})
+  for (const std::string& file : {command.trace, command.report, command.expert_load})
     if (!file.empty()) check_writable(file);
   app::PlanFlags flags = command.plan;
   if (flags.plan.empty() && flags.cluster.empty()) flags.cluster = "this-machine";
@@ -78,6 +78,13 @@ int run(const RunCommand& command, const Common& common) {
   if (!command.report.empty()) {
     write_file_atomically(command.report, app::to_json(report));
     fmt::print(stderr, "report: {}\n", command.report);
+  }
+  if (!command.expert_load.empty()) {
+    if (report.expert_load.empty())
+      throw Error("--expert-load", fmt::format("no router of {} was free to choose", report.inputs.model.name),
+                  "run a mixture of experts with --set runtime.moe_balanced=false");
+    write_file_atomically(command.expert_load, report.expert_load);
+    fmt::print(stderr, "expert load: {}\n", command.expert_load);
   }
   const std::string out = common.json ? app::to_json(report) : text(report);
   print(out);

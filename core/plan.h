@@ -90,8 +90,9 @@ struct OffloadSpec {
 struct MoeSpec {
   std::optional<double> capacity_factor;
   bool drop = false;
-  std::string load = "balanced";
-  std::optional<std::string> expert_map;
+  std::string load = "balanced";          // zipf:A | dirichlet:A | file:PATH | counts:LINES
+  std::optional<std::string> room;        // all | load; null: all on a CPU, load elsewhere
+  std::optional<std::string> expert_map;  // linear | round-robin | file:PATH | places:LINES; null: linear
   bool operator==(const MoeSpec&) const = default;
 };
 

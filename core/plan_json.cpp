@@ -35,6 +35,7 @@ const Words kRecipes{"delayed", "current", "blockwise", "mxfp8", "nvfp4"};
 const Words kFloats{"fp32", "tf32", "bf16", "fp16", "fp8", "fp4"};
 const Words kAttentions{"flash", "unfused"};
 const Words kDispatchers{"allgather", "alltoall", "deepep", "hierarchical", "hybridep"};
+const Words kRooms{"all", "load"};
 const Words kOptimizers{"adamw", "sgd"};
 const Words kCheckpointModes{"async", "sync"};
 
@@ -172,7 +173,9 @@ void fields(F& f, In<F, MoeSpec>& m) {
   f("capacity_factor", m.capacity_factor, about("tokens an expert takes, relative to an even share; null: all").within(0, 1e6));
   f("drop", m.drop, about("drop tokens beyond the capacity"));
   f("load", m.load, about("how tokens spread over experts").filled());
-  f("expert_map", m.expert_map, about("a file that places experts").filled());
+  f("room", m.room,
+    about("memory for as many rows as routing could ask for, or as the load does; null: all on a CPU, load elsewhere").one_of(kRooms));
+  f("expert_map", m.expert_map, about("which rank of ep holds an expert: linear, round-robin, file:PATH or places:LINES").filled());
 }
 
 template <class F>

@@ -28,6 +28,7 @@ struct CommOperation {
   // all members are there. `elements` counts nothing but the call's size, and is the same for all.
   const std::int32_t* counts = nullptr;
   std::int64_t counts_per_rank = 0, width = 0;
+  std::int64_t room = -1;                 // all_to_all_by_count: rows that output holds; more fail the world; -1: enough
   std::span<const std::int64_t> members;  // ranks of the group in order; send, recv: {me, peer}
   std::uint8_t stream = 0;                // operations of one rank on one stream run in the order they were started
   std::uint8_t channel = 0;               // send, recv

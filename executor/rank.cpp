@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <numeric>
 
 #include "core/error.h"
 #include "executor/init.h"
@@ -25,6 +26,8 @@ using program::Operator;
 
 constexpr auto kTp = static_cast<std::size_t>(Axis::tp);
 constexpr auto kCpInner = static_cast<std::size_t>(Axis::cp_inner), kCpOuter = static_cast<std::size_t>(Axis::cp_outer);
+
+constexpr std::int64_t kDispatchesKept = 1 << 14;  // of all ranks; a line each in a recorded load
 
 Picoseconds ps(std::int64_t ns) { return Picoseconds{ns * 1000}; }
 
@@ -98,8 +101,14 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
   if (role_.parameter_buffer >= 0) {
     float* flat = static_cast<float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
     for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
-      initialise(p, program::origin(p, coordinates_), setting.plan.seed, first, std::span(flat + held, static_cast<std::size_t>(count)));
+      initialise(p, program::origin(p, coordinates_, program_.experts_of(p.layer)), setting.plan.seed, first,
+                 std::span(flat + held, static_cast<std::size_t>(count)));
     });
+  }
+
+  for (const std::vector<std::int32_t>& experts : program_.experts) {
+    std::vector<std::int32_t>& places = expert_places_.emplace_back(experts.size());
+    for (std::size_t place = 0; place < experts.size(); ++place) places[static_cast<std::size_t>(experts[place])] = static_cast<std::int32_t>(place);
   }
 
   std::size_t slots = 0;
@@ -308,6 +317,11 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
       rows = query_positions(microbatch);
       keys = key_positions(in, microbatch);
       break;
+    case Operator::expert_sort:
+    case Operator::expert_sort_gathered:
+      if (in.layer < expert_places_.size()) context.expert_places = expert_places_[in.layer];
+      context.expert_rank = coordinates_[static_cast<std::size_t>(Axis::ep)];
+      break;
     default:
       break;
   }
@@ -319,7 +333,29 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
   context.counts = !(in.flags & program::kCountNever) && only(program::kCountOnTp0, program::kTpAxis) &&
                    only(program::kCountOnData0, program::kCpAxes | program::kDpAxes) &&
                    only(program::kCountOnOuter0, program::mask(Axis::dp_outer)) && only(program::kCountOnEdp0, program::mask(Axis::edp));
+  if (in.op == Operator::expert_sort_received) check_room(operands_[0], shape.dims[1] * shape.dims[2], shape.dims[0]);
   setting_.kernels.run(context);
+  if (in.op == Operator::expert_sort_gathered) check_room(operands_[2], shape.dims[3], shape.dims[6]);
+  if (in.op == Operator::route_forward) record_routing(in, microbatch);
+}
+
+void RankRunner::record_routing(const Instruction& in, std::uint16_t microbatch) {
+  const auto& d = program_.shapes[in.shape].dims;
+  const bool balanced = d[5] != 0;
+  if (balanced || in.flags & program::kRecompute) return;
+  std::vector<double>& counts = routed_[{pass_step_, microbatch, in.layer}];
+  counts.assign(static_cast<std::size_t>(d[1]), 0.0);
+  const auto* chosen = static_cast<const std::int32_t*>(operands_[2]);
+  for (std::int64_t c = 0; c < d[0] * d[2]; ++c) ++counts[static_cast<std::size_t>(chosen[c])];
+  const std::int64_t groups = program_.mesh.ranks() / program_.mesh.extent(program::mask(Axis::etp) | program::mask(Axis::ep));
+  while (static_cast<std::int64_t>(routed_.size()) > kDispatchesKept / groups) routed_.erase(routed_.begin());
+}
+
+// Before rows are moved to where they belong.
+void RankRunner::check_room(const void* counts, std::int64_t n, std::int64_t room) const {
+  const auto* of = static_cast<const std::int32_t*>(counts);
+  const std::int64_t rows = std::accumulate(of, of + n, std::int64_t{0});
+  if (rows > room) throw Error("", fmt::format("gets {} rows of tokens for its experts, but has room for {}", rows, room));
 }
 
 RankRunner::Started RankRunner::communicate(const Instruction& in, std::uint16_t microbatch) {
@@ -336,6 +372,7 @@ RankRunner::Started RankRunner::communicate(const Instruction& in, std::uint16_t
     o.elements = shape.dims[0] * shape.dims[1];
     o.width = shape.dims[1];
     o.counts_per_rank = shape.dims[2];
+    o.room = shape.dims[3];
   }
   std::int64_t pair[2] = {rank_, 0};
   if (in.opcode == Opcode::collective) {

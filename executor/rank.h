@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -64,6 +65,13 @@ class RankRunner {
   const std::deque<StepRecord>& records() const { return records_; }
   const program::Role& role() const { return role_; }
   const program::Mesh& mesh() const { return mesh_; }
+  // What its routers chose, where they are free: copies by expert, of its own tokens.
+  struct Dispatch {
+    std::int64_t step = 0;
+    std::uint16_t microbatch = 0, layer = 0;
+    auto operator<=>(const Dispatch&) const = default;
+  };
+  const std::map<Dispatch, std::vector<double>>& routed() const { return routed_; }
   const program::Coordinates& coordinates() const { return coordinates_; }
   // The parameter buffer. What this rank holds of each parameter: visit(parameter, first element of its local ones, how many, where in the buffer).
   const float* parameters() const;
@@ -91,6 +99,8 @@ class RankRunner {
   program::Runs query_positions(std::uint16_t microbatch) const;
   program::Runs key_positions(const program::Instruction& in, std::uint16_t microbatch) const;
   void load(const program::Instruction& in, std::uint16_t microbatch, bool targets);
+  void record_routing(const program::Instruction& in, std::uint16_t microbatch);
+  void check_room(const void* counts, std::int64_t n, std::int64_t room) const;
   std::span<const std::int64_t> group(std::uint16_t index);
   void take_times(StepRecord& record, std::vector<std::pair<std::uint32_t, Ticket>>& open);
   std::int64_t now() const;
@@ -128,6 +138,8 @@ class RankRunner {
   std::vector<std::vector<std::int64_t>> groups_;   // members, once asked for
   std::vector<void*> operands_;
   std::vector<std::int32_t> window_;
+  std::vector<std::vector<std::int32_t>> expert_places_;  // by layer and expert; empty: in order
+  std::map<Dispatch, std::vector<double>> routed_;
 
   std::int64_t step_ = 0, pass_step_ = 0, compute_free_ns_ = 0;  // pass_step_: of the micro-batch of the pass that runs
   std::deque<StepRecord> records_;

@@ -137,14 +137,14 @@ class Progress {
     return r;
   }
 
-  // Throws what the first failing rank threw, with the rank's name.
-  void rethrow() {
+  // Throws what the first failing rank threw, with the rank's name, and with `hint` where it has none.
+  void rethrow(const std::string& hint) {
     if (!failure_) return;
     const std::string where = fmt::format("rank {}", failed_rank_);
     try {
       std::rethrow_exception(failure_);
     } catch (const Error& e) {
-      throw Error(where, e.where().empty() ? e.message() : fmt::format("{}: {}", e.where(), e.message()), e.hint());
+      throw Error(where, e.where().empty() ? e.message() : fmt::format("{}: {}", e.where(), e.message()), e.hint().empty() ? hint : e.hint());
     } catch (const std::bad_alloc&) {
       throw Error(where, "there is not enough memory for its buffers", "take a smaller micro-batch, more stages or recomputation");
     } catch (const std::exception& e) {
@@ -253,11 +253,11 @@ void lay_out_timeline(const Program& program, bool last, const RunOptions& optio
 }
 
 // Adds one rank's shards to the global tensors.
-void collect_parameters(RankRunner& rank, RunResult& result) {
+void collect_parameters(const Program& program, RankRunner& rank, RunResult& result) {
   rank.for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
     std::vector<float>& global = result.parameters[p.name];
     if (global.empty()) global.assign(static_cast<std::size_t>(p.global_rows * p.global_cols), std::numeric_limits<float>::quiet_NaN());
-    const auto [row0, col0] = program::origin(p, rank.coordinates());
+    const auto [row0, col0] = program::origin(p, rank.coordinates(), program.experts_of(p.layer));
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t row = row0 + (first + i) / p.cols, col = col0 + (first + i) % p.cols;
       if (row >= p.global_rows || col >= p.global_cols) continue;
@@ -268,6 +268,24 @@ void collect_parameters(RankRunner& rank, RunResult& result) {
       theirs = mine;
     }
   });
+}
+
+// What the members of each group that shares experts sent to each expert together.
+std::vector<program::LayerLine> dispatches(const Program& program, const std::vector<std::unique_ptr<RankRunner>>& runners) {
+  const program::Group sharing{.axes = static_cast<program::AxisMask>(program::mask(program::Axis::etp) | program::mask(program::Axis::ep))};
+  std::map<std::tuple<std::uint16_t, std::int64_t, std::uint16_t, std::int64_t>, std::vector<double>> sums;
+  for (std::size_t r = 0; r < runners.size(); ++r) {
+    const std::int64_t first = program::first_member(program.mesh, sharing, static_cast<std::int64_t>(r));
+    for (const auto& [dispatch, counts] : runners[r]->routed()) {
+      std::vector<double>& sum = sums[{dispatch.layer, dispatch.step, dispatch.microbatch, first}];
+      sum.resize(counts.size());
+      for (std::size_t e = 0; e < counts.size(); ++e) sum[e] += counts[e];
+    }
+  }
+  std::vector<program::LayerLine> out;
+  out.reserve(sums.size());
+  for (const auto& [key, sum] : sums) out.push_back({std::get<0>(key), sum});
+  return out;
 }
 
 }  // namespace
@@ -370,12 +388,14 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   }
   for (std::thread& t : threads) t.join();
   if (thrown) std::rethrow_exception(thrown);
-  progress.rethrow();
+  progress.rethrow(
+      plan.moe.room == "load" ? "where rows found no room: routing is not that of moe.load; record it in this very run, or write moe.room all" : "");
 
   result.cancelled = progress.cancelled();
   for (const auto& runner : runners) result.memory.push_back(runner->memory());
   if (options.keep_parameters)
-    for (const auto& runner : runners) collect_parameters(*runner, result);
+    for (const auto& runner : runners) collect_parameters(program, *runner, result);
+  if (model.moe) result.expert_load = dispatches(program, runners);
   result.timeline.origin = "measured";
   if (result.steps.empty()) return result;
 

@@ -14,6 +14,7 @@
 #include "core/units.h"
 #include "executor/data/tokens.h"
 #include "executor/kernels/kernels.h"
+#include "program/layer_lines.h"
 #include "program/program.h"
 
 namespace orrery::executor {
@@ -57,6 +58,9 @@ struct RunResult {
   Timeline timeline;               // of the recent step whose period is nearest to the median; origin "measured"
   std::int64_t timeline_step = 0;
   Waterfall waterfall;  // of the timeline
+  // Where routers are free: by layer, step and micro-batch, and by the ranks that share the layer's experts, the copies of their tokens for each
+  // expert (of a long run, those of the latest steps): what moe.load takes.
+  std::vector<program::LayerLine> expert_load;
   // With keep_parameters: every global tensor by name, row-major without padding, put together from the ranks' shards; and the greatest difference
   // between two ranks that hold the same element.
   std::map<std::string, std::vector<float>> parameters;

@@ -194,6 +194,9 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
     case Operator::expert_sort_received:
       o = {counts(d[1] * d[2], rows), tokens(rows, 1), tokens(d[2], 1)};
       break;
+    case Operator::expert_sort_gathered:
+      o = {tokens(rows * d[1], d[2]), tokens(rows * d[1], 1), tokens(d[3], 1)};
+      break;
     case Operator::expert_permute:
       o = {floats(rows * d[2]), tokens(rows * d[1], d[3]), floats(d[3] * d[2])};
       break;

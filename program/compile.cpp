@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "program/expert_map.h"
 #include "program/layers/layers.h"
 #include "program/schedules/schedule.h"
 #include "program/transforms/context_parallel.h"
@@ -36,6 +37,16 @@ void order_axes(const std::string& text, Mesh& mesh) {
     if (word == "dp") mesh.order[dense++] = Axis::dp_inner, mesh.order[dense++] = Axis::dp_outer, mesh.expert_order[expert++] = Axis::edp;
     if (word == "pp") mesh.order[dense++] = Axis::pp;
   }
+}
+
+// As Program::experts.
+std::vector<std::vector<std::int32_t>> placed_experts(const Model& model, const Plan& plan) {
+  const ExpertMap map = expert_map(plan.moe.expert_map.value_or("linear"));
+  if (map.kind == ExpertMap::Kind::linear) return {};
+  std::vector<std::vector<std::int32_t>> out(static_cast<std::size_t>(model.layers));
+  for (std::int64_t l = 0; l < model.layers; ++l)
+    if (model.is_moe_layer(l)) out[static_cast<std::size_t>(l)] = experts_by_place(map, model.moe->experts, plan.parallel.ep, l);
+  return out;
 }
 
 // What a pass of a role does: each is expanded once.
@@ -246,7 +257,8 @@ void write_endless(Role& role, const Program& program, const std::vector<PassIns
 void write_role(Role& role, const Program& program, Tables& tables, const Model& model, const Cluster& cluster, const Plan& plan,
                 const Schedule& schedule, const Replay& times) {
   const Dimensions d = dimensions(model, plan, schedule.splits, &cluster);
-  const ExpertLoad load = expert_load(plan.moe.load);
+  const bool even = !model.moe || (expert_load(plan.moe.load).kind == ExpertLoad::Kind::balanced);
+  const std::vector<BusiestRows> busiest = even ? std::vector<BusiestRows>{} : busiest_rows(model, plan, d);
   const std::vector<Pass>& order = schedule.order[static_cast<std::size_t>(role.stage)];
   Builder b(tables, role);
   LayoutSettings settings;
@@ -284,7 +296,7 @@ void write_role(Role& role, const Program& program, Tables& tables, const Model&
                              .cp_inner = tables.group(mask(Axis::cp_inner)),
                              .cp_outer = tables.group(mask(Axis::cp_outer)),
                              .ep = tables.group(static_cast<AxisMask>(mask(Axis::etp) | mask(Axis::ep))),
-                             .experts = model.moe && load.kind != ExpertLoad::Kind::balanced ? &load : nullptr,
+                             .busiest = busiest,
                              .recompute = recomputes_layers(plan)});
     of_chunks.push_back(turns(b, layout, plan, i));
   }
@@ -351,6 +363,7 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
     for (const PlanSegment& s : segments)
       program.segments.push_back({segment_mesh(model, cluster, s), s.first_rank, s.first_stage, s.plan.batch.micro, s.plan.parallel.sp});
   program.balanced_context = segments.front().plan.parallel.cp_balanced;
+  if (model.moe) program.experts = placed_experts(model, segments.front().plan);  // which has all layers
   program.streams = stream_table();
   program.launch = launch(cluster, plan);
   program.micro_batch = plan.batch.micro, program.sequence = plan.batch.sequence, program.global_batch = plan.batch.global;

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "program/loads.h"
+#include "program/expert_map.h"
 #include "program/transforms/buckets.h"
 
 namespace orrery::program {
@@ -48,7 +48,7 @@ class Lister {
   Parameter of_expert(const std::string& name, std::int64_t e, std::int64_t rows, std::int64_t cols, Split split, double stddev) const {
     const ExpertDimensions& x = d_.experts;
     Parameter p = piece(name, rows, cols, Init::normal, stddev);
-    p.expert = e, p.local_experts = x.local, p.expert_rows = rows, p.global_rows = x.experts * rows;
+    p.expert = e, p.local_experts = x.local, p.expert_rows = rows, p.global_rows = x.experts * rows, p.layer = layer;
     if (x.etp > 1) p.split = split, (split == Split::rows ? p.rows : p.cols) /= x.etp;
     return p;
   }
@@ -261,16 +261,7 @@ std::int64_t Tensor::elements() const {
 
 namespace {
 
-// The most rows that a rank has in any layer.
-std::int64_t busiest_of_layers(const Model& model, const Plan& plan, const Dimensions& d, const ExpertDimensions& e) {
-  const ExpertLoad load = expert_load(plan.moe.load);
-  std::int64_t most = 0;
-  for (std::int64_t l = 0; l < model.layers; ++l)
-    if (model.is_moe_layer(l)) most = std::max(most, busiest_rows(load, d.local_rows * e.sources(), e.k, e.experts, e.ep, plan.seed, l));
-  return most;
-}
-
-ExpertDimensions expert_dimensions(const Model& model, const Plan& plan, const Dimensions& d, const Cluster* cluster) {
+ExpertDimensions expert_dimensions(const Model& model, const Plan& plan, const Dimensions& d) {
   const Moe& m = *model.moe;
   ExpertDimensions e;
   e.experts = m.experts, e.k = m.experts_per_token;
@@ -279,6 +270,7 @@ ExpertDimensions expert_dimensions(const Model& model, const Plan& plan, const D
   e.width = m.intermediate / e.etp, e.up = e.width * (model.gated_mlp ? 2 : 1);
   e.shared = m.shared_intermediate / d.t, e.shared_up = e.shared * (model.gated_mlp ? 2 : 1);
   e.balanced = plan.runtime.moe_balanced;
+  e.gathered = e.sources() > 1 && plan.runtime.moe_dispatcher == "allgather";
   const std::int64_t copies = d.local_rows * e.k;
   e.sent = e.rows = copies * e.etp;
   if (plan.moe.capacity_factor) {
@@ -288,8 +280,6 @@ ExpertDimensions expert_dimensions(const Model& model, const Plan& plan, const D
   } else if (e.balanced) {
     // Copies go round the experts in turn, so that the experts of one rank get at most one each more than others do.
     e.most = e.sources() * (copies / e.experts * e.local + std::min(e.local, copies % e.experts));
-  } else if (cluster && cluster->device.kind != DeviceKind::cpu_core) {
-    e.most = busiest_of_layers(model, plan, d, e);
   } else {
     e.most = e.sources() * d.local_rows * std::min(e.k, e.local);
   }
@@ -312,8 +302,28 @@ Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits,
   d.attention = d.q_heads * d.v_head_dim, d.qkv = (d.q_heads + d.kv_heads) * d.head_dim + d.kv_heads * d.v_head_dim;
   d.intermediate = model.intermediate / d.t, d.up = d.intermediate * (model.gated_mlp ? 2 : 1);
   d.padded_vocab = (model.vocab + d.t - 1) / d.t * d.t, d.vocab = d.padded_vocab / d.t;
-  if (model.moe) d.experts = expert_dimensions(model, plan, d, cluster);
+  if (!model.moe) return d;
+  ExpertDimensions& e = d.experts;
+  e = expert_dimensions(model, plan, d);
+  const bool plentiful = !cluster || cluster->device.kind == DeviceKind::cpu_core;
+  if (e.capacity == 0 && !e.balanced && plan.moe.room.value_or(plentiful ? "all" : "load") == "load") {
+    e.most = 0;
+    for (const BusiestRows& rows : busiest_rows(model, plan, d)) e.most = std::max(e.most, rows.most);
+  }
+  if (e.gathered) e.sent = e.most;
   return d;
+}
+
+std::vector<BusiestRows> busiest_rows(const Model& model, const Plan& plan, const Dimensions& d) {
+  const ExpertDimensions& e = d.experts;
+  const ExpertLoad load = expert_load(plan.moe.load);
+  const ExpertMap map = expert_map(plan.moe.expert_map.value_or("linear"));
+  std::vector<BusiestRows> out(static_cast<std::size_t>(model.layers));
+  for (std::int64_t l = 0; l < model.layers; ++l)
+    if (model.is_moe_layer(l))
+      out[static_cast<std::size_t>(l)] =
+          busiest_rows(load, d.local_rows * e.sources(), e.k, e.experts, e.ep, plan.seed, l, experts_by_place(map, e.experts, e.ep, l));
+  return out;
 }
 
 DataGroups data_groups(Tables& tables, bool experts) {

@@ -10,6 +10,7 @@
 #include "core/model.h"
 #include "core/plan.h"
 #include "program/builder.h"
+#include "program/loads.h"
 #include "program/program.h"
 
 namespace orrery::program {
@@ -23,6 +24,7 @@ struct ContextFactors {
 // A mixture of experts as one rank sees it. Its tokens' copies, one for each shard of each expert chosen, are `sent`; a rank expects `rows` for its
 // own experts' shards and has room for `most`: exactly what comes where a capacity or a balanced router says how much that is, otherwise all that
 // could.
+// Where tokens are gathered instead, each rank sorts those of all ranks, `sent` is `most`, and it takes out the rows for its own experts.
 struct ExpertDimensions {
   std::int64_t experts = 0, k = 0, groups = 1, chosen_groups = 1;
   std::int64_t ep = 1, etp = 1, local = 0;  // ranks that share the experts, shards of each; experts of this rank
@@ -31,8 +33,9 @@ struct ExpertDimensions {
   std::int64_t capacity = 0;                // rows of each expert from each rank; 0: as many as there are
   std::int64_t sent = 0, rows = 0, most = 0;
   bool balanced = false;
+  bool gathered = false;
   std::int64_t sources() const { return ep * etp; }
-  bool exchanged() const { return sources() > 1; }
+  bool exchanged() const { return sources() > 1 && !gathered; }
 };
 
 // Sizes that one rank works with.
@@ -51,10 +54,14 @@ struct Dimensions {
   std::int64_t vocab = 0, padded_vocab = 0;                          // vocab: local, of the padded table
   std::int64_t v_head_dim = 0;                                       // head_dim: of queries and keys
   ExpertDimensions experts;
+  std::int64_t routed_rows() const { return experts.gathered ? local_rows * experts.sources() : local_rows; }  // tokens that a rank sorts by expert
 };
 // Requires parallel.cp_inner where cp_kind leaves it open. `cluster`: where devices give memory as routers ask for it; otherwise there is room for
 // all. `splits`: of the schedule.
 Dimensions dimensions(const Model& model, const Plan& plan, std::int64_t splits = 1, const Cluster* cluster = nullptr);
+
+// By layer, the rows of its busiest rank under the plan's load of experts; of layers without experts none.
+std::vector<BusiestRows> busiest_rows(const Model& model, const Plan& plan, const Dimensions& d);
 
 // Gradients of a tensor on the ranks of a tensor-parallel group: each of its own shard; the same on all; or of a replicated tensor, each a part.
 enum class Replication : std::uint8_t { sharded, equal, partial };

@@ -47,43 +47,30 @@ double number_after(std::string_view text, std::size_t colon) {
   return value;
 }
 
-ExpertLoad recorded(const std::string& path) {
+ExpertLoad recorded(std::string_view text, const std::string& source) {
   ExpertLoad out;
   out.kind = ExpertLoad::Kind::recorded;
-  const std::string text = read_text_file(path);
-  std::size_t number = 0;
-  for (std::size_t from = 0; from < text.size();) {
-    const std::size_t to = std::min(text.find('\n', from), text.size());
-    std::string line = text.substr(from, to - from);
-    from = to + 1;
-    ++number;
-    std::replace_if(
-        line.begin(), line.end(), [](char c) { return c == ',' || c == '\t' || c == '\r'; }, ' ');
-    std::vector<std::string_view> words;
-    for (std::size_t a = 0; a < line.size();) {
-      const std::size_t begin = std::min(line.find_first_not_of(' ', a), line.size()), end = std::min(line.find(' ', begin), line.size());
-      if (begin < end) words.push_back(std::string_view(line).substr(begin, end - begin));
-      a = end + 1;
-    }
-    if (words.empty() || words[0].front() == '#') continue;
-    const auto value = [&](std::string_view word) {
-      double v = -1;
-      const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), v);
-      if (error != std::errc{} || stop != word.data() + word.size() || !(v >= 0) || !(v < 1e15))
-        throw Error(fmt::format("{}:{}", path, number), fmt::format("'{}' is not a count", word),
-                    "a line is a layer (a number or *) and a count for each expert");
-      return v;
-    };
-    if (words.size() < 2)
-      throw Error(fmt::format("{}:{}", path, number), "has no counts", "a line is a layer (a number or *) and a count for each expert");
-    ExpertLoad::Line& l = out.lines.emplace_back();
-    if (words[0] != "*") l.layer = static_cast<std::int64_t>(value(words[0]));
-    for (std::size_t i = 1; i < words.size(); ++i) l.counts.push_back(value(words[i]));
-    if (std::accumulate(l.counts.begin(), l.counts.end(), 0.0) <= 0)
-      throw Error(fmt::format("{}:{}", path, number), "counts nothing", "some expert must have tokens");
-  }
-  if (out.lines.empty()) throw Error(path, "has no line of counts", "a line is a layer (a number or *) and a count for each expert");
+  out.lines = read_layer_lines(text, source, "a count");
+  for (const LayerLine& line : out.lines)
+    if (std::accumulate(line.numbers.begin(), line.numbers.end(), 0.0) <= 0)
+      throw Error(source, "has a line that counts nothing", "some expert must have tokens");
   return out;
+}
+
+std::vector<const LayerLine*> dispatches(const ExpertLoad& load, std::int64_t experts, std::int64_t layer) {
+  std::vector<const LayerLine*> out = lines_of(load.lines, layer);
+  if (out.empty()) throw Error("moe.load", fmt::format("the recorded load has no line for layer {}", layer), "write * for a layer to mean all");
+  for (const LayerLine* line : out)
+    if (static_cast<std::int64_t>(line->numbers.size()) != experts)
+      throw Error("moe.load", fmt::format("the recorded load counts {} experts, the model has {}", line->numbers.size(), experts),
+                  "record it with the same model");
+  return out;
+}
+
+void normalise(std::vector<double>& shares) {
+  double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
+  if (!(sum > 0)) shares.assign(shares.size(), 1.0), sum = static_cast<double>(shares.size());  // a Dirichlet draw may underflow
+  for (double& s : shares) s /= sum;
 }
 
 }  // namespace
@@ -94,24 +81,21 @@ ExpertLoad expert_load(std::string_view text) {
   const std::size_t colon = text.find(':');
   const std::string_view kind = text.substr(0, colon);
   if (colon != std::string_view::npos) {
-    if (kind == "file") return recorded(std::string(text.substr(colon + 1)));
+    const std::string_view rest = text.substr(colon + 1);
+    if (kind == "file") return recorded(read_text_file(std::string(rest)), std::string(rest));
+    if (kind == "counts") return recorded(rest, "moe.load");
     if (kind == "zipf" || kind == "dirichlet") {
       out.kind = kind == "zipf" ? ExpertLoad::Kind::zipf : ExpertLoad::Kind::dirichlet;
       out.alpha = number_after(text, colon);
       return out;
     }
   }
-  throw Error("moe.load", fmt::format("'{}' is not a load of experts", text), "known: balanced, zipf:ALPHA, dirichlet:ALPHA, file:PATH");
+  throw Error("moe.load", fmt::format("'{}' is not a load of experts", text),
+              "known: balanced, zipf:ALPHA, dirichlet:ALPHA, file:PATH, counts:LINES");
 }
 
-std::string write_expert_load(const std::vector<ExpertLoad::Line>& lines) {
-  std::string out = "# layer, tokens of each expert\n";
-  for (const ExpertLoad::Line& line : lines) {
-    out += line.layer < 0 ? std::string("*") : fmt::format("{}", line.layer);
-    for (const double n : line.counts) out += fmt::format(" {}", n);
-    out += "\n";
-  }
-  return out;
+std::string write_expert_load(const std::vector<LayerLine>& lines) {
+  return write_layer_lines(lines, "layer, copies of tokens for each expert; a line for each dispatch");
 }
 
 std::vector<double> expert_shares(const ExpertLoad& load, std::int64_t experts, std::uint64_t seed, std::int64_t layer) {
@@ -130,21 +114,13 @@ std::vector<double> expert_shares(const ExpertLoad& load, std::int64_t experts, 
     case ExpertLoad::Kind::dirichlet:
       for (std::size_t e = 0; e < n; ++e) shares[e] = gamma_variate(load.alpha, key(seed, layer), e);
       break;
-    case ExpertLoad::Kind::recorded: {
-      const ExpertLoad::Line* found = nullptr;
-      for (const ExpertLoad::Line& line : load.lines)
-        if (line.layer < 0 || line.layer == layer) found = &line;
-      if (!found) throw Error("moe.load", fmt::format("the recorded load has no line for layer {}", layer), "write * for a layer to mean all");
-      if (found->counts.size() != n)
-        throw Error("moe.load", fmt::format("the recorded load counts {} experts, the model has {}", found->counts.size(), n),
-                    "record it with the same model");
-      shares = found->counts;
+    case ExpertLoad::Kind::recorded:
+      shares.assign(n, 0.0);
+      for (const LayerLine* line : dispatches(load, experts, layer))
+        for (std::size_t e = 0; e < n; ++e) shares[e] += line->numbers[e];
       break;
-    }
   }
-  double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
-  if (!(sum > 0)) shares.assign(n, 1.0), sum = static_cast<double>(n);  // a Dirichlet draw may underflow
-  for (double& s : shares) s /= sum;
+  normalise(shares);
   return shares;
 }
 
@@ -190,13 +166,30 @@ std::vector<std::int64_t> expert_rows(const std::vector<double>& shares, std::in
   return rows;
 }
 
-std::int64_t busiest_rows(const ExpertLoad& load, std::int64_t tokens, std::int64_t k, std::int64_t experts, std::int64_t ep, std::uint64_t seed,
-                          std::int64_t layer) {
-  const std::vector<std::int64_t> rows = expert_rows(expert_shares(load, experts, seed, layer), tokens, k);
-  std::vector<std::int64_t> of_rank(static_cast<std::size_t>(ep), 0);
+BusiestRows busiest_rows(const ExpertLoad& load, std::int64_t tokens, std::int64_t k, std::int64_t experts, std::int64_t ep, std::uint64_t seed,
+                         std::int64_t layer, std::span<const std::int32_t> by_place) {
   const auto per_rank = static_cast<std::size_t>(std::max<std::int64_t>(1, experts / ep));  // ep divides experts
-  for (std::size_t e = 0; e < rows.size(); ++e) of_rank[e / per_rank] += rows[e];
-  return *std::max_element(of_rank.begin(), of_rank.end());
+  const auto of_busiest = [&](const std::vector<double>& shares) {
+    const std::vector<std::int64_t> rows = expert_rows(shares, tokens, k);
+    std::vector<std::int64_t> of_rank(static_cast<std::size_t>(ep), 0);
+    for (std::size_t i = 0; i < rows.size(); ++i) of_rank[i / per_rank] += rows[by_place.empty() ? i : static_cast<std::size_t>(by_place[i])];
+    return *std::max_element(of_rank.begin(), of_rank.end());
+  };
+  if (load.kind != ExpertLoad::Kind::recorded) {
+    const std::int64_t rows = of_busiest(expert_shares(load, experts, seed, layer));
+    return {rows, rows};
+  }
+  BusiestRows out;
+  const std::vector<const LayerLine*> lines = dispatches(load, experts, layer);
+  for (const LayerLine* line : lines) {
+    std::vector<double> shares = line->numbers;
+    normalise(shares);
+    const std::int64_t rows = of_busiest(shares);
+    out.mean += rows, out.most = std::max(out.most, rows);
+  }
+  const auto n = static_cast<std::int64_t>(lines.size());
+  out.mean = (out.mean + n / 2) / n;
+  return out;
 }
 
 namespace {

@@ -2,32 +2,31 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "program/layer_lines.h"
+
 namespace orrery::program {
 
 // How tokens spread over experts. balanced: evenly. zipf: the i-th most popular expert's share is in proportion to i^-α, and which is how popular
-// differs from layer to layer. dirichlet: shares drawn anew for each layer, all parameters α. recorded: counts from a file.
+// differs from layer to layer. dirichlet: shares drawn anew for each layer, all parameters α. recorded: what a router did.
 struct ExpertLoad {
   enum class Kind : std::uint8_t { balanced, zipf, dirichlet, recorded } kind = Kind::balanced;
   double alpha = 1;
-  // recorded: what a line says; -1: of every layer. The last line that fits counts.
-  struct Line {
-    std::int64_t layer = -1;
-    std::vector<double> counts;  // by expert
-    bool operator==(const Line&) const = default;
-  };
-  std::vector<Line> lines;
+  // recorded: copies of tokens by expert. Several lines of a layer are several dispatches: of micro-batches, and of groups of ranks that share its
+  // experts.
+  std::vector<LayerLine> lines;
   bool operator==(const ExpertLoad&) const = default;
 };
 
-// "balanced", "zipf:1.2", "dirichlet:0.3" or "file:PATH". A line of the file is a layer (a number, or * for all) and a count for each expert, parted
-// by spaces or commas; lines that begin with # say nothing. Throws Error, where: moe.load or the file's line.
+// "balanced", "zipf:1.2", "dirichlet:0.3", "file:PATH" of lines as in layer_lines.h, or "counts:" and such lines themselves. Throws Error, where:
+// moe.load or the file's line.
 ExpertLoad expert_load(std::string_view text);
-// Lines that expert_load reads.
-std::string write_expert_load(const std::vector<ExpertLoad::Line>& lines);
+// A file that expert_load reads.
+std::string write_expert_load(const std::vector<LayerLine>& lines);
 
 // The experts' shares of the copies, before what one expert can get is limited. Throws Error where a recorded load has no line for it, or another
 // number of experts.
@@ -37,10 +36,16 @@ std::vector<double> expert_shares(const ExpertLoad& load, std::int64_t experts, 
 // none is above `tokens`; what is above is spread over the others in proportion to their shares.
 std::vector<std::int64_t> expert_rows(const std::vector<double>& shares, std::int64_t tokens, std::int64_t k);
 
-// The rows of the rank whose experts of this layer have most, of ep ranks with equally many consecutive experts each; with expert tensor parallelism
-// every shard has the same. All groups of ranks that share experts see the same draw, and so does every micro-batch.
-std::int64_t busiest_rows(const ExpertLoad& load, std::int64_t tokens, std::int64_t k, std::int64_t experts, std::int64_t ep, std::uint64_t seed,
-                          std::int64_t layer);
+// The rows of the rank whose experts of a layer have most, of ep ranks with equally many experts each; with expert tensor parallelism every shard has
+// the same. All groups of ranks that share experts see the same draw, and so does every micro-batch; of a recorded load each dispatch has its own
+// busiest rank, brought to this number of tokens if it had others: `mean` of them is what others wait for, `most` what memory must hold.
+struct BusiestRows {
+  std::int64_t mean = 0, most = 0;
+  bool operator==(const BusiestRows&) const = default;
+};
+// `by_place`: the experts in the order of the ranks that hold them, as experts_by_place says.
+BusiestRows busiest_rows(const ExpertLoad& load, std::int64_t tokens, std::int64_t k, std::int64_t experts, std::int64_t ep, std::uint64_t seed,
+                         std::int64_t layer, std::span<const std::int32_t> by_place = {});
 
 // Expected places that a token's k experts of E are on, of `places` with equally many experts each: places · (1 − C(E − E/places, k) / C(E, k)).
 double distinct_places(std::int64_t experts, std::int64_t k, std::int64_t places);

@@ -52,6 +52,7 @@ constexpr std::array<Entry, kOperators> kTable{{
     {"route_backward", "rrrw", WorkClass::elementwise},
     {"expert_sort", "rww", WorkClass::elementwise},
     {"expert_sort_received", "rww", WorkClass::elementwise},
+    {"expert_sort_gathered", "rww", WorkClass::elementwise},
     {"expert_permute", "rrw", WorkClass::elementwise},
     {"expert_unpermute", "rrw", WorkClass::elementwise},
     {"expert_linear_forward", "rrrw", WorkClass::gemm},
@@ -250,6 +251,9 @@ std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int
     case Operator::expert_sort_received:
       of = {d[1] * d[2], rows, d[2]};
       break;
+    case Operator::expert_sort_gathered:
+      of = {rows * d[1], rows * d[1], d[3]};
+      break;
     case Operator::expert_permute:
       of = {rows * d[2], rows * d[1], d[3] * d[2]};
       break;
@@ -445,10 +449,16 @@ Bytes traffic(const Shape& shape) {
     case Operator::expert_sort_received:
       bytes = i(d[1] * d[2]) + i(rows) + i(d[2]);
       break;
-    case Operator::expert_permute:  // each token is read once, for all of its copies
-    case Operator::expert_unpermute:
-      bytes = e(rows * d[1] * d[2]) + i(rows * d[1]) + e(rows * d[2]);
+    case Operator::expert_sort_gathered:
+      bytes = 2 * i(rows * d[1]) + i(d[3]);
       break;
+    case Operator::expert_permute:  // each token that has copies here is read once, for all of them
+    case Operator::expert_unpermute: {
+      const std::int64_t moved = d[5] > 0 ? d[5] : rows * d[1];
+      const std::int64_t tokens = shape.op == Operator::expert_permute ? std::min(rows, moved) : rows;
+      bytes = e(moved * d[2]) + i(rows * d[1]) + e(tokens * d[2]);
+      break;
+    }
     case Operator::expert_linear_forward:
     case Operator::expert_linear_input_grad:
       bytes = e(rows * d[2]) + e(d[1] * d[2] * d[3]) + e(rows * d[3]) + i(d[1]);

@@ -65,12 +65,17 @@ enum class Operator : std::uint8_t {
   // expert), of each in order of tokens, and `index` is where a copy is; with a capacity each expert has exactly so many rows and the index of a copy
   // beyond is -1. Received rows are by (source, expert) and sorted to (expert, source). What permute does not write holds anything, or zero if
   // `padded`. `rows` is what is expected, and so the work; `most` what there is room for; counts (int32, per expert) what there is.
-  route_forward,               // {tokens, experts, k, groups, chosen groups, balanced}    r logits, w weights(fp32), w chosen(int32): tokens·k
-  route_backward,              // same                                                     r d_weights, r logits, r chosen, w d_logits
-  expert_sort,                 // {tokens, k, experts, ep, etp, capacity}    r chosen, w index(int32: tokens·k·etp), w counts(experts·etp)
-  expert_sort_received,        // {most, sources, experts}                   r counts(sources·experts), w index(int32: most), w sums(experts)
-  expert_permute,              // {tokens, k, width, most, padded}           r x, r index(tokens·k), w rows
-  expert_unpermute,            // {tokens, k, width, most}                   r rows, r index(tokens·k), w x — the sum of its copies
+  route_forward,         // {tokens, experts, k, groups, chosen groups, balanced}    r logits, w weights(fp32), w chosen(int32): tokens·k
+  route_backward,        // same                                                     r d_weights, r logits, r chosen, w d_logits
+  expert_sort,           // {tokens, k, experts, ep, etp, capacity}    r chosen, w index(int32: tokens·k·etp), w counts(experts·etp)
+  expert_sort_received,  // {most, sources, experts}                   r counts(sources·experts), w index(int32: most), w sums(experts)
+  // Of all tokens of the ranks that share the experts, the copies for this rank's own, whose rows are by expert, of each in order of tokens; the
+  // index
+  // of all others is -1. A capacity is each source's.
+  expert_sort_gathered,  // {tokens, k, experts, local, sources, capacity, most}   r chosen, w index(int32: tokens·k), w counts(local)
+  // moved: copies expected; 0: all.
+  expert_permute,              // {tokens, k, width, most, padded, moved}    r x, r index(tokens·k), w rows
+  expert_unpermute,            // {tokens, k, width, most, 0, moved}         r rows, r index(tokens·k), w x — the sum of its copies
   expert_linear_forward,       // {rows, experts, in, out, most}             r x, r counts, r W[experts, out, in], w y
   expert_linear_input_grad,    // same                                       r dy, r counts, r W, w dx
   expert_linear_weight_grad,   // same                                       r x, r dy, r counts, u dW

@@ -155,11 +155,14 @@ std::int64_t peer_of(const Program& program, std::int64_t rank, const Instructio
 
 // --- Parameters ----------------------------------------------------------------------------------------------------------------------------------
 
-Origin origin(const Parameter& p, const Coordinates& c) {
+Origin origin(const Parameter& p, const Coordinates& c, std::span<const std::int32_t> experts) {
   const auto at = [&](Axis axis) { return c[static_cast<std::size_t>(axis)]; };
   const std::int64_t shard = at(p.expert >= 0 ? Axis::etp : Axis::tp);
   Origin out{p.split == Parameter::Split::rows ? shard * p.rows : 0, p.split == Parameter::Split::cols ? shard * p.cols : 0};
-  if (p.expert >= 0) out.row += (at(Axis::ep) * p.local_experts + p.expert) * p.expert_rows;
+  if (p.expert >= 0) {
+    const std::int64_t place = at(Axis::ep) * p.local_experts + p.expert;
+    out.row += (experts.empty() ? place : experts[static_cast<std::size_t>(place)]) * p.expert_rows;
+  }
   return out;
 }
 

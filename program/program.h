@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -183,13 +184,14 @@ struct Parameter {
   // Of an expert: its number among those of this rank (-1: of none), how many these are, and one expert's rows of the global ones, where all experts
   // follow each other. Its split is over etp.
   std::int64_t expert = -1, local_experts = 0, expert_rows = 0;
+  std::uint16_t layer = kNone;  // of an expert
   bool operator==(const Parameter&) const = default;
 };
-// Where in the whole parameter the shard of the rank at these coordinates begins.
+// Where in the whole parameter the shard of the rank at these coordinates begins. `experts`: of its layer, as Program::experts_of says.
 struct Origin {
   std::int64_t row = 0, col = 0;
 };
-Origin origin(const Parameter& parameter, const Coordinates& c);
+Origin origin(const Parameter& parameter, const Coordinates& c, std::span<const std::int32_t> experts = {});
 
 // A contiguous range of the parameters that is reduced and updated as one. Offsets are as if the role held all of its parameters; where parameters
 // are sharded, the role's parameter buffer holds one part of each bucket instead: `elements` / size of the group, from `shard_offset` on.
@@ -266,7 +268,9 @@ struct Program {
   std::int64_t microbatches = 1, micro_batch = 1, sequence = 1, global_batch = 1;
   // Passes work on one of `splits` equal parts of a micro-batch's sequences, first to last; `microbatches` counts these parts.
   std::int64_t splits = 1;
-  bool balanced_context = true;   // as ContextShare::balanced, for the ranks of cp
+  bool balanced_context = true;  // as ContextShare::balanced, for the ranks of cp
+  // By layer, the experts in the order of the ranks of ep that hold them. Without a map of experts to ranks: empty, as if in order of their numbers.
+  std::vector<std::vector<std::int32_t>> experts;
   std::int64_t update_every = 0;  // micro-batches per update of an asynchronous schedule; 0: all of a step
   double bubble_fraction = 0;     // of the schedule itself: idle share of the makespan with equal stages, B = 2F and free communication
   bool operator==(const Program&) const = default;
@@ -276,6 +280,9 @@ struct Program {
     if (instruction.load == kNone) return instruction.shape;
     const Load& load = loads[instruction.load];
     return load.shapes[static_cast<std::size_t>(mesh_of(0).place(c, load.axes))];  // segments are alike on a load's axes
+  }
+  std::span<const std::int32_t> experts_of(std::uint16_t layer) const {
+    return layer < experts.size() ? std::span<const std::int32_t>(experts[layer]) : std::span<const std::int32_t>{};
   }
   // The axes on which ranks of one role differ in their work.
   AxisMask loaded_axes() const {

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/overlap_rule.h"
 #include "program/compile.h"
+#include "program/expert_map.h"
 #include "program/loads.h"
 #include "program/transforms/context_parallel.h"
 
@@ -93,10 +94,18 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   } catch (const Error& e) {
     r.add("moe.load is known", "moe.load", e.where() == "moe.load" ? e.message() : e.where() + ": " + e.message(), e.hint());
   }
-  r.not_built(plan.moe.expert_map.has_value(), "maps of experts to ranks", "moe.expert_map", "leave moe.expert_map null");
+  try {
+    (void)expert_map(plan.moe.expert_map.value_or("linear"));
+  } catch (const Error& e) {
+    r.add("moe.expert_map is known", "moe.expert_map", e.where() == "moe.expert_map" ? e.message() : e.where() + ": " + e.message(), e.hint());
+  }
   const std::string dispatcher = plan.runtime.moe_dispatcher.value_or("alltoall");
-  r.not_built(dispatcher != "alltoall" && dispatcher != "hierarchical", fmt::format("the dispatcher '{}'", dispatcher), "runtime.moe_dispatcher",
-              "use alltoall or hierarchical");
+  r.not_built(dispatcher != "alltoall" && dispatcher != "hierarchical" && dispatcher != "allgather", fmt::format("the dispatcher '{}'", dispatcher),
+              "runtime.moe_dispatcher", "use alltoall, hierarchical or allgather");
+  if (plan.moe.room && (plan.moe.capacity_factor || plan.runtime.moe_balanced))
+    r.add("room is for routers that are free", "moe.room",
+          fmt::format("{} says how many rows there are", plan.moe.capacity_factor ? "a capacity" : "a router that is forced to balance"),
+          "leave moe.room null");
   if (plan.moe.capacity_factor && !(*plan.moe.capacity_factor > 0 && *plan.moe.capacity_factor <= 1024))
     r.add("capacity factor is positive", "moe.capacity_factor", fmt::format("{} is not a capacity factor", *plan.moe.capacity_factor),
           "write a positive number, or null for as many tokens as there are");
@@ -305,6 +314,24 @@ void expert_refusals(Refusals& r, const Model& model, const Plan& plan, std::int
           fmt::format("etp {} x ep {} = {} does not divide the tp {} x cp {} x dp {} = {} ranks of a stage", p.etp, p.ep, p.etp * p.ep, p.tp, p.cp,
                       dp, ranks),
           "use fewer ranks for experts, or more devices");
+  if (m.experts % p.ep == 0) {
+    try {
+      const ExpertMap map = expert_map(plan.moe.expert_map.value_or("linear"));
+      const ExpertLoad load = expert_load(plan.moe.load);
+      for (std::int64_t l = 0; l < model.layers; ++l) {
+        if (!model.is_moe_layer(l)) continue;
+        (void)experts_by_place(map, m.experts, p.ep, l);
+        (void)expert_shares(load, m.experts, plan.seed, l);
+      }
+      if (map.kind != ExpertMap::Kind::linear && plan.runtime.moe_dispatcher == "hierarchical" && m.router_groups > 1)
+        r.add("groups of experts are on places of their own", "moe.expert_map",
+              "how many nodes a token goes to is known only where each of the router's groups of experts has its own", "leave moe.expert_map null");
+    } catch (const Error& e) {
+      // What cannot be read at all was said before.
+      if (std::none_of(r.out.begin(), r.out.end(), [&](const Refusal& said) { return said.field == "moe.load" || said.field == "moe.expert_map"; }))
+        r.add("experts' loads and places fit the model", e.where(), e.message(), e.hint());
+    }
+  }
   if (p.tp > 1 && !p.sp)
     r.add("experts under tp need sp", "parallel.sp", "with tp and without sp every rank of a group would route all of its tokens again",
           "use sp true");

@@ -131,6 +131,23 @@ void copy_bytes(void* to, const void* from, std::int64_t bytes) {
   if (bytes > 0 && to != from) std::memmove(to, from, static_cast<std::size_t>(bytes));
 }
 
+std::int64_t rows_for(const CommOperation& from, std::size_t index) {
+  const std::int32_t* counts = from.counts + static_cast<std::int64_t>(index) * from.counts_per_rank;
+  return std::accumulate(counts, counts + from.counts_per_rank, std::int64_t{0});
+}
+
+// Why the members cannot do what they have met for, now that all have brought what it takes; empty: they can.
+std::string obstacle(const Meeting& m) {
+  if (m.ops[0]->what.op != Operator::all_to_all_by_count) return {};
+  for (std::size_t i = 0; i < m.ops.size(); ++i) {
+    std::int64_t rows = 0;
+    for (const Op* from : m.ops) rows += rows_for(from->what, i);
+    const std::int64_t room = m.ops[i]->what.room;
+    if (room >= 0 && rows > room) return fmt::format("rank {} is sent {} rows, but has room for {}", m.members[i], rows, room);
+  }
+  return {};
+}
+
 // Member `index`'s part of a collective. Different members' parts read and write disjoint memory, or only read the same.
 void do_part(const Meeting& m, std::size_t index) {
   const CommOperation& mine = m.ops[index]->what;
@@ -164,7 +181,7 @@ void do_part(const Meeting& m, std::size_t index) {
         const auto block = static_cast<std::int64_t>(index) * mine.counts_per_rank;
         const auto row = bytes_of(mine.dtype, mine.width);
         const std::int64_t before = std::accumulate(counts, counts + block, std::int64_t{0}) * row;
-        const std::int64_t bytes = std::accumulate(counts + block, counts + block + mine.counts_per_rank, std::int64_t{0}) * row;
+        const std::int64_t bytes = rows_for(op->what, index) * row;
         copy_bytes(to, static_cast<const std::byte*>(op->what.input) + before, bytes);
         to += bytes;
       }
@@ -291,6 +308,10 @@ struct ThreadsWorld::State {
     if (++m.arrived < m.ops.size()) return;
     const std::int64_t now = now_ns();
     for (Op* each : m.ops) each->times.arrived_ns = now;
+    if (const std::string why = obstacle(m); !why.empty()) {
+      fail(why);
+      return;
+    }
     if (op.what.elements * static_cast<std::int64_t>(m.ops.size()) < kDoneByLastArrival) {
       for (std::size_t i = 0; i < m.ops.size(); ++i) do_part(m, i);
       complete_all(m, ready);

@@ -64,6 +64,9 @@ struct KernelContext {
   // position_*, rope_*, mla_pack_*, route_*, attention_block_* (of the queries): positions of the rows; empty: all from 0 on
   std::span<const program::Run> rows{};
   std::span<const program::Run> keys{};  // attention_block_*: positions of the rows of kv; empty: all from 0 on
+  // expert_sort*: by expert, its place where experts are in the order of the ranks that hold them; empty: its number. And this rank's place on ep.
+  std::span<const std::int32_t> expert_places{};
+  std::int64_t expert_rank = 0;
 };
 
 // Runs operators one at a time on the calling thread. Results depend on the arguments alone, bit for bit; calls from several threads at once are

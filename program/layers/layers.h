@@ -1,6 +1,7 @@
 // Forward and backward of a transformer's parts as instructions. Each function emits into the template that the context's builder has open.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "core/model.h"
@@ -8,7 +9,6 @@
 #include "core/plan.h"
 #include "program/builder.h"
 #include "program/layout.h"
-#include "program/loads.h"
 #include "program/transforms/data_parallel.h"
 #include "program/transforms/fully_sharded.h"
 
@@ -39,7 +39,7 @@ struct Context {
   std::uint16_t tp = kNone;                                                // the tensor-parallel group
   std::uint16_t cp_inner = kNone, cp_outer = kNone;                        // the groups that share each sequence
   std::uint16_t ep = kNone;                                                // the ranks that hold a layer's experts together
-  const ExpertLoad* experts = nullptr;                                     // how tokens spread over them, where that is not evenly
+  std::span<const BusiestRows> busiest{};                                  // of them, by layer, where tokens spread unevenly; otherwise empty
   bool recompute = false;                                                  // layers keep their input only
   PassKind pass = PassKind::forward;                                       // that is being written: forward, backward, input_grad or weight_grad
   std::uint16_t split = 0;                                                 // that it works on

@@ -3,9 +3,7 @@
 namespace orrery::program {
 
 Busiest::Busiest(const Context& c) : b_(c.b) {
-  if (!c.experts) return;
-  const ExpertDimensions& e = c.d.experts;
-  b_.busiest = busiest_rows(*c.experts, c.d.local_rows * e.sources(), e.k, e.experts, e.ep, c.plan.seed, b_.layer);
+  if (!c.busiest.empty()) b_.busiest = c.busiest[b_.layer].mean;
 }
 
 void exchange_counts(const Context& c, std::uint32_t counts, std::uint32_t received) {
@@ -24,6 +22,14 @@ void exchange_rows(const Context& c, std::int64_t sent, std::int64_t width, std:
   const bool once = c.plan.runtime.moe_dispatcher == "hierarchical";
   c.b.exchange(Operator::all_to_all_by_count, kEp, c.ep, {rows, width, e.local, most, once ? e.experts : 0, e.k, e.groups, e.chosen_groups}, type,
                rows * width, {r(from), r(counts), w(to)});
+}
+
+void gather_tokens(const Context& c, std::int64_t width, std::uint32_t own, std::uint32_t all) {
+  c.b.collective(Operator::all_gather, kEp, c.ep, c.d.routed_rows() * width, c.b.role().buffers[own].dtype, {r(own), w(all)});
+}
+
+void sum_tokens(const Context& c, std::int64_t width, std::uint32_t parts, std::uint32_t own) {
+  c.b.collective(Operator::reduce_scatter, kEp, c.ep, c.d.routed_rows() * width, c.b.role().buffers[own].dtype, {r(parts), w(own)});
 }
 
 }  // namespace orrery::program

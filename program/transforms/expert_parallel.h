@@ -27,4 +27,9 @@ void exchange_counts(const Context& c, std::uint32_t counts, std::uint32_t recei
 void exchange_rows(const Context& c, std::int64_t sent, std::int64_t width, std::uint32_t from, std::uint32_t counts, std::int64_t most,
                    std::uint32_t to);
 
+// Where every rank is given all tokens: so many numbers of each, of all ranks from each rank's own; and each rank's own from what the experts of each
+// rank add to those of all.
+void gather_tokens(const Context& c, std::int64_t width, std::uint32_t own, std::uint32_t all);
+void sum_tokens(const Context& c, std::int64_t width, std::uint32_t parts, std::uint32_t own);
+
 }  // namespace orrery::program

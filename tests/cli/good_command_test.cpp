@@ -240,6 +240,36 @@ TEST_F(Command, PlansSimulatesRunsAndCompares) {
   }
 }
 
+// What a run's routers chose goes into a file for moe.load and into its report, with which compare simulates the plan.
+TEST_F(Command, RecordsTheRoutingOfARunAndReplaysIt) {
+  folder_.write("moe.json", R"({"orrery": "plan/1", "model": "cpu-mixtral-tiny", "cluster": "this-machine:2",
+ "batch": {"global": 4, "micro": 1, "sequence": 32}, "parallel": {"ep": 2}, "runtime": {"moe_balanced": false},
+ "precision": {"compute": "fp32", "params": "fp32"}})");
+  const Finished ran = run("run moe.json --data markov --steps 3 --expert-load load.txt -o run.json");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.err.find("expert load: load.txt"), std::string::npos);
+  const std::string lines = folder_.read("load.txt");
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1 + 4 * 3 * 2);  // what it is; layers x steps x micro-batches
+  EXPECT_EQ(Json::parse(folder_.read("run.json")).at("expert_load"), lines);
+  const Finished replayed = run("compare moe.json run.json --json");
+  ASSERT_EQ(replayed.code, 0) << replayed.err;
+  const Json comparison = Json::parse(replayed.out);
+  EXPECT_NE(comparison.at("a").at("label").get<std::string>().find("routed as the run"), std::string::npos);
+  for (const Json& row : comparison.at("memory_bytes")) EXPECT_EQ(row.at("a"), row.at("b"));
+  // With just the room that was needed: the same run again, in less memory; and nothing else fits.
+  const std::string tight = " --set moe.load=file:load.txt --set moe.room=load";
+  const Finished again = run("run moe.json --data markov --steps 3 -o again.json" + tight);
+  ASSERT_EQ(again.code, 0) << again.err;
+  const Json first = Json::parse(folder_.read("run.json")), second = Json::parse(folder_.read("again.json"));
+  EXPECT_EQ(second.at("losses"), first.at("losses"));
+  for (const Json& rank : second.at("memory_by_rank")) EXPECT_EQ(rank.at("peak_bytes"), second.at("predicted_peak_memory_bytes_by_stage").at(0));
+  EXPECT_LT(second.at("memory_by_rank").at(0).at("peak_bytes"), first.at("memory_by_rank").at(0).at("peak_bytes"));
+  const Finished other = run("run moe.json --data markov --steps 3 --set seed=2" + tight);
+  EXPECT_EQ(other.code, 2);
+  EXPECT_NE(other.err.find("moe.room all"), std::string::npos) << other.err;
+  EXPECT_EQ(run("run p.json --data markov --steps 1 --expert-load load.txt").code, 2);
+}
+
 TEST_F(Command, OfASweepLetsFlagsOverrideItsFile) {
   folder_.write("sweep.json", R"({"orrery": "sweep/1", "plan": "p.json", "set": ["batch.global=8"], "grid": {"parallel.pp": [1, 2]}})");
   const Finished from_file = run("sweep sweep.json"), from_flags = run("sweep --plan p.json --set batch.global=8 --grid parallel.pp=1,2");

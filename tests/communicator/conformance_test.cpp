@@ -177,6 +177,25 @@ TEST(Communicator, AllToAllOfRowsTakesWhatTheCountsOfEachSenderSay) {
       });
 }
 
+// More rows than there is room for are refused before any is written.
+TEST(Communicator, AllToAllByCountFailsWhereRowsFindNoRoom) {
+  run_on_ranks(2, [&](Communicator& c) {
+    const auto all = everybody(2);
+    const std::vector<std::int32_t> counts{1, 2};  // rank 1 is sent 4 rows
+    const std::vector<float> out = values(c.rank(), 3);
+    std::vector<float> in(3, -1);
+    CommOperation o = operation(program::Operator::all_to_all_by_count, all, 3, out.data(), in.data());
+    o.counts = counts.data(), o.counts_per_rank = 1, o.width = 1, o.room = 3;
+    try {
+      c.wait(c.start(o));
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.message(), "rank 1 is sent 4 rows, but has room for 3");
+    }
+    EXPECT_EQ(in, (std::vector<float>{-1, -1, -1}));
+  });
+}
+
 TEST(Communicator, RotateGivesEveryMemberWhatTheOneBeforeItSent) {
   for (std::int64_t n = 1; n <= 8; ++n)
     run_on_ranks(n, [&](Communicator& c) {

@@ -21,7 +21,7 @@ constexpr const char* kExample = R"({"orrery": "plan/1", "model": "llama-3.1-70b
  "precision": {"compute": "bf16", "recipe": null, "params": "bf16", "grads": "fp32", "optimizer": "fp32", "param_gather": null},
  "overlap": {"grad_reduce": true, "param_gather": true, "tp": false, "ep": false, "p2p": true},
  "offload": {"activations": false, "optimizer": false, "details": null},
- "moe": {"capacity_factor": null, "drop": false, "load": "balanced", "expert_map": null}, "lora": null,
+ "moe": {"capacity_factor": null, "drop": false, "load": "balanced", "room": null, "expert_map": null}, "lora": null,
  "runtime": {"framework": "megatron-core", "attention": "flash", "cuda_graphs": false, "compiled": false,
              "moe_dispatcher": null, "moe_balanced": true, "fused_cross_entropy": true},
  "optimizer": {"kind": "adamw", "lr": 3e-4, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1, "clip": 1.0},

@@ -142,6 +142,41 @@ TEST(KernelExpertSort, DropsWhatIsBeyondTheCapacityAndPadsWhatIsBelow) {
   EXPECT_EQ(back, (Floats{1, 2, 0, 4}));
 }
 
+// Experts 2 and 0 on rank 0, 3 and 1 on rank 1: expert e is at place {1, 3, 0, 2}[e].
+TEST(KernelExpertSort, FollowsTheMapOfExpertsToRanks) {
+  const Integers chosen{2, 0, 0, 3, 1, 2};  // places 0 1 1 2 3 0
+  Integers index(6, -9), counts(4, -9);
+  Call call{Operator::expert_sort, {3, 2, 4, 2, 1, 0}};
+  call.expert_places = {1, 3, 0, 2};
+  call(chosen, index, counts);
+  EXPECT_EQ(counts, (Integers{2, 2, 1, 1}));
+  EXPECT_EQ(index, (Integers{0, 2, 3, 4, 5, 1}));
+}
+
+TEST(KernelExpertSort, OfAllTokensKeepsTheCopiesForOnesOwnExperts) {
+  // Rank 1 of two has experts 2 and 3: expert 2 has copies 0 and 5, expert 3 copy 3.
+  const Integers chosen{2, 0, 0, 3, 1, 2};
+  Integers index(6, -9), counts(2, -9);
+  Call call{Operator::expert_sort_gathered, {3, 2, 4, 2, 1, 0, 6}};
+  call.expert_rank = 1;
+  call(chosen, index, counts);
+  EXPECT_EQ(counts, (Integers{2, 1}));
+  EXPECT_EQ(index, (Integers{0, -1, -1, 2, -1, 1}));
+  call.expert_places = {1, 3, 0, 2};  // rank 1 has 3 and 1: copies 3, and 4
+  call(chosen, index, counts);
+  EXPECT_EQ(counts, (Integers{1, 1}));
+  EXPECT_EQ(index, (Integers{-1, -1, -1, 0, 1, -1}));
+}
+
+TEST(KernelExpertSort, OfAllTokensDropsBeyondTheCapacityOfEachSource) {
+  // Two sources of three tokens, two rows of each for each of two experts: rows 0 1 | 2 3 of expert 0, 4 5 | 6 7 of expert 1.
+  const Integers chosen{0, 0, 0, 1, 0, 1};
+  Integers index(6, -9), counts(2, -9);
+  Call{Operator::expert_sort_gathered, {6, 1, 2, 2, 2, 2, 8}}(chosen, index, counts);
+  EXPECT_EQ(counts, (Integers{4, 4}));
+  EXPECT_EQ(index, (Integers{0, 1, -1, 6, 2, 7}));
+}
+
 TEST(KernelExpertSort, ReceivedRowsGoFromSourcesToExperts) {
   // From source 0: 1 row for expert 0, 2 for expert 1; from source 1: 2 and 0. Expert 0 has rows 0, 3, 4; expert 1 rows 1, 2.
   const Integers counts{1, 2, 2, 0};

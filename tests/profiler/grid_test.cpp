@@ -122,6 +122,7 @@ TEST(Operands, AreWhatTheAccessPatternAsksForAndKernelsStayFiniteOnThem) {
                     {shape(Operator::route_backward, {8, 6, 2, 3, 2, 0}), 4},
                     {shape(Operator::expert_sort, {8, 2, 6, 3, 2, 0}), 3},
                     {shape(Operator::expert_sort_received, {24, 4, 3}), 3},
+                    {shape(Operator::expert_sort_gathered, {16, 2, 6, 3, 2, 0, 32}), 3},
                     {shape(Operator::expert_permute, {8, 2, 4, 16, 0}), 3},
                     {shape(Operator::expert_unpermute, {8, 2, 4, 16}), 3},
                     {shape(Operator::expert_linear_forward, {16, 2, 4, 6, 16}), 4},

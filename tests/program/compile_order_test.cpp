@@ -16,7 +16,7 @@ std::string words(const Plan& p, std::int64_t dp) {
                      p.batch.global / dp, p.sharding.zero, p.sharding.reshard_after_forward ? "reshard" : "keep",
                      p.sharding.reduce_every_microbatch ? "" : " once", p.sharding.replicas, p.data_parallel.kind, p.recompute.kind,
                      p.runtime.framework, p.overlap.grad_reduce, p.overlap.param_gather, p.overlap.p2p) +
-         (p.overlap.ep ? " ep" : "");
+         (p.overlap.ep ? " ep" : "") + " " + p.runtime.moe_dispatcher.value_or("") + " " + p.moe.expert_map.value_or("");
 }
 
 std::vector<std::string> problems(const Model& model, const Plan& plan, std::int64_t dp) {
@@ -116,6 +116,9 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
     if (*rc::gen::arbitrary<bool>()) p.moe.capacity_factor = 1.5, p.moe.drop = true;
     if (!p.runtime.moe_balanced && !p.moe.drop) p.moe.load = *rc::gen::element<std::string>("balanced", "zipf:1", "dirichlet:0.5");
     if (tp * dp % (p.parallel.ep * p.parallel.etp) != 0) p.parallel.ep = p.parallel.etp = 1;
+    p.runtime.moe_dispatcher = *rc::gen::element<std::string>("alltoall", "hierarchical", "allgather");
+    p.moe.expert_map = *rc::gen::element<std::string>("linear", "round-robin");
+    if (!p.runtime.moe_balanced && !p.moe.drop && *rc::gen::arbitrary<bool>()) p.moe.room = "load";
     p.overlap.ep = (p.schedule == "1f1b" || p.schedule == "interleaved") && *rc::gen::arbitrary<bool>();
   }
   RC_PRE(refusals(m, small_cluster(p, dp), p).empty());  // some schedules ask for enough micro-batches

@@ -75,11 +75,50 @@ TEST(ExpertLoads, DirichletHasItsMeanAndVariance) {
 
 TEST(ExpertLoads, TheBusiestRankHasTheMostRowsOfItsExperts) {
   ExpertLoad load;
-  EXPECT_EQ(busiest_rows(load, 64, 2, 8, 4, 1, 0), 32);
+  EXPECT_EQ(busiest_rows(load, 64, 2, 8, 4, 1, 0), (BusiestRows{32, 32}));
   load.kind = ExpertLoad::Kind::recorded;
   load.lines = {{-1, {1, 1, 1, 1, 1, 1, 1, 1}}, {2, {3, 1, 0, 0, 1, 1, 1, 1}}};
-  EXPECT_EQ(busiest_rows(load, 64, 2, 8, 4, 1, 2), 64);  // 128 copies: 48 + 16, 0, 32, 32
-  EXPECT_EQ(busiest_rows(load, 64, 2, 8, 4, 1, 1), 32);
+  EXPECT_EQ(busiest_rows(load, 64, 2, 8, 4, 1, 2), (BusiestRows{64, 64}));  // 128 copies: 48 + 16, 0, 32, 32
+  EXPECT_EQ(busiest_rows(load, 64, 2, 8, 4, 1, 1), (BusiestRows{32, 32}));
+  // Experts 0, 4 | 1, 5 | 2, 6 | 3, 7: 48 + 16, 16 + 16, 0 + 16, 0 + 16; with 0, 2 | 4, 5 | 1, 3 | 6, 7 it is 48, 32, 16, 32.
+  EXPECT_EQ(busiest_rows(load, 64, 2, 8, 4, 1, 2, std::vector<std::int32_t>{0, 4, 1, 5, 2, 6, 3, 7}), (BusiestRows{64, 64}));
+  EXPECT_EQ(busiest_rows(load, 64, 2, 8, 4, 1, 2, std::vector<std::int32_t>{0, 2, 4, 5, 1, 3, 6, 7}), (BusiestRows{48, 48}));
+}
+
+TEST(ExpertLoads, OfSeveralDispatchesHaveABusiestRankEach) {
+  const ExpertLoad load = expert_load("counts:# 8 tokens, 1 expert each\n0 4 1 2 1; 0 1 1 1 5\n1,2,2,2,2");
+  // Ranks of two experts: 5 and 3, then 2 and 6: 5.5 in the mean, rounded up.
+  EXPECT_EQ(busiest_rows(load, 8, 1, 4, 2, 1, 0), (BusiestRows{6, 6}));
+  EXPECT_EQ(busiest_rows(load, 16, 1, 4, 2, 1, 0), (BusiestRows{11, 12}));  // 10 and 12
+  EXPECT_EQ(busiest_rows(load, 8, 1, 4, 2, 1, 1), (BusiestRows{4, 4}));
+  EXPECT_EQ(expert_shares(load, 4, 1, 0), (std::vector<double>{5.0 / 16, 2.0 / 16, 3.0 / 16, 6.0 / 16}));
+  const ExpertLoad again = expert_load("counts:" + write_expert_load(load.lines));
+  EXPECT_EQ(again, load);
+}
+
+// What is counted of any routing is what its busiest rank gets, to the row: experts' counts added up rank by rank.
+RC_GTEST_PROP(ExpertLoads, RecordedAreThoseOfTheBusiestRankToTheRow, ()) {
+  const std::int64_t ep = *rc::gen::element(1, 2, 4), local = *rc::gen::inRange(1, 5), experts = ep * local, tokens = *rc::gen::inRange(1, 200);
+  const std::int64_t k = *rc::gen::inRange<std::int64_t>(1, experts + 1), dispatches = *rc::gen::inRange(1, 6);
+  ExpertLoad load;
+  load.kind = ExpertLoad::Kind::recorded;
+  std::int64_t most = 0, sum = 0;
+  for (std::int64_t d = 0; d < dispatches; ++d) {
+    std::vector<double> counts(static_cast<std::size_t>(experts), 0);
+    for (std::int64_t t = 0; t < tokens; ++t) {  // k different experts: consecutive from anywhere
+      const auto first = *rc::gen::inRange<std::int64_t>(0, experts);
+      for (std::int64_t j = 0; j < k; ++j) ++counts[static_cast<std::size_t>((first * first + j) % experts)];
+    }
+    std::int64_t busiest = 0;
+    for (std::int64_t r = 0; r < ep; ++r) {
+      double rows = 0;
+      for (std::int64_t e = r * local; e < (r + 1) * local; ++e) rows += counts[static_cast<std::size_t>(e)];
+      busiest = std::max(busiest, static_cast<std::int64_t>(rows));
+    }
+    most = std::max(most, busiest), sum += busiest;
+    load.lines.push_back({7, counts});
+  }
+  RC_ASSERT(busiest_rows(load, tokens, k, experts, ep, 1, 7) == (BusiestRows{(sum + dispatches / 2) / dispatches, most}));
 }
 
 TEST(ExpertLoads, SayWhatIsWrongWithThem) {

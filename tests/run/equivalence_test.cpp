@@ -158,7 +158,11 @@ std::vector<Layout> expert_layouts() {
           {.dp = 2, .tp = 2, .pp = 2, .sp = true, .schedule = "zb-h1", .recompute = true, .etp = 2},
           {.pp = 2, .schedule = "dualpipe"},
           {.dp = 2, .pp = 2, .schedule = "dualpipev", .vp = 2, .ep = 2},
-          {.dp = 2, .pp = 2, .schedule = "dualpipe", .recompute = true, .ep = 2}};
+          {.dp = 2, .pp = 2, .schedule = "dualpipe", .recompute = true, .ep = 2},
+          {.dp = 2, .recompute = true, .data = "gathered", .ep = 2},
+          {.dp = 2, .tp = 2, .sp = true, .data = "gathered_robin", .ep = 2, .etp = 2},
+          {.dp = 2, .pp = 2, .schedule = "zb-h1", .data = "gathered", .ep = 2},
+          {.dp = 2, .tp = 2, .sp = true, .zero = 1, .data = "robin", .ep = 4}};
 }
 
 class Experts : public testing::TestWithParam<Layout> {};

@@ -87,6 +87,8 @@ Drawn draw() {
       together /= *n;
     }
     p.runtime.moe_balanced = coin();
+    p.runtime.moe_dispatcher = pick<std::string>({"alltoall", "allgather"});
+    p.moe.expert_map = pick<std::string>({"linear", "round-robin"});
     p.overlap.ep = (schedule.name == std::string_view("1f1b") || schedule.name == std::string_view("interleaved")) && coin();
   }
   p.parallel.vp = schedule.vp;

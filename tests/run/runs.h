@@ -146,6 +146,8 @@ inline Plan plan_of(const Layout& l, std::int64_t global = 8, std::int64_t seque
   if (l.has("cycle")) p.data_parallel.cycle = 0.3, p.data_parallel.backward = 1;
   if (l.has("servers")) p.data_parallel.kind = "parameter-server", p.data_parallel.servers = 2;
   if (l.has("priority")) p.data_parallel.kind = "priority";
+  if (l.has("gathered")) p.runtime.moe_dispatcher = "allgather";
+  if (l.has("robin")) p.moe.expert_map = "round-robin";
   if (l.has("outside")) p.parallel.order = "dp-tp-cp-ep-pp";
   return p;
 }

@@ -61,6 +61,12 @@ std::vector<Plan> plans() {
         out.back().parallel.cp = 2, out.back().parallel.cp_kind = kind, out.back().parallel.cp_balanced = balanced;
       }
     out.push_back(plan(cluster, 1, 2, 8, "seq1f1b"));
+    for (const char* dispatcher : {"alltoall", "allgather"}) {  // experts folded into tp 2 x cp 2 x dp 2
+      out.push_back(plan(cluster, 2, 1, 4));
+      Plan& p = out.back();
+      p.model = "cpu-mixtral-tiny", p.parallel.cp = 2, p.parallel.ep = 2, p.parallel.etp = 2;
+      p.runtime.moe_balanced = false, p.runtime.moe_dispatcher = dispatcher, p.moe.load = "zipf:1", p.moe.expert_map = "round-robin";
+    }
   }
   return out;
 }
@@ -99,6 +105,44 @@ TEST(TensorOverlap, HidesCollectivesBehindLinears) {
   const Result with = Compiled{p}.run();
   EXPECT_LT(to_seconds(with.waterfall.exposed_tp).v, 0.7 * to_seconds(without.waterfall.exposed_tp).v);
   EXPECT_LT(with.step, without.step);
+}
+
+// Of 8 experts and 2 for each token, however the ranks that share them are folded into the others: each rank's rows, counted rank by rank.
+TEST(ExpertParallel, TakesAsLongAsItsBusiestRankHoweverItIsFolded) {
+  const std::vector<std::int64_t> shares{7, 1, 1, 3, 2, 1, 1, 0};  // of 16 copies
+  struct Folded {
+    std::int64_t tp, cp, ep, etp;
+  };
+  for (const Folded& f : {Folded{1, 1, 8, 1}, {1, 1, 4, 2}, {2, 1, 4, 1}, {2, 2, 2, 2}, {1, 4, 2, 1}, {2, 1, 2, 4}})
+    for (const char* dispatcher : {"alltoall", "allgather"})
+      for (const bool in_turn : {false, true}) {
+        Plan p = plan("dgx-h100:8", f.tp, 1, 8);
+        p.model = "cpu-mixtral-tiny", p.parallel.cp = f.cp, p.parallel.ep = f.ep, p.parallel.etp = f.etp;
+        p.runtime.moe_balanced = false, p.runtime.moe_dispatcher = dispatcher, p.moe.expert_map = in_turn ? "round-robin" : "linear";
+        const Picoseconds even = Compiled{p}.run().step;
+        p.moe.load = "counts:*";
+        for (const std::int64_t n : shares) p.moe.load += " " + std::to_string(n);
+        const Compiled c{p};
+        const std::int64_t copies = 2 * f.ep * f.etp * 128 / (f.tp * f.cp);  // of the ranks that share the experts, each with its rows of 128
+        std::int64_t busiest = 0;
+        for (std::int64_t rank = 0; rank < 8; ++rank) {
+          std::int64_t rows = 0;
+          const std::int64_t place = rank / f.etp % f.ep;
+          for (std::int64_t e = 0; e < 8; ++e)
+            if ((in_turn ? e % f.ep : e / (8 / f.ep)) == place) rows += shares[static_cast<std::size_t>(e)] * copies / 16;
+          busiest = std::max(busiest, rows);
+        }
+        for (const program::Instruction& in : c.program.roles[0].instructions) {
+          if (in.op != program::Operator::expert_linear_forward) continue;
+          const bool average = in.load == program::kNone;
+          EXPECT_EQ(c.program.shapes[average ? in.shape : c.program.loads[in.load].shapes.front()].dims[0], busiest);
+          EXPECT_EQ(c.program.shapes[in.shape].dims[4], busiest);  // and memory holds them
+        }
+        const Result folded = c.run(), unfolded = c.run({.unfold = true});
+        EXPECT_EQ(folded.step, unfolded.step);
+        EXPECT_EQ(folded.trace_hash, unfolded.trace_hash);
+        EXPECT_GE(folded.step, even);
+      }
 }
 
 TEST(CompiledPrograms, AreTheSameFoldedAndUnfolded) {

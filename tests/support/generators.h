@@ -123,7 +123,7 @@ inline Plan plan() {
   p.precision = precision();
   p.overlap = {coin(), coin(), coin(), coin(), coin()};
   p.offload = {coin(), coin(), maybe(text)};
-  p.moe = {maybe([] { return real(-2, 2); }), coin(), text(), maybe(text)};
+  p.moe = {maybe([] { return real(-2, 2); }), coin(), text(), maybe([] { return word({"all", "load"}); }), maybe(text)};
   p.lora = maybe(text);
   p.runtime = {
       text(), word({"flash", "unfused"}), coin(), coin(), maybe([] { return word({"allgather", "alltoall", "deepep", "hybridep"}); }), coin(),

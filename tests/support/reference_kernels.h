@@ -210,6 +210,8 @@ struct Call {
   std::int64_t position_offset = 0, step = 1;
   bool counts = true;
   program::Runs rows{}, keys{};
+  std::vector<std::int32_t> expert_places{};
+  std::int64_t expert_rank = 0;
 
   template <class... Buffers>
   void operator()(Buffers&&... buffers) const {
@@ -218,7 +220,7 @@ struct Call {
     program::Shape shape;
     shape.op = op;
     shape.dims = dims;
-    executor::run_under_test({shape, operands, settings, position_offset, step, counts, rows, keys}, bytes);
+    executor::run_under_test({shape, operands, settings, position_offset, step, counts, rows, keys, expert_places, expert_rank}, bytes);
   }
 };
 

@@ -101,8 +101,13 @@ void route_forward(const Routing& routing, const float* logits, float* weights, 
 void route_backward(const Routing& routing, const float* d_weights, const float* logits, const std::int32_t* chosen, float* d_logits);
 struct ExpertPlaces {
   Index experts, ep, etp, capacity;
+  std::span<const std::int32_t> of;  // by expert; empty: its number
+  Index operator()(std::int32_t expert) const { return of.empty() ? expert : of[static_cast<std::size_t>(expert)]; }
 };
 void expert_sort(Index tokens, Index k, const ExpertPlaces& places, const std::int32_t* chosen, std::int32_t* index, std::int32_t* counts);
+// The copies for the experts at places [first, first + local), of tokens of so many sources in turn.
+void expert_sort_gathered(Index tokens, Index k, const ExpertPlaces& places, Index first, Index local, Index sources, const std::int32_t* chosen,
+                          std::int32_t* index, std::int32_t* counts);
 void expert_sort_received(Index rows, Index sources, Index experts, const std::int32_t* counts, std::int32_t* index, std::int32_t* sums);
 // zeroed: so many rows are set to zero first
 void expert_permute(Index tokens, Index k, Index width, Index zeroed, const float* x, const std::int32_t* index, float* rows);

@@ -168,6 +168,7 @@ class CpuKernels final : public KernelSet {
       case Operator::route_backward:
       case Operator::expert_sort:
       case Operator::expert_sort_received:
+      case Operator::expert_sort_gathered:
       case Operator::expert_permute:
       case Operator::expert_unpermute:
       case Operator::expert_linear_forward:
@@ -286,7 +287,10 @@ class CpuKernels final : public KernelSet {
           cpu::route_backward(routing(c, rows, position), o[0] + row * d[2], o[1] + row * d[1], o.integers(2) + row * d[2], o[3] + row * d[1]);
         });
       case Operator::expert_sort:
-        return cpu::expert_sort(d[0], d[1], {d[2], d[3], d[4], d[5]}, o.integers(0), o.integers(1), o.integers(2));
+        return cpu::expert_sort(d[0], d[1], {d[2], d[3], d[4], d[5], c.expert_places}, o.integers(0), o.integers(1), o.integers(2));
+      case Operator::expert_sort_gathered:
+        return cpu::expert_sort_gathered(d[0], d[1], {d[2], 1, 1, d[5], c.expert_places}, c.expert_rank * d[3], d[3], d[4], o.integers(0),
+                                         o.integers(1), o.integers(2));
       case Operator::expert_sort_received:
         return cpu::expert_sort_received(d[0], d[1], d[2], o.integers(0), o.integers(1), o.integers(2));
       case Operator::expert_permute:

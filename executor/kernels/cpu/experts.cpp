@@ -124,7 +124,7 @@ void route_backward(const Routing& r, const float* d_weights, const float* logit
 void expert_sort(Index tokens, Index k, const ExpertPlaces& p, const std::int32_t* chosen, std::int32_t* index, std::int32_t* counts) {
   const Index local = p.experts / p.ep, places = p.experts * p.etp;
   // Where copies for an expert's shard on etp rank 0 are counted; the next rank's is `local` further on.
-  const auto place = [&](std::int32_t expert) { return static_cast<Index>(expert) / local * local * p.etp + expert % local; };
+  const auto place = [&](std::int32_t expert) { return p(expert) / local * local * p.etp + p(expert) % local; };
   std::fill_n(counts, places, 0);
   if (p.capacity > 0)
     std::fill_n(counts, places, static_cast<std::int32_t>(p.capacity));
@@ -143,6 +143,33 @@ void expert_sort(Index tokens, Index k, const ExpertPlaces& p, const std::int32_
       const auto at = static_cast<std::size_t>(place(chosen[c]) + shard * local);
       index[c * p.etp + shard] = next[at] < last[at] ? static_cast<std::int32_t>(next[at]++) : -1;
     }
+}
+
+void expert_sort_gathered(Index tokens, Index k, const ExpertPlaces& p, Index first, Index local, Index sources, const std::int32_t* chosen,
+                          std::int32_t* index, std::int32_t* counts) {
+  const auto mine = [&](Index c) {  // -1: another rank's
+    const Index at = p(chosen[c]) - first;
+    return at >= 0 && at < local ? at : -1;
+  };
+  std::fill_n(counts, local, static_cast<std::int32_t>(sources * p.capacity));
+  if (p.capacity == 0)
+    for (Index c = 0; c < tokens * k; ++c)
+      if (const Index e = mine(c); e >= 0) ++counts[e];
+  // Of each expert, and with a capacity of each source: the next row, and the end of them.
+  std::vector<Index> next(static_cast<std::size_t>(local * sources)), end(next.size());
+  Index row = 0;
+  for (Index e = 0; e < local; ++e)
+    for (Index s = 0; s < sources; ++s) {
+      const auto at = static_cast<std::size_t>(e * sources + s);
+      next[at] = row;
+      row += p.capacity > 0 ? p.capacity : s == 0 ? counts[e] : 0;
+      end[at] = row;
+    }
+  for (Index c = 0; c < tokens * k; ++c) {
+    const Index e = mine(c), source = p.capacity > 0 ? c / k / (tokens / sources) : 0;
+    const auto at = static_cast<std::size_t>(e * sources + source);
+    index[c] = e >= 0 && next[at] < end[at] ? static_cast<std::int32_t>(next[at]++) : -1;
+  }
 }
 
 void expert_sort_received(Index rows, Index sources, Index experts, const std::int32_t* counts, std::int32_t* index, std::int32_t* sums) {
