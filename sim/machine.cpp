@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "core/error.h"
@@ -19,22 +20,71 @@ using program::Role;
 
 bool is_wait(const Instruction& i) { return i.opcode == Opcode::wait || i.opcode == Opcode::host_wait; }
 
-// Whether ranks of other stages belong to the group, so that several members are simulated even when folded.
-std::int64_t simulated_members(const Program& program, const program::Group& group, bool unfold) {
-  if (unfold || group.part != program::Group::Part::whole) return program::group_size(program, group);
-  return program.mesh_of(group.segment).extent(static_cast<program::AxisMask>(group.axes & (program::kPpAxis | program.loaded_axes())));
+// Which ranks of a segment's stages differ, besides on loaded axes: the first so many places on dp and on tp. Each other one does at all times what
+// the one of these does that it equals modulo them, since exchanges at boundaries stay among ranks that are as many such numbers on: all segments
+// have a common number of replicas that are cut alike, and of parts of rows. Without segments one of each stands for all.
+struct Unlike {
+  std::int64_t dp = 1, tp = 1;
+};
+std::vector<Unlike> unlike(const Program& program) {
+  if (program.segments.empty()) return {{}};
+  std::int64_t replicas = 0, shards = 0;
+  for (std::size_t s = 0; s < program.segments.size(); ++s) {
+    const program::SegmentMesh& mine = program.segments[s];
+    const std::int64_t tp = mine.mesh.extent(program::kTpAxis);
+    replicas = std::gcd(replicas, mine.mesh.extent(program::kDpAxes)), shards = std::gcd(shards, tp);
+    if (mine.mesh.extent(program::mask(program::Axis::dp_outer)) > 1) replicas = 1;  // ranks of one node are not like those of others
+    // Where each rank of tp has all rows and the other side has more ranks, it sends every tp-th block of them.
+    for (const std::size_t other : {s - 1, s + 1})
+      if (other < program.segments.size() && !mine.sp && program.segments[other].mesh.extent(program::kTpAxis) > tp) shards = 1;
+  }
+  std::vector<Unlike> out;
+  for (const program::SegmentMesh& s : program.segments)
+    out.push_back({s.mesh.extent(program::kDpAxes) / replicas, s.mesh.extent(program::kTpAxis) / shards});
+  return out;
 }
 
-// By lowered role, the rank whose coordinates on all other axes are 0.
+// Classes of ranks in a stage of the segment.
+std::int64_t classes(const Program& program, const std::vector<Unlike>& all, std::size_t segment) {
+  return all[segment].dp * all[segment].tp * program.mesh_of(segment).extent(program.loaded_axes());
+}
+
+// Members of the group that are simulated, of ranks that all are or one of each class.
+std::int64_t simulated_members(const Program& program, const program::Group& group, bool unfold) {
+  using Part = program::Group::Part;
+  if (unfold || (group.part != Part::whole && group.part != Part::everyone)) return program::group_size(program, group);
+  const std::vector<Unlike> all = unlike(program);
+  if (group.part == Part::everyone) {
+    std::int64_t n = 0;
+    for (std::size_t r = 0; r < program.roles.size(); ++r) n += classes(program, all, program.segment_of_role(r));
+    return n;
+  }
+  const program::Mesh& mesh = program.mesh_of(group.segment);
+  std::int64_t n = mesh.extent(static_cast<program::AxisMask>(group.axes & (program::kPpAxis | program.loaded_axes())));
+  if (program.segments.empty()) return n;
+  if (group.axes & program::kTpAxis) n *= all[group.segment].tp;
+  // Either dp is not cut in two, or all of its places are told apart.
+  const std::int64_t dp = mesh.extent(static_cast<program::AxisMask>(group.axes & program::kDpAxes));
+  return dp > 1 ? n * std::min(dp, all[group.segment].dp) : n;
+}
+
+// By lowered role, the first rank of its class.
 std::vector<std::int64_t> first_ranks(const Program& program) {
   const program::AxisMask loaded = program.loaded_axes();
+  const std::vector<Unlike> all = unlike(program);
   std::vector<std::int64_t> out;
+  const auto of = [&](program::AxisMask axes, std::uint8_t segment, std::int64_t rank) {  // in the order of their places
+    return program::members(program, {axes, program::Group::Part::whole, segment}, rank);
+  };
   for (std::size_t p = 0; p < program.roles.size(); ++p) {
-    // The members of the loaded axes' group of the stage's first rank, in the order of their places.
-    const std::int64_t first = program.first_of_role(p);
     const auto segment = static_cast<std::uint8_t>(program.segment_of_role(p));
-    const std::vector<std::int64_t> places = program::members(program, {loaded, program::Group::Part::whole, segment}, first);
-    out.insert(out.end(), places.begin(), places.end());
+    const auto dp = static_cast<std::size_t>(all[segment].dp), tp = static_cast<std::size_t>(all[segment].tp);
+    const std::vector<std::int64_t> replicas = of(program::kDpAxes, segment, program.first_of_role(p));
+    for (std::size_t d = 0; d < dp; ++d) {
+      const std::vector<std::int64_t> shards = of(program::kTpAxis, segment, replicas[d]);
+      for (std::size_t t = 0; t < tp; ++t)
+        for (const std::int64_t rank : of(loaded, segment, shards[t])) out.push_back(rank);
+    }
   }
   return out;
 }
@@ -211,15 +261,18 @@ bool fold_nodes(const Program& program, const Cluster& cluster, std::vector<Simu
   return true;
 }
 
+std::int64_t class_size(const Program& program, const std::vector<Unlike>& all, std::int64_t rank) {
+  return program.ranks_of_role(program.stage_of(rank)) / classes(program, all, program.segment_of(rank));
+}
+
 void place_ranks(Machine& m, const Cluster& cluster, bool& unfold) {
   const std::int64_t ranks = m.program->ranks();
   m.nodes = 1;
-  // At a boundary the ranks of a stage meet different ones, one after the other: they differ.
-  unfold = unfold || !m.program->segments.empty();
   if (!unfold) {
     const std::vector<std::int64_t> firsts = first_ranks(*m.program);
+    const std::vector<Unlike> all = unlike(*m.program);
     for (std::uint32_t role = 0; role < firsts.size(); ++role)
-      m.ranks.push_back({.rank = firsts[role], .role = role, .weight = ranks / static_cast<std::int64_t>(firsts.size())});
+      m.ranks.push_back({.rank = firsts[role], .role = role, .weight = class_size(*m.program, all, firsts[role])});
     if (!m.shared || fold_nodes(*m.program, cluster, m.ranks, m.nodes)) return;
     unfold = true;
     m.ranks.clear();
@@ -267,10 +320,16 @@ void refuse_overflow(const Machine& m, std::int64_t periods) {
 }  // namespace
 
 std::uint32_t lowered_role(const program::Program& program, std::int64_t rank) {
+  const std::vector<Unlike> all = unlike(program);
   const program::AxisMask loaded = program.loaded_axes();
-  const program::Mesh& mesh = program.mesh_at(rank);  // as large on these axes as every segment's
-  return static_cast<std::uint32_t>(static_cast<std::int64_t>(program.stage_of(rank)) * mesh.extent(loaded) +
-                                    mesh.place(program.coordinates(rank), loaded));
+  const std::size_t segment = program.segment_of(rank), stage = program.stage_of(rank);
+  const program::Mesh& mesh = program.mesh_of(segment);
+  const program::Coordinates c = program.coordinates(rank);
+  std::int64_t index = 0;
+  for (std::size_t r = 0; r < stage; ++r) index += classes(program, all, program.segment_of_role(r));
+  index += mesh.place(c, program::kDpAxes) % all[segment].dp * all[segment].tp * mesh.extent(loaded);
+  index += mesh.place(c, program::kTpAxis) % all[segment].tp * mesh.extent(loaded);
+  return static_cast<std::uint32_t>(index + mesh.place(c, loaded));
 }
 
 std::uint32_t shape_of(const LoweredRole& role, std::uint32_t step) {

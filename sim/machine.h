@@ -79,7 +79,8 @@ struct SimulatedRank {
 struct Machine {
   const program::Program* program = nullptr;
   const cost::Table* cost = nullptr;
-  std::vector<LoweredRole> roles;  // by stage, and within it by place on the axes that the program's loads differ on
+  // By stage, and within it by place on the axes that the program's loads differ on; with segments, also by the ranks that boundaries tell apart.
+  std::vector<LoweredRole> roles;
   std::vector<SimulatedRank> ranks;
   std::uint32_t streams = 0;
   std::uint32_t channels = 0;               // point-to-point: one per (source, destination, channel)

@@ -1,5 +1,6 @@
 // Programs from the compiler, priced from the datasheet: what must hold whatever the figures are.
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
 #include <algorithm>
 #include <map>
@@ -169,16 +170,61 @@ Plan in_segments(const std::string& cluster, const std::vector<test::Split>& spl
   return p;
 }
 
-// At a boundary ranks of one stage wait for unlike peers: none is folded away, and their order does not matter.
-TEST(Segments, AreSimulatedRankByRank) {
+// At a boundary ranks of one stage wait for unlike peers, one after the other. What is left to fold: with dp 2 and 2 (or 4) one of two replicas, with
+// tp 4 and 2 one of two shards, unless ranks of tp that have all rows deal them out to more.
+TEST(Segments, AreTheSameFoldedAndUnfolded) {
+  const std::pair<std::vector<test::Split>, std::size_t> cases[]{
+      {{{.tp = 4, .sp = true}, {.dp = 2, .tp = 2, .sp = true}}, 4},  // 2 of 4 shards, and of each of 2 replicas one of 2 shards
+      {{{.tp = 4, .sp = true}, {.dp = 2, .tp = 2}}, 8},
+      {{{.dp = 2, .tp = 2, .sp = true}, {.dp = 4}}, 4},  // 2 shards of one replica, and 2 of 4 replicas
+      {{{.tp = 2}, {.tp = 4}, {.dp = 2}}, 8},
+      {{{.dp = 2, .tp = 2, .sp = true}, {.dp = 2, .tp = 2}}, 2},
+      {{{.dp = 2, .pp = 2}, {.dp = 2, .tp = 2, .sp = true}}, 4},
+      {{{.dp = 4}, {.dp = 2}, {.dp = 2}}, 4}};
+  for (const char* cluster : {"dgx-h100:8", "this-machine:8"})
+    for (const auto& [splits, simulated] : cases)
+      for (const std::int64_t zero : {0, 1}) {
+        Plan p = in_segments(cluster, splits);
+        p.sharding.zero = zero, p.parallel.sp = false;
+        const Compiled c{p};
+        const Result folded = c.run(), unfolded = c.run({.unfold = true, .shuffle = 7});
+        EXPECT_TRUE(folded.steady);
+        EXPECT_EQ(folded.simulated_ranks.size(), simulated);
+        EXPECT_EQ(unfolded.simulated_ranks.size(), 8U);
+        EXPECT_EQ(std::accumulate(folded.weights.begin(), folded.weights.end(), std::int64_t{0}), 8);
+        EXPECT_EQ(folded.step, unfolded.step);
+        EXPECT_EQ(folded.makespan, unfolded.makespan);
+        EXPECT_EQ(folded.trace_hash, unfolded.trace_hash);
+        EXPECT_EQ(folded.waterfall, unfolded.waterfall);
+        EXPECT_EQ(folded.critical_path, unfolded.critical_path);
+      }
+}
+
+RC_GTEST_PROP(Segments, OfEveryLegalPlanAreTheSameFoldedAndUnfolded, ()) {
+  const auto pick = [](const std::vector<std::int64_t>& values) { return values[*rc::gen::inRange<std::size_t>(0, values.size())]; };
+  Plan p = plan("dgx-h100:16", 1, 1, 1, *rc::gen::element<std::string>("gpipe", "1f1b", "zb-h1"));
+  Model model = load_model(p.model);
+  model.layers = 9;
+  const std::vector<test::Split> splits = test::draw_splits(16, pick);
+  Cluster cluster = load_cluster(p.cluster);
+  cluster.devices = test::divide(p, model, splits);
+  cluster.node_size = pick({4, 8});
+  p.batch.micro = pick({1, 2, 4}), p.batch.global = p.batch.micro * splits.front().dp * pick({1, 3, 6});
+  p.sharding.zero = pick({0, 1, 3}), p.data_parallel.hierarchical = p.sharding.zero == 0 && pick({0, 1}) == 1;
+  RC_PRE(program::refusals(model, cluster, p).empty());
+  const program::Program program = program::compile(model, cluster, p);
+  const cost::Table cost = cost::price(program, cluster, nullptr);
+  const Result folded = simulate(program, cost, cluster, {}), unfolded = simulate(program, cost, cluster, {.unfold = true, .shuffle = 7});
+  RC_CLASSIFY(folded.simulated_ranks.size() < unfolded.simulated_ranks.size(), "folds");
+  RC_ASSERT(folded.step == unfolded.step);
+  RC_ASSERT(folded.trace_hash == unfolded.trace_hash);
+  RC_ASSERT(folded.waterfall == unfolded.waterfall);
+}
+
+TEST(Segments, HaveAnArrowForEachMessage) {
   for (const char* cluster : {"dgx-h100:8", "this-machine:8"}) {
     const Compiled c{in_segments(cluster, {{.tp = 4, .sp = true}, {.dp = 2, .tp = 2}})};
-    const Result r = c.run({.record = true}), shuffled = c.run({.unfold = true, .shuffle = 7});
-    EXPECT_TRUE(r.steady);
-    EXPECT_EQ(r.simulated_ranks.size(), 8U);
-    EXPECT_EQ(r.step, shuffled.step);
-    EXPECT_EQ(r.trace_hash, shuffled.trace_hash);
-    EXPECT_EQ(r.waterfall, shuffled.waterfall);
+    const Result r = c.run({.unfold = true, .record = true});
     const auto parts = r.waterfall.parts();
     EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), Picoseconds{}), r.step);
     // 8 micro-batches (of 16 sequences, 2 at once), forward and backward; tp 4 against tp 2 x dp 2: 2 messages each way on each of the four ranks.
