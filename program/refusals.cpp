@@ -207,7 +207,7 @@ void split_refusals(Refusals& r, const Model& model, const Plan& plan, const Sch
           fmt::format("schedule '{}' runs a sequence's splits one after the other, but {} attends forwards too", plan.schedule, model.name),
           "use another schedule");
   const ParallelSpec& p = plan.parallel;
-  const std::int64_t unit = q * p.cp * std::lcm<std::int64_t>(p.cp > 1 ? 2 : 1, p.sp ? p.tp : 1);
+  const std::int64_t unit = std::max<std::int64_t>(1, q * p.cp * std::lcm<std::int64_t>(p.cp > 1 ? 2 : 1, p.sp ? p.tp : 1));
   if (sequence % unit != 0)
     r.add("splits divide the sequence", "schedule_args.splits", fmt::format("sequence {} does not divide into {} splits of whole rows", sequence, q),
           fmt::format("use a sequence that is a multiple of {}", unit));

@@ -40,7 +40,8 @@ std::vector<Unlike> unlike(const Program& program) {
   }
   std::vector<Unlike> out;
   for (const program::SegmentMesh& s : program.segments)
-    out.push_back({s.mesh.extent(program::kDpAxes) / replicas, s.mesh.extent(program::kTpAxis) / shards});
+    out.push_back(
+        {s.mesh.extent(program::kDpAxes) / std::max<std::int64_t>(1, replicas), s.mesh.extent(program::kTpAxis) / std::max<std::int64_t>(1, shards)});
   return out;
 }
 

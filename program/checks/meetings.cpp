@@ -78,8 +78,8 @@ class Matcher {
 
   Meetings run() {
     match_point_to_point();
-    for (std::uint16_t g = 0; g < program_.groups.size(); ++g)
-      if (spans_actors(program_, program_.groups[g])) match_collectives(g);
+    for (std::size_t g = 0; g < program_.groups.size(); ++g)
+      if (spans_actors(program_, program_.groups[g])) match_collectives(static_cast<std::uint16_t>(g));
     return std::move(meetings_);
   }
 
@@ -139,6 +139,7 @@ class Matcher {
       for (const std::size_t r : roles) belongs[r] = true, longest = std::max(longest, sequences[r].size());
       for (std::size_t k = 0; k < longest; ++k) {
         std::vector<Rendezvous::Party> meeting;
+        meeting.reserve(roles.size());
         for (const std::size_t r : roles) meeting.push_back({r, k < sequences[r].size() ? sequences[r][k] : kNever});
         meet(std::move(meeting));
       }

@@ -129,7 +129,7 @@ Drawn draw() {
 Drawn draw_segments() {
   Drawn d = draw();
   if (d.model.moe) d.model = tiny_llama();
-  d.model.layers = pick<std::int64_t>({3, 6, 8}), d.model.tie_embeddings = false;
+  d.model.layers = pick<std::int64_t>({3, 6}), d.model.tie_embeddings = false;
   Plan& p = d.plan;
   p.parallel = {}, p.overlap.ep = p.overlap.tp = false, p.schedule_args = {};
   p.schedule = pick<std::string>({"1f1b", "gpipe", "zb-h1", "zb-h2", "zb-auto"});
@@ -138,7 +138,7 @@ Drawn draw_segments() {
   for (SegmentSpec& s : *p.segments) s.parallel->order = pick<std::string>({"tp-cp-ep-dp-pp", "pp-dp-ep-cp-tp"});
   if (p.sharding.zero > 0) p.sharding.replicas = 1;
   p.batch.micro = pick<std::int64_t>({1, 2, 4});
-  p.batch.global = pick<std::int64_t>({4, 6, 9}) * p.batch.micro * d.dp;
+  p.batch.global = pick<std::int64_t>({16, 24});  // of as many micro-batches as there are
   p.cluster = "this-machine:" + std::to_string(d.in_segments);
   return d;
 }
@@ -281,13 +281,15 @@ void expect_runs_like_one_rank(Drawn d) {
   RC_ASSERT(order(*simulated.timeline) == order(r.timeline));
 }
 
-RC_GTEST_PROP(RandomPlan, RunsAsItWasSimulatedAndLikeOneRank, ()) { expect_runs_like_one_rank(draw()); }
+// Every fifth in segments.
+Drawn draw_any() { return pick<int>({0, 0, 0, 0, 1}) == 1 ? draw_segments() : draw(); }
+
+RC_GTEST_PROP(RandomPlan, RunsAsItWasSimulatedAndLikeOneRank, ()) { expect_runs_like_one_rank(draw_any()); }
 RC_GTEST_PROP(RandomPlan, OfManyRanksRunsAsItWasSimulatedAndLikeOneRank, ()) {
-  const Drawn d = draw();
+  const Drawn d = draw_any();
   RC_PRE(d.ranks() >= 4);
   expect_runs_like_one_rank(d);
 }
-RC_GTEST_PROP(RandomPlan, OfSegmentsRunsAsItWasSimulatedAndLikeOneRank, ()) { expect_runs_like_one_rank(draw_segments()); }
 
 }  // namespace
 }  // namespace orrery::executor
