@@ -118,9 +118,10 @@ std::string timeline_svg(const Timeline& timeline, const std::string& title) {
       "fill=\"url(#again)\"/><text "
       "x=\"{1:.0f}\" y=\"37\">run again</text>\n",
       x, x + 15);
-  const double step = tick(static_cast<double>(end - begin));
-  for (double t = 0; t <= static_cast<double>(end - begin); t += step) {
-    const double at = kLeft + t * scale;
+  const double step = tick(static_cast<double>(std::max<std::int64_t>(1, end - begin)));
+  const auto ticks = static_cast<std::int64_t>(static_cast<double>(end - begin) / step);
+  for (std::int64_t i = 0; i <= ticks; ++i) {
+    const double t = static_cast<double>(i) * step, at = kLeft + t * scale;
     out += fmt::format(
         "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2:.0f}\" stroke=\"#e4e4e4\"/><text x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\" "
         "fill=\"#666\">{4}</text>\n",

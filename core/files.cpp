@@ -139,7 +139,7 @@ fs::path data_directory() {
     return set;
   }
   if (const fs::path program = fs::read_symlink("/proc/self/exe", ignored); !ignored) {
-    const fs::path installed = program.parent_path().parent_path() / ORRERY_DATA_SUBDIR;
+    fs::path installed = program.parent_path().parent_path() / ORRERY_DATA_SUBDIR;
     if (fs::is_directory(installed, ignored)) return installed;
   }
   return ORRERY_SOURCE_DIR;

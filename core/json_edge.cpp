@@ -448,8 +448,8 @@ std::string apply(const std::string& text, std::string_view file_name, const Set
       const auto found = std::find_if(node->children.begin(), node->children.end(), [&](const Node& child) { return child.key == step; });
       if (found == node->children.end()) {
         for (std::size_t k = steps.size(); k-- > i;) {
-          value = quote(steps[k], where) + ": " + value;
-          if (k > i) value = "{" + value + "}";
+          value = fmt::format("{}: {}", quote(steps[k], where), value);
+          if (k > i) value = fmt::format("{{{}}}", value);
         }
         if (node->kind == Node::Kind::null) return text.substr(0, mark + node->begin) + "{" + value + "}" + text.substr(mark + node->end);
         return text.substr(0, mark + node->begin + 1) + value + (node->children.empty() ? "" : ", ") + text.substr(mark + node->begin + 1);

@@ -54,6 +54,7 @@ class Value {
   template <class T, std::size_t N>
   T choice(const std::array<std::pair<std::string_view, T>, N>& table) const {
     std::vector<std::string> names;
+    names.reserve(N);
     for (const auto& entry : table) names.emplace_back(entry.first);
     return table[choice(names)].second;
   }

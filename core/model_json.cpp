@@ -416,7 +416,7 @@ class ModelReader {
     using Kind = RopeScaling::Kind;
     constexpr double kMost = 1e9;
     RopeScaling s;
-    const std::string kind = type.text();
+    const std::string& kind = type.text();
     if (kind == "default") return s;
     s.kind = kind == "linear" ? Kind::linear : kind == "llama3" ? Kind::llama3 : kind == "yarn" ? Kind::yarn : Kind::other;
     if (s.kind == Kind::other) return s;
@@ -564,6 +564,7 @@ class ModelReader {
 
 const Family& family_of(json::Object& config) {
   std::vector<std::string> names;
+  names.reserve(kFamilies.size());
   for (const Family& family : kFamilies) names.emplace_back(family.name);
   return kFamilies[config.required("model_type").choice(names)];
 }

@@ -19,7 +19,6 @@ namespace {
 
 using schema::about;
 using schema::In;
-using schema::Tree;
 using schema::Words;
 
 constexpr const char* kVersion = "timeline/1";
