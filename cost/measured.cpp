@@ -245,6 +245,7 @@ Measurements::Known Measurements::ask(const ByFootprint& tables, const std::vect
   if (exact)
     states.erase(std::remove_if(states.begin(), states.end(), [](const State& s) { return s.answer.reach != Reach::measured; }), states.end());
   std::vector<double> footprints;
+  footprints.reserve(states.size());
   for (const State& s : states) footprints.push_back(s.footprint);
   const std::vector<double> weights = reuse.over(footprints);
   Known out;

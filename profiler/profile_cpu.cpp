@@ -327,6 +327,7 @@ class Run {
   void measure_all_collectives(const std::vector<CollectiveItem>& items) {
     const Seconds from = elapsed();
     std::vector<Seconds> expected;
+    expected.reserve(items.size());
     for (const CollectiveItem& c : items) expected.push_back(least(c));
     Budget budget(options_.limit - from, expected);
     profile_.collectives = measure_collectives(
