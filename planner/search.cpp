@@ -180,7 +180,8 @@ std::string label(const Cluster& cluster, const Plan& plan) {
   if (plan.segments && plan.segments->size() > 1) {
     std::string split;
     for (const program::PlanSegment& s : program::plan_segments({}, cluster, plan))
-      split += fmt::format("{}tp={} pp={} dp={}", split.empty() ? "" : " | ", s.plan.parallel.tp, s.plan.parallel.pp, s.dp);
+      split += fmt::format("{}tp={} pp={} dp={}{}", split.empty() ? "" : " | ", s.plan.parallel.tp, s.plan.parallel.pp, s.dp,
+                           s.plan.recompute == plan.recompute ? "" : " recompute=" + s.plan.recompute.kind);
     return fmt::format("{} micro={} {} recompute={} zero={}", split, plan.batch.micro, plan.schedule, plan.recompute.kind, plan.sharding.zero);
   }
   return fmt::format("tp={} pp={}{} dp={} micro={} {} recompute={} zero={}", plan.parallel.tp, plan.parallel.pp,

@@ -215,7 +215,6 @@ RC_GTEST_PROP(Segments, OfEveryLegalPlanAreTheSameFoldedAndUnfolded, ()) {
   const program::Program program = program::compile(model, cluster, p);
   const cost::Table cost = cost::price(program, cluster, nullptr);
   const Result folded = simulate(program, cost, cluster, {}), unfolded = simulate(program, cost, cluster, {.unfold = true, .shuffle = 7});
-  RC_CLASSIFY(folded.simulated_ranks.size() < unfolded.simulated_ranks.size(), "folds");
   RC_ASSERT(folded.step == unfolded.step);
   RC_ASSERT(folded.trace_hash == unfolded.trace_hash);
   RC_ASSERT(folded.waterfall == unfolded.waterfall);
