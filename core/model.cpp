@@ -161,7 +161,6 @@ std::string missing_kernels(const Model& model) {
   lacks(model.token_types > 0, "segment embedding");
   lacks(model.embedding_width > 0, "factored embedding");
   lacks(model.pooler || model.head_transform || model.next_sentence_head || model.head_bias, "masked-word head");
-  lacks(model.mtp_layers > 0, "multi-token prediction");
   return reasons;
 }
 

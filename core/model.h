@@ -85,7 +85,7 @@ struct Model {
 
   std::optional<Mla> mla;
   std::optional<Moe> moe;
-  std::int64_t mtp_layers = 0;  // multi-token-prediction modules after the last layer
+  std::int64_t mtp_layers = 0;  // multi-token-prediction modules after the last layer; their layers are numbered on, and are of its kind
   bool mtp_shared = false;      // one physical module run mtp_layers times
 
   std::optional<DType> dtype;  // of the published weights
@@ -97,7 +97,10 @@ struct Model {
 
   bool operator==(const Model&) const = default;
 
-  bool is_moe_layer(std::int64_t layer) const { return moe && layer >= moe->first_dense && layer % moe->every == moe->offset % moe->every; }
+  bool is_moe_layer(std::int64_t layer) const {
+    const std::int64_t l = layer < layers ? layer : layers - 1;
+    return moe && l >= moe->first_dense && l % moe->every == moe->offset % moe->every;
+  }
   std::int64_t qk_dim() const { return mla ? mla->qk_nope_head_dim + mla->qk_rope_head_dim : head_dim; }
   std::int64_t v_dim() const { return mla ? mla->v_head_dim : head_dim; }
 };

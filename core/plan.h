@@ -112,7 +112,15 @@ struct OptimizerSpec {
   std::array<double, 2> betas{0.9, 0.95};
   double eps = 1e-8, weight_decay = 0.1;
   double clip = 1.0;  // global gradient norm; 0: no clipping
+  // Stages update before they know the norm of all, and make up for it in the next step where that was wrong.
+  bool post_validation = false;
   bool operator==(const OptimizerSpec&) const = default;
+};
+
+// Multi-token prediction (DeepSeek-V3, arXiv 2412.19437, 2.2).
+struct MtpSpec {
+  double weight = 0.3;  // of the modules' mean loss beside the next token's; 4.2: 0.3 for the first 10T tokens, then 0.1
+  bool operator==(const MtpSpec&) const = default;
 };
 
 struct CheckpointSpec {
@@ -156,6 +164,7 @@ struct Plan {
   std::optional<std::string> lora;
   RuntimeSpec runtime;
   OptimizerSpec optimizer;
+  MtpSpec mtp;
   std::optional<std::string> clocks;
   CheckpointSpec checkpoint;
   bool operator==(const Plan&) const = default;

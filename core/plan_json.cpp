@@ -197,6 +197,13 @@ void fields(F& f, In<F, OptimizerSpec>& o) {
   f("eps", o.eps, about("added to the root of the second moment").within(0, 1));
   f("weight_decay", o.weight_decay, about("decoupled").within(0, 1e6));
   f("clip", o.clip, about("global gradient norm; 0: no clipping").within(0, 1e30));
+  f("post_validation", o.post_validation,
+    about("stages update before the norm of all is known, and do it again in the next step's warm-up where they had to clip"));
+}
+
+template <class F>
+void fields(F& f, In<F, MtpSpec>& m) {
+  f("weight", m.weight, about("of the prediction modules' mean loss beside the next token's").within(0, 1e6));
 }
 
 template <class F>
@@ -240,6 +247,7 @@ void fields(F& f, In<F, Plan>& p) {
   f("lora", p.lora, about("low-rank adapters; null: all parameters train").filled());
   f("runtime", p.runtime, about("how operators are run"));
   f("optimizer", p.optimizer, about("the update"));
+  f("mtp", p.mtp, about("multi-token prediction, where the model has modules for it"));
   f("clocks", p.clocks, about("a file of clocks per stage; null: the device's own").filled());
   f("checkpoint", p.checkpoint, about("saving the state"));
 }

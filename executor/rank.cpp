@@ -284,7 +284,11 @@ void RankRunner::load(const Instruction& in, std::uint16_t microbatch, bool targ
     std::int64_t row = 0;
     for (const program::Run& run : runs)
       for (std::int64_t position = run.first; position < run.first + run.count; ++position)
-        tokens[row++ * micro + i] = window_[static_cast<std::size_t>(position + (targets ? 1 : 0))];
+        // Prediction modules look further ahead than the window goes.
+        if (const std::int64_t place = position + in.peer + (targets ? 1 : 0); place <= sequence)
+          tokens[row++ * micro + i] = window_[static_cast<std::size_t>(place)];
+        else
+          tokens[row++ * micro + i] = targets ? -1 : window_[static_cast<std::size_t>(sequence)];
   }
 }
 
@@ -327,6 +331,8 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
   }
   context.rows = rows, context.keys = keys;
   context.step = (pass_step_ * program_.microbatches + microbatch) / program_.micro_batches_per_update() + 1;
+  if (in.op == Operator::cross_entropy_grad && in.peer > 0)
+    context.loss_weight = setting_.plan.mtp.weight / static_cast<double>(setting_.model.mtp_layers);
   const auto only = [&](program::InstructionFlags flag, program::AxisMask axes) {
     return !(in.flags & flag) || mesh_.place(coordinates_, axes) == 0;
   };

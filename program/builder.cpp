@@ -358,7 +358,7 @@ std::uint16_t Builder::compute(Operator op, std::initializer_list<std::int64_t> 
   shape.op = op, shape.dtype = dtype;
   std::copy(dims.begin(), dims.end(), shape.dims.begin());
   Instruction i;
-  i.opcode = Opcode::compute, i.op = op, i.stream = kCompute, i.shape = tables_.shape(shape), i.peer = std::exchange(keys_of, std::int8_t{0});
+  i.opcode = Opcode::compute, i.op = op, i.stream = kCompute, i.shape = tables_.shape(shape), i.peer = std::exchange(next_peer, std::int8_t{0});
   i.load = busiest_load(shape);
   return emit(i, uses);
 }
@@ -367,7 +367,7 @@ void Builder::compute_by_place(AxisMask axes, const std::vector<Shape>& shapes, 
   Instruction i;
   const auto largest = std::max_element(shapes.begin(), shapes.end(), [](const Shape& a, const Shape& b) { return flops(a).v < flops(b).v; });
   i.opcode = Opcode::compute, i.op = largest->op, i.stream = kCompute, i.shape = tables_.shape(*largest),
-  i.peer = std::exchange(keys_of, std::int8_t{0});
+  i.peer = std::exchange(next_peer, std::int8_t{0});
   if (std::any_of(shapes.begin(), shapes.end(), [&](const Shape& s) { return s != *largest; })) {
     Load load{axes, {}};
     for (const Shape& s : shapes) load.shapes.push_back(tables_.shape(s));

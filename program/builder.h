@@ -133,8 +133,8 @@ class Builder {
   // Set for the next instruction, if it is on another stream: it waits for all that has been issued on the compute stream.
   bool after_compute = false;
 
-  // Set for the next instruction: Instruction::peer of an attention block.
-  std::int8_t keys_of = 0;
+  // Set for the next instruction that computes: Instruction::peer.
+  std::int8_t next_peer = 0;
 
   // Each returns the instruction's index in its template.
   std::uint16_t compute(Operator op, std::initializer_list<std::int64_t> dims, const Uses& uses);

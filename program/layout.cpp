@@ -115,7 +115,7 @@ void list_experts(Lister& l, const Model& model, const Dimensions& d, LayerTenso
   t.experts_down = l.experts(named("mlp.experts.down"), std::move(down));
 }
 
-// `tied`: where this role holds the embedding of a tied table, its tensor.
+// `tied`: where this role holds the embedding of a table that both ends read, its tensor.
 ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::int64_t stages, const Dimensions& d, std::int32_t tied) {
   Lister l(layout, model, d);
   ChunkTensors own;
@@ -132,8 +132,8 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
       if (norm_bias) own.embedding_norm_bias = l.bias("embedding.norm_bias", h);
     }
   }
-  for (std::int64_t i = 0; i < chunk.layers; ++i) {
-    l.layer = static_cast<std::uint16_t>(chunk.first_layer + i);
+  const auto list_layer = [&](std::int64_t number) {
+    l.layer = static_cast<std::uint16_t>(number);
     l.unit = static_cast<std::uint16_t>(l.layer + 1);
     const auto named = [&](const char* what) { return fmt::format("layers.{}.{}", l.layer, what); };
     LayerTensors t;
@@ -167,8 +167,7 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
     }
     if (model.is_moe_layer(l.layer)) {
       list_experts(l, model, d, t, named, narrow);
-      own.layers.push_back(t);
-      continue;
+      return t;
     }
     std::vector<Parameter> up, up_bias;
     if (model.gated_mlp) {
@@ -181,9 +180,10 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
     if (model.mlp_bias) t.up_bias = l.sharded(named(model.gated_mlp ? "mlp.gate_up_bias" : "mlp.up_bias"), up_bias, Split::rows);
     t.down = l.sharded(named("mlp.down"), {Lister::piece(named("mlp.down"), h, ffn, Init::normal, narrow)}, Split::cols);
     if (model.mlp_bias) t.down_bias = l.bias(named("mlp.down_bias"), h);
-    own.layers.push_back(t);
-  }
-  l.layer = kNone, l.unit = static_cast<std::uint16_t>(model.layers + 1);
+    return t;
+  };
+  for (std::int64_t i = 0; i < chunk.layers; ++i) own.layers.push_back(list_layer(chunk.first_layer + i));
+  l.layer = kNone, l.unit = static_cast<std::uint16_t>(model.layers + model.mtp_layers + 1);
   if (last) {
     own.final_norm = l.gain("final_norm", h);
     if (norm_bias) own.final_norm_bias = l.bias("final_norm_bias", h);
@@ -200,11 +200,34 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
       p.global_rows = model.vocab;
       own.head_bias = l.sharded("head_bias", {p}, Split::rows);
     }
+    if (model.mtp_layers > 0) {
+      own.next_embedding = model.tie_embeddings ? own.head : first ? own.embedding : tied;
+      if (own.next_embedding == kAbsent) {
+        own.next_embedding = l.table("embedding.table");
+        layout.tensors.back().copy = layout.tensors.back().embedding_group = true;
+      }
+    }
+    for (std::int64_t k = 0; k < model.mtp_layers; ++k) {
+      if (model.mtp_shared && k > 0) {
+        own.modules.push_back(own.modules.front());
+        continue;
+      }
+      l.layer = static_cast<std::uint16_t>(model.layers + k), l.unit = static_cast<std::uint16_t>(l.layer + 1);
+      const auto named = [&](const char* what) { return fmt::format("layers.{}.mtp.{}", l.layer, what); };
+      ModuleTensors m;
+      m.embedding_norm = l.gain(named("embedding_norm"), h);
+      m.hidden_norm = l.gain(named("hidden_norm"), h);
+      // Of each rank's own rows, as latent attention's narrow projections: gathering its columns would cost more than it saves.
+      m.projection = l.replicated(named("projection"), h, 2 * h, Init::normal, d.sp);
+      m.layer = list_layer(model.layers + k);
+      m.final_norm = l.gain(named("final_norm"), h);
+      own.modules.push_back(m);
+    }
   }
   return own;
 }
 
-// The tensors of all chunks, in the order of their stages: a tied table is met as the embedding first.
+// The tensors of all chunks, in the order of their stages: a table that both ends read is met as the embedding first.
 void list(Layout& layout, const Model& model, const std::vector<Chunk>& chunks, std::int64_t stages, const Dimensions& d, bool mirrored,
           std::uint16_t last_chunk) {
   std::vector<std::size_t> order(chunks.size());
@@ -219,7 +242,7 @@ void list(Layout& layout, const Model& model, const std::vector<Chunk>& chunks, 
       layout.tensors[t].chunk = layout.tensors[t].first_chunk = layout.tensors[t].head_chunk = static_cast<std::uint16_t>(i);
       if (mirrored && i == 1) layout.tensors[t].copy = true;
     }
-    if (model.tie_embeddings && own.embedding != kAbsent) tied = own.embedding;
+    if ((model.tie_embeddings || model.mtp_layers > 0) && own.embedding != kAbsent) tied = own.embedding;
     if (own.head != kAbsent) head_of = static_cast<std::int32_t>(i);
   }
   if (tied == kAbsent) return;
@@ -243,12 +266,18 @@ std::vector<GradientWrite> gradient_writes(const ChunkTensors& chunk) {
   };
   add(false, {chunk.embedding, chunk.position, chunk.embedding_norm, chunk.embedding_norm_bias, chunk.final_norm, chunk.final_norm_bias});
   add(true, {chunk.head, chunk.head_bias});
-  for (const LayerTensors& t : chunk.layers) {
+  const auto add_layer = [&](const LayerTensors& t) {
     add(false, {t.q_a_norm, t.kv_a_norm});
     add(true, {t.q_a, t.q_b, t.kv_a, t.kv_b});
     add(true, {t.router, t.experts_up, t.experts_down, t.shared_up, t.shared_down});
     add(false, {t.norm1, t.norm1_bias, t.q_norm, t.k_norm, t.out_bias, t.norm2, t.norm2_bias, t.down_bias});
     add(true, {t.qkv, t.qkv_bias, t.out, t.up, t.up_bias, t.down});
+  };
+  for (const LayerTensors& t : chunk.layers) add_layer(t);
+  for (const ModuleTensors& m : chunk.modules) {
+    add(false, {m.final_norm, m.embedding_norm, m.hidden_norm, chunk.next_embedding});
+    add(true, {m.projection, chunk.head, chunk.head_bias});
+    add_layer(m.layer);
   }
   return out;
 }

@@ -83,9 +83,9 @@ struct Tensor {
   bool experts = false;                           // reduced among the ranks that hold the same experts
   std::uint16_t unit = 0;                         // of the model: 0 the embedding, then layer by layer, then the head
   std::uint16_t chunk = 0;                        // whose backward pass is the last to write its gradient
-  bool shared = false;                            // a tied table that two chunks of this rank use
+  bool shared = false;                            // a table of both ends that two chunks of this rank use
   std::uint16_t first_chunk = 0, head_chunk = 0;  // whose forward pass reads it first; whose backward pass is the first to write its gradient
-  bool embedding_group = false;                   // a tied table whose other copy is on another stage
+  bool embedding_group = false;                   // a table of both ends whose other copy is on another stage
   bool copy = false;                              // another rank holds the same and counts it: that tied copy, or a stage of the mirrored pipeline
   std::uint32_t weight = 0, gradient = 0;         // views, where this rank keeps all of it
   std::uint16_t bucket = 0;
@@ -106,10 +106,19 @@ struct LayerTensors {
   std::int32_t router = kAbsent, experts_up = kAbsent, experts_down = kAbsent, shared_up = kAbsent, shared_down = kAbsent;
 };
 
+// A module of multi-token prediction; its projection is of the embedding of a later token (first columns) and the hidden state.
+struct ModuleTensors {
+  std::int32_t embedding_norm = kAbsent, hidden_norm = kAbsent, projection = kAbsent, final_norm = kAbsent;
+  LayerTensors layer;
+};
+
 struct ChunkTensors {
   std::int32_t embedding = kAbsent, position = kAbsent, embedding_norm = kAbsent, embedding_norm_bias = kAbsent;
   std::vector<LayerTensors> layers;
   std::int32_t final_norm = kAbsent, final_norm_bias = kAbsent, head = kAbsent, head_bias = kAbsent;
+  // The last stage's, in the order in which they run: one more than once where they are shared. They read the embedding table, or a copy of it.
+  std::vector<ModuleTensors> modules;
+  std::int32_t next_embedding = kAbsent;
 };
 
 // The gradients that a chunk's backward pass writes, each as often as it writes it; `by_weight_grad`: those that its weight_grad writes where the

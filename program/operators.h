@@ -19,8 +19,10 @@ namespace orrery::program {
 // accumulated).
 enum class Operator : std::uint8_t {
   //                       dims                                          accesses, in this order
-  load_tokens,         // {tokens}                                      w tokens(int32): this micro-batch's inputs
-  load_targets,        // {tokens}                                      w targets(int32): this micro-batch's next tokens
+  load_tokens,         // {tokens}                                      w tokens(int32): this micro-batch's inputs, or those so many places further
+                       //   on as Instruction::peer says; beyond the end any token
+  load_targets,        // {tokens}                                      w targets(int32): this micro-batch's next tokens, or as above; beyond the end
+                       //   -1
   embedding_forward,   // {tokens, hidden, table rows}                  r tokens, r table, w x — rows of other vocabulary shards give zeros
   embedding_backward,  // {tokens, hidden, table rows}                  r tokens, r dx, u d_table
   position_forward,    // {tokens, hidden}                              r table, u x — x += table[position]
@@ -85,7 +87,8 @@ enum class Operator : std::uint8_t {
   cross_entropy_max,    // {tokens, local vocabulary}                    r logits, w max(fp32)
   cross_entropy_sum,    // {tokens, local vocabulary}                    r logits, r max, r targets, w sums(fp32, 2 x tokens: Σexp, target logit)
   cross_entropy_grad,   // {tokens, local vocabulary}                    r max, r sums, r targets, u logits (becomes d_logits), u loss
-                        //   d_logits is of the mean over the *global* batch's tokens; loss accumulates the local sum of losses (fp64, 1 element)
+                        //   d_logits is of the mean over the *global* batch's tokens; loss accumulates the local sum of losses (fp64, 1 element);
+                        //   a row without target (-1) has neither. Of a prediction module (Instruction::peer): both times its weight
   zero,                 // {elements}                                    w x
   gradient_norm,        // {elements}                                    r gradient, u norm² (fp64, 1 element; flags say which ranks count)
   optimizer_step,       // {elements}                                    r norm², u gradient, u parameter, [u m, u v], [u master]

@@ -127,7 +127,8 @@ struct Instruction {
   std::uint16_t load = kNone;    // index into Program::loads, which then says the shape on each rank; `shape` is the largest of them
   // send, recv: the peer's pp coordinate is mine + peer, modulo pp; across a boundary between segments, which of the rank's messages (peer_of).
   // attention_block_*: the keys are those of the rank so many before this one in its
-  // ring, modulo cp_outer; or kAllKeys.
+  // ring, modulo cp_outer; or kAllKeys. load_*: tokens further on. cross_entropy_grad: the prediction module whose loss it is, from 1; 0: the
+  // model's.
   std::int8_t peer = 0;
   std::uint8_t channel = 0;  // send, recv
   bool operator==(const Instruction&) const = default;
@@ -228,6 +229,12 @@ struct Role {
   // Asynchronous: the i-th micro-batch of all uses the weights after max(0, i − lag) / Program::update_every updates (rounded down), forward and
   // backward.
   std::int64_t lag = 0;
+  // Post-validation: templates. `validation` stands once in the body, before the first backward pass, and once in the epilogue, which is the last
+  // step with what comes after it; it learns the squared norm of all stages' gradients of the step before, into validated_norm. Where that is beyond
+  // what the plan clips at, all ranks finish what they have begun, give back everything that a step allocates, run `redo`, which takes their update
+  // back and makes it with that norm, and run the step's passes before `validation` again. Gradients are zero only after it.
+  std::uint16_t validation = kNone, redo = kNone;
+  std::int32_t validated_norm = -1;
   // The flat buffers (of what this rank owns, where they are sharded); the loss where this role computes it. Before the first step gradients and loss
   // are zero; each step leaves its gradients zero and the local sum of its losses in the loss buffer, which whoever reads it clears.
   std::int32_t parameter_buffer = -1, gradient_buffer = -1, loss_buffer = -1;

@@ -64,7 +64,16 @@ void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
     lacks(model.position != PositionEmbedding::rope, "latent attention without rotary positions");
     lacks(model.kv_heads != model.heads, "latent attention with shared key and value heads");
   }
-  lacks(model.mtp_layers > 0, "multi-token prediction");
+  if (model.mtp_layers > 0) {
+    lacks(model.norm != Normalization::rmsnorm, "multi-token prediction with LayerNorm");
+    lacks(model.position == PositionEmbedding::learned, "multi-token prediction with learned positions");
+    lacks(model.embedding_norm, "multi-token prediction with a norm of the embedding");
+    lacks(model.parallel_block, "multi-token prediction with a parallel block");
+    constexpr std::int64_t kMostModules = 127;  // Instruction::peer
+    if (model.mtp_layers > kMostModules)
+      r.add("at most 127 prediction modules", "model", fmt::format("{} prediction modules are more than {}", model.mtp_layers, kMostModules),
+            "use a model with fewer");
+  }
   lacks(model.post_norm, "norms after the residual");
   lacks(!model.final_norm, "a model without a final norm");
   lacks(model.token_types > 0, "segment embeddings");
@@ -274,9 +283,11 @@ void schedule_refusals(Refusals& r, const Model& model, const Plan& plan, std::i
         r.add("micro-batches fill an asynchronous pipeline", "batch.global",
               fmt::format("{} micro-batches per step are fewer than the {} ranks that hold one each", microbatches, schedule.ranks),
               "use a larger batch or fewer stages");
-      if (model.tie_embeddings && schedule.ranks > 1)
-        r.add("asynchronous stages share no weights", "schedule", named + " would update the two copies of a tied table at different times",
-              "use a synchronous schedule, or an untied model");
+      if ((model.tie_embeddings || model.mtp_layers > 0) && schedule.ranks > 1)
+        r.add("asynchronous stages share no weights", "schedule",
+              fmt::format("{} would update the two copies of {} at different times", named,
+                          model.tie_embeddings ? "a tied table" : "the embedding that prediction modules share"),
+              "use a synchronous schedule, or an untied model without prediction modules");
       if (3 * microbatches > std::numeric_limits<std::uint16_t>::max())
         r.add("at most 21845 micro-batches", "batch.global", fmt::format("{} micro-batches per step are more than 21845", microbatches),
               "use a larger micro-batch");

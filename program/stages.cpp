@@ -16,22 +16,23 @@ std::vector<std::int64_t> balanced(const Model& model, const Plan& plan, std::in
   const double h = static_cast<double>(model.hidden), s = static_cast<double>(plan.batch.sequence);
   const double q = static_cast<double>(model.heads * model.qk_dim()), v = static_cast<double>(model.heads * model.v_dim());
   const double kv = static_cast<double>(model.kv_heads * (model.qk_dim() + model.v_dim()));
-  double ffn = static_cast<double>(model.intermediate) * (model.gated_mlp ? 3 : 2);
+  double ffn = static_cast<double>(model.intermediate) * (model.gated_mlp ? 3 : 2), last_ffn = ffn;
   if (model.moe) {  // the mean over the layers, of the experts that a token uses
     const Moe& m = *model.moe;
     const double mixture = static_cast<double>(m.experts_per_token * m.intermediate + m.shared_intermediate) * (model.gated_mlp ? 3 : 2) +
                            static_cast<double>(m.experts);
     double sum = 0;
     for (std::int64_t l = 0; l < model.layers; ++l) sum += model.is_moe_layer(l) ? mixture : ffn;
-    ffn = sum / static_cast<double>(model.layers);
+    ffn = sum / static_cast<double>(model.layers), last_ffn = model.is_moe_layer(model.layers - 1) ? mixture : last_ffn;
   }
-  const double layer = h * (q + kv + v + ffn) + (q + v) * s * (model.causal ? 0.5 : 1.0);
+  const double attention = h * (q + kv + v) + (q + v) * s * (model.causal ? 0.5 : 1.0), layer = attention + h * ffn;
   const double head = h * static_cast<double>(model.vocab);
 
   const auto stages = static_cast<std::size_t>(of_stages);
   std::vector<std::int64_t> layers(stages, 0);
   std::vector<double> load(stages, 0);
-  if (head_after) load.back() += head;
+  // A prediction module: a projection of two hidden states to one, a layer like the last, the head again.
+  if (head_after) load.back() += head + static_cast<double>(model.mtp_layers) * (2 * h * h + attention + h * last_ffn + head);
   for (std::size_t i = 0; i < stages && static_cast<std::int64_t>(i) < of_layers; ++i) ++layers[i], load[i] += layer;
   using Entry = std::pair<double, std::size_t>;
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> next;

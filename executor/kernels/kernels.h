@@ -67,6 +67,7 @@ struct KernelContext {
   // expert_sort*: by expert, its place where experts are in the order of the ranks that hold them; empty: its number. And this rank's place on ep.
   std::span<const std::int32_t> expert_places{};
   std::int64_t expert_rank = 0;
+  double loss_weight = 1;  // cross_entropy_grad: by which this loss and its gradient are multiplied
 };
 
 // Runs operators one at a time on the calling thread. Results depend on the arguments alone, bit for bit; calls from several threads at once are

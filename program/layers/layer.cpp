@@ -44,8 +44,15 @@ std::uint32_t layer_input(const Context& c, std::int64_t l) {
                    output ? kNone : c.layer(l), life);
 }
 
+std::uint32_t layer_output(const Context& c, std::int64_t l) {
+  if (l < c.layers()) return layer_input(c, l + 1);
+  return c.b.stash("layer.output", BufferKind::activation, c.plan.precision.compute, c.d.local_rows * c.d.hidden, c.layer(l),
+                   {mask(PassKind::forward), mask(PassKind::backward, PassKind::input_grad)});
+}
+
 std::uint32_t residual_gradient(const Context& c) {
   const std::int64_t elements = c.d.local_rows * c.d.hidden;
+  if (c.b.layer != kNone && c.b.layer >= c.model.layers) return c.kept_gradient("residual.gradient", elements, BufferKind::activation);
   const Context *begin = &c, *end = &c;
   while (begin->before.local()) begin = &c.chunks[begin->before.chunk];
   while (end->after.local()) end = &c.chunks[end->after.chunk];
@@ -106,7 +113,7 @@ bool ends_layer(const Context& c, bool again) { return !again || reruns_whole_la
 
 // Where a layer's result goes: a buffer that nobody reads where it is made again.
 std::uint32_t layer_output(const Context& c, std::int64_t l, bool again) {
-  return again ? c.temporary("layer.output.again", c.d.local_rows * c.d.hidden) : layer_input(c, l + 1);
+  return again ? c.temporary("layer.output.again", c.d.local_rows * c.d.hidden) : layer_output(c, l);
 }
 
 void block_forward(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::int64_t l, bool again) {
@@ -235,7 +242,7 @@ void mixture_segment_backward(const Context& c, const LayerTensors& t, const Lay
 template <class Write>
 void in_layer(const Context& c, std::int64_t l, std::uint8_t flags, Write write) {
   c.b.layer = c.layer(l), c.b.flags = flags;
-  write(c.tensors().layers[static_cast<std::size_t>(l)], layer_buffers(c, l));
+  write(c.layer_tensors(l), layer_buffers(c, l));
   c.b.layer = kNone, c.b.flags = 0;
 }
 

@@ -49,7 +49,14 @@ struct Context {
   bool last() const { return after.kind == Neighbour::Kind::none; }
   const ChunkTensors& tensors() const { return layout.chunks[chunk]; }
   std::int64_t layers() const { return static_cast<std::int64_t>(tensors().layers.size()); }
-  std::uint16_t layer(std::int64_t l) const { return static_cast<std::uint16_t>(b.role().chunks[chunk].first_layer + l); }
+  // The layers of prediction modules follow after what leaves the last layer, which is number layers(): layer module(k) is that of the k-th from 1.
+  std::int64_t modules() const { return static_cast<std::int64_t>(tensors().modules.size()); }
+  std::int64_t module(std::int64_t k) const { return layers() + k; }
+  std::uint16_t layer(std::int64_t l) const { return static_cast<std::uint16_t>(b.role().chunks[chunk].first_layer + l - (l > layers() ? 1 : 0)); }
+  const ModuleTensors& module_tensors(std::int64_t k) const { return tensors().modules[static_cast<std::size_t>(k - 1)]; }
+  const LayerTensors& layer_tensors(std::int64_t l) const {
+    return l > layers() ? module_tensors(l - layers()).layer : tensors().layers[static_cast<std::size_t>(l)];
+  }
   bool splits_backward() const { return pass == PassKind::input_grad || pass == PassKind::weight_grad; }
 
   std::uint32_t weight(std::int32_t tensor) const {
@@ -90,9 +97,11 @@ struct Context {
   }
 };
 
-// The residual stream: `layer_input` of a chunk's l-th layer, and of l = layers what leaves its last one.
+// The residual stream: `layer_input` of a chunk's l-th layer, and of l = layers what leaves its last one. `layer_output`: what leaves the l-th.
 std::uint32_t layer_input(const Context& c, std::int64_t l);
-// The gradient of the residual stream, updated in place from the end of a stage (or of stages in a row on this rank) to its beginning.
+std::uint32_t layer_output(const Context& c, std::int64_t l);
+// The gradient of the residual stream, updated in place from the end of a stage (or of stages in a row on this rank) to its beginning. In the layer
+// of a prediction module: of that module's own stream.
 std::uint32_t residual_gradient(const Context& c);
 
 // dx += …; both norms.
@@ -113,9 +122,17 @@ void layer_forward(const Context& c, std::int64_t l, bool again = false);
 void layer_backward(const Context& c, std::int64_t l);
 void layer_weight_grad(const Context& c, std::int64_t l);
 
-// Final norm, output projection and loss; backward as for layers.
+// Final norm, output projection and loss, and the modules of multi-token prediction with theirs; backward as for layers.
 void head_forward(const Context& c);
 void head_backward(const Context& c);
 void head_weight_grad(const Context& c);
+
+// Of the module that predicts the k-th token after the next: what comes before its output. `hidden`: what the outputs of the module before (or of the
+// model) were made of. Backward from `dy`, the gradient of what this one's output was made of, normed into `y`; it adds to `d_hidden`.
+void module_forward(const Context& c, std::int64_t k, std::uint32_t hidden);
+void module_backward(const Context& c, std::int64_t k, std::uint32_t hidden, std::uint32_t dy, std::uint32_t d_hidden);
+void module_weight_grad(const Context& c, std::int64_t k);
+// A name of the k-th module's; of k = 0, the model's own.
+std::string in_module(std::int64_t k, const char* name);
 
 }  // namespace orrery::program

@@ -18,7 +18,7 @@ bool is_pytorch(const std::string& framework) { return framework.starts_with("py
 // What all tensors of a bucket have in common.
 struct Kind {
   Replication replication;
-  bool experts, by_weight_grad, embedding_group, shared;
+  bool experts, by_weight_grad, embedding_group, shared, copy;
   std::uint16_t chunk, unit;
   bool operator==(const Kind&) const = default;
 };
@@ -33,7 +33,8 @@ std::vector<double> gradient_times(const Layout& layout) {
   };
   for (std::size_t i = layout.tensors.size(); i-- > 0;) {
     const Tensor& t = layout.tensors[i];
-    const bool multiplied = t.pieces.front().cols > 1 && (t.unit != 0 || is_head(i));  // the embedding's tables are looked up
+    const bool table = t.unit == 0 || t.embedding_group;  // the embedding's are looked up
+    const bool multiplied = t.pieces.front().cols > 1 && (!table || is_head(i));
     if (multiplied) sum += static_cast<double>(t.elements());
     at[i] = sum;
   }
@@ -55,6 +56,7 @@ std::vector<BucketContent> fill_buckets(const Layout& layout, const Plan& plan, 
                 static_cast<bool>(by_weight_grad[i]),
                 t.embedding_group,
                 t.shared && plan.sharding.zero >= 2,
+                t.copy,
                 t.chunk,
                 units ? t.unit : std::uint16_t{0}};
   };

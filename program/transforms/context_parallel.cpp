@@ -54,7 +54,7 @@ struct Work {
       s.op = op, s.dtype = c.b.dtype;
       s.dims = {c.d.micro, positions, keys, q_heads, kv_heads, qk_dim(), v_dim(), twice, packed()};
     }
-    c.b.keys_of = static_cast<std::int8_t>(distance);
+    c.b.next_peer = static_cast<std::int8_t>(distance);
     c.b.compute_by_place(mask(Axis::cp_outer), shapes, uses);
   }
 };

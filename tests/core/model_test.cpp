@@ -72,6 +72,10 @@ TEST(ParameterCounts, OfDeepSeeksAreThePublishedOnesWithoutTheirPredictionModule
   // A module: layer 60 over again (attention 187,107,328, router 256·(7168+1), 257 experts of 3·7168·2048, 2 norms), 2·7168·7168, 3 norms of 7168
   EXPECT_EQ(v3.mtp, 187'107'328 + 256 * 7169 + 257LL * 3 * 7168 * 2048 + 2 * 7168 + 2LL * 7168 * 7168 + 3 * 7168);
   EXPECT_EQ(v3.experts, 58LL * 256 * 3 * 7168 * 2048);
+  // Published: 671B, and 685B on Hugging Face, 14B of them the module with its own copies of embedding and head (README_WEIGHTS.md: 11.5B that it
+  // does not share, 0.9B and 0.9B that it does). 671.03 + 11.61 + 2·129280·7168 = 1.85: 684.49.
+  EXPECT_NEAR(static_cast<double>(v3.total + v3.mtp + v3.embedding + v3.head) * 1e-9, 685, 0.6);
+  EXPECT_NEAR(static_cast<double>(v3.embedding) * 1e-9, 0.9, 0.05);
 }
 
 TEST(ParameterCounts, OfLlama4AlternateDenseLayersAndMixtures) {

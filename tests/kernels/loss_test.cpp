@@ -58,6 +58,23 @@ TEST(KernelCrossEntropy, TwoEvenLogitsCostLogTwo) {
   EXPECT_TRUE(close(r.d_logits, {-0.5 / 6, 0.5 / 6, 0.5 / 6, -0.5 / 6, -0.5 / 6, 0.5 / 6}));
 }
 
+// The second row predicts nothing. The first as above, with a weight of 0.5: loss ln 2 / 2, d = (1/2 - 1, 1/2) / 2 / global tokens (4).
+TEST(KernelCrossEntropy, ARowWithoutTargetHasNeitherLossNorGradientAndAModulesWeightIsInBoth) {
+  Floats logits{5, 5, -3, 1}, max = poison(2), sums = poison(4);
+  const std::vector<std::int32_t> target{0, -1};
+  executor::KernelSettings settings;
+  settings.vocab = 2, settings.global_tokens = 4;
+  const std::array<std::int64_t, 9> dims{2, 2};
+  std::vector<double> loss{100};
+  Call{Operator::cross_entropy_max, dims, settings}(logits, max);
+  Call{Operator::cross_entropy_sum, dims, settings}(logits, max, target, sums);
+  Call grad{Operator::cross_entropy_grad, dims, settings};
+  grad.loss_weight = 0.5;
+  grad(max, sums, target, logits, loss);
+  EXPECT_NEAR(loss[0], 100 + std::numbers::ln2 / 2, 1e-6);
+  EXPECT_TRUE(close(logits, {-0.25 / 4, 0.25 / 4, 0, 0}));
+}
+
 TEST(KernelCrossEntropy, ShardsAgreeWithTheWholeAndWithFiniteDifferences) {
   const std::int64_t tokens = 9, columns = 56, global_tokens = 36;
   for (const std::int64_t vocab : {56, 50, 40}) {  // no padding; padding in the last shard; the last of four shards all padding

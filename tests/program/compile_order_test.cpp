@@ -65,6 +65,16 @@ TEST(CompiledOrder, EverySynchronousScheduleOfWholePassesIsWritten) {
         }
 }
 
+// The backward half runs its one layer again, from its own micro-batch's input, before the forward half reads what it received.
+TEST(CompiledOrder, HalvesOfAPassWaitForTheirOwnMicrobatchesMessages) {
+  Plan p = small_plan(1, 2, 2, 8);
+  p.schedule = "interleaved", p.parallel.vp = 2, p.parallel.ep = 2, p.overlap.ep = true, p.recompute.kind = "full";
+  Model m = small_llama(4);
+  m.moe = Moe{};
+  m.moe->experts = 4, m.moe->experts_per_token = 2, m.moe->intermediate = 8;
+  EXPECT_EQ(problems(m, p, 2), std::vector<std::string>{});
+}
+
 RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   const std::int64_t tp = *rc::gen::element(1, 2, 4), pp = *rc::gen::element(1, 2, 3, 4), dp = *rc::gen::element(1, 2, 3);
   Plan p = small_plan(tp, pp, dp, *rc::gen::inRange(1, 13));
@@ -121,6 +131,8 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
     if (!p.runtime.moe_balanced && !p.moe.drop && *rc::gen::arbitrary<bool>()) p.moe.room = "load";
     p.overlap.ep = (p.schedule == "1f1b" || p.schedule == "interleaved") && *rc::gen::arbitrary<bool>();
   }
+  if (!m.parallel_block && !m.embedding_norm && m.position == PositionEmbedding::rope && m.norm == Normalization::rmsnorm)
+    m.mtp_layers = *rc::gen::element(0, 0, 1, 2), m.mtp_shared = m.mtp_layers > 0 && *rc::gen::arbitrary<bool>();
   RC_PRE(refusals(m, small_cluster(p, dp), p).empty());  // some schedules ask for enough micro-batches
   RC_ASSERT(problems(m, p, dp) == std::vector<std::string>{});
 }

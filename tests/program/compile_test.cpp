@@ -312,7 +312,7 @@ TEST(Parameters, OfEveryShippedModelAddUpToItsCount) {
     p.batch.sequence = 512;
     if (!refusals(m, small_cluster(p), p).empty()) continue;
     ++compiled_models;
-    EXPECT_EQ(total(whole_parameters(compiled(m, p))), count_parameters(m).total) << called;
+    EXPECT_EQ(total(whole_parameters(compiled(m, p))), count_parameters(m).total + count_parameters(m).mtp) << called;
   }
   EXPECT_GE(compiled_models, 20);
 }
@@ -334,6 +334,16 @@ TEST(StageLayers, EarlierStagesGetMoreOfWhatDoesNotDivide) {
   Model m = small_llama(18);
   m.vocab = 1;
   EXPECT_THAT(stage_layers(m, small_plan(1, 4)), testing::ElementsAre(5, 5, 4, 4));
+}
+
+// Llama's layer of the test below is 16·120 + 128 = 2048 units, the head of 64 rows 1024; a prediction module 2·256 + 2048 + 1024 = 3584. Beside the
+// 4608 of the last stage, the 8 layers are 3, 3 and 2 with 2048·2 + 4608 = 8704, or 4, 3 and 1 with 6656 and the first 8192: less.
+TEST(StageLayers, PredictionModulesAreTheLastStages) {
+  Model m = small_llama(8);
+  m.vocab = 64;
+  EXPECT_THAT(stage_layers(m, small_plan(1, 3)), testing::ElementsAre(3, 3, 2));
+  m.mtp_layers = 1;
+  EXPECT_THAT(stage_layers(m, small_plan(1, 3)), testing::ElementsAre(4, 3, 1));
 }
 
 RC_GTEST_PROP(StageLayers, NoSplitHasASmallerLargestStage, ()) {

@@ -105,6 +105,20 @@ RC_GTEST_PROP(FlopsProperty, HardwareRunsTheModelsFlopsHoweverItIsSplit, ()) {
     RC_ASSERT(hardware_flops(program, model, convention) == model_flops(model, tokens_of(plan), plan.batch.sequence, convention));
 }
 
+// As below: a module is a projection of 32·16 = 512 elements, a layer of 1920 and its attention of 256, and the head's 768 again. Per token and
+// module forward 2·(512 + 1920 + 768) + 256 = 6656. Without sequence parallelism every rank of a tensor-parallel group runs the whole projection.
+TEST(Flops, OfPredictionModulesAreAProjectionALayerAndTheHeadEach) {
+  Model model = small_llama();
+  model.vocab = 48, model.mtp_layers = 2;
+  Plan plan = small_plan(2, 2, 2, 4);
+  plan.parallel.sp = true;
+  const double tokens = tokens_of(plan);
+  EXPECT_EQ(model_flops(model, tokens, 8, kHalf), Flops{tokens * (53'760 + 2 * 3 * 6656)});
+  EXPECT_EQ(hardware_flops(compiled(model, plan, 2), model, kHalf), model_flops(model, tokens, 8, kHalf));
+  plan.parallel.sp = false;
+  EXPECT_EQ(hardware_flops(compiled(model, plan, 2), model, kHalf).v - model_flops(model, tokens, 8, kHalf).v, tokens * 2 * 6 * 512);
+}
+
 // small_llama: hidden 16, 8 heads of 2, 4 kv heads, feed-forward 24, 4 layers, vocabulary 48, s = 8. Elements per layer: qkv 16·32, out 16·16, gate
 // and up 16·48, down 24·16: 512 + 256 + 768 + 384 = 1920; head 768. Attention forward per token and layer 2·8·4·4 = 256. A layer's forward per token
 // is 2·1920 + 256 = 4096, the head's 1536; the model's is 3·(4·4096 + 1536) = 53,760 per token. Full recomputation runs the layers' forward again,

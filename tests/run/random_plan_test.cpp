@@ -97,6 +97,7 @@ Drawn draw() {
   p.parallel.order = pick<std::string>({"tp-cp-ep-dp-pp", "tp-cp-ep-pp-dp", "pp-dp-ep-cp-tp"});
   d.model.layers = std::max<std::int64_t>(pick<std::int64_t>({2, 4, 5}), p.parallel.pp * p.parallel.vp);
   d.model.tie_embeddings = coin();
+  if (d.model.norm == Normalization::rmsnorm) d.model.mtp_layers = pick<std::int64_t>({0, 0, 1, 2}), d.model.mtp_shared = coin();
   // Enough micro-batches for every schedule: two rounds of a bidirectional pipeline.
   const std::int64_t microbatches = p.parallel.pp * pick<std::int64_t>({2, 3, 4});
   p.batch.micro = pick<std::int64_t>({1, 2});
@@ -209,9 +210,10 @@ struct Alone {
 // One rank; one sequence at a time, unless experts are chosen by a token's place in its micro-batch. Which sequences a step trains on does not depend
 // on the layout. The seed is one with which no token is on the border between two experts, if there is one among a few.
 const Alone& alone(const Drawn& d) {
-  static std::map<std::tuple<std::string, std::int64_t, bool, std::int64_t, bool, std::int64_t>, Alone> known;
+  static std::map<std::tuple<std::string, std::int64_t, bool, std::int64_t, bool, std::int64_t, std::int64_t, bool>, Alone> known;
   const std::int64_t micro = d.model.moe ? d.plan.batch.micro : 1;
-  Alone& best = known[{d.model.name, d.model.layers, d.model.tie_embeddings, d.plan.batch.global, d.plan.runtime.moe_balanced, micro}];
+  Alone& best = known[{d.model.name, d.model.layers, d.model.tie_embeddings, d.plan.batch.global, d.plan.runtime.moe_balanced, micro,
+                       d.model.mtp_layers, d.model.mtp_shared}];
   if (!best.steps.empty()) return best;
   constexpr std::uint64_t kMostSeeds = 8;
   for (std::uint64_t seed = 1; seed <= kMostSeeds && best.comparable < kSteps; ++seed) {
@@ -251,7 +253,8 @@ Order order(const Timeline& t) {
 }
 
 void expect_runs_like_one_rank(Drawn d) {
-  RC_LOG() << write_plan(d.plan) << d.model.layers << " layers, dp " << d.dp << (d.model.tie_embeddings ? ", tied" : "") << '\n';
+  RC_LOG() << write_plan(d.plan) << d.model.layers << " layers, dp " << d.dp << (d.model.tie_embeddings ? ", tied" : "") << ", " << d.model.mtp_layers
+           << (d.model.mtp_shared ? " shared" : "") << " prediction modules\n";
   Cluster cluster = cores(d.ranks());
   if (d.plan.data_parallel.hierarchical) cluster.node_size = std::max<std::int64_t>(1, cluster.devices / 2);
   RC_PRE(program::refusals(d.model, cluster, d.plan).empty());

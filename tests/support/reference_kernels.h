@@ -212,6 +212,7 @@ struct Call {
   program::Runs rows{}, keys{};
   std::vector<std::int32_t> expert_places{};
   std::int64_t expert_rank = 0;
+  double loss_weight = 1;
 
   template <class... Buffers>
   void operator()(Buffers&&... buffers) const {
@@ -220,7 +221,7 @@ struct Call {
     program::Shape shape;
     shape.op = op;
     shape.dims = dims;
-    executor::run_under_test({shape, operands, settings, position_offset, step, counts, rows, keys, expert_places, expert_rank}, bytes);
+    executor::run_under_test({shape, operands, settings, position_offset, step, counts, rows, keys, expert_places, expert_rank, loss_weight}, bytes);
   }
 };
 

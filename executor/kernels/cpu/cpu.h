@@ -131,8 +131,8 @@ void accumulate(Index elements, const float* x, float* y);
 void cross_entropy_max(Index tokens, Index columns, VocabularyShard shard, const float* logits, float* max);
 void cross_entropy_sum(Index tokens, Index columns, VocabularyShard shard, const float* logits, const float* max, const std::int32_t* target,
                        float* sums);
-void cross_entropy_grad(Index tokens, Index columns, VocabularyShard shard, Index global_tokens, const float* max, const float* sums,
-                        const std::int32_t* target, float* logits, double* loss);
+void cross_entropy_grad(Index tokens, Index columns, VocabularyShard shard, Index global_tokens, double loss_weight, const float* max,
+                        const float* sums, const std::int32_t* target, float* logits, double* loss);
 
 // optimizer.cpp; m, v (sgd) and master may be null
 double sum_of_squares(Index elements, const float* x);

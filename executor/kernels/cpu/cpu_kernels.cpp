@@ -312,7 +312,7 @@ class CpuKernels final : public KernelSet {
       case Operator::cross_entropy_sum:
         return cpu::cross_entropy_sum(d[0], d[1], vocabulary(c), o[0], o[1], o.tokens(2), o[3]);
       case Operator::cross_entropy_grad:
-        return cpu::cross_entropy_grad(d[0], d[1], vocabulary(c), s.global_tokens, o[0], o[1], o.tokens(2), o[3], o.scalar(4));
+        return cpu::cross_entropy_grad(d[0], d[1], vocabulary(c), s.global_tokens, c.loss_weight, o[0], o[1], o.tokens(2), o[3], o.scalar(4));
       case Operator::zero:
         std::memset(o.raw(0), 0, static_cast<std::size_t>(bytes_of(c.shape.dtype, d[0])));
         return;

@@ -44,12 +44,16 @@ void cross_entropy_sum(Index tokens, Index columns, VocabularyShard shard, const
   }
 }
 
-void cross_entropy_grad(Index tokens, Index columns, VocabularyShard shard, Index global_tokens, const float* max, const float* sums,
-                        const std::int32_t* target, float* logits, double* loss) {
-  const float weight = 1.F / static_cast<float>(global_tokens);
+void cross_entropy_grad(Index tokens, Index columns, VocabularyShard shard, Index global_tokens, double loss_weight, const float* max,
+                        const float* sums, const std::int32_t* target, float* logits, double* loss) {
+  const float weight = static_cast<float>(loss_weight) / static_cast<float>(global_tokens);
   double total = 0;
   for (Index t = 0; t < tokens; ++t) {
     float* __restrict row = logits + t * columns;
+    if (target[t] < 0) {  // nothing follows: neither loss nor gradient
+      std::fill_n(row, columns, 0.F);
+      continue;
+    }
     total += static_cast<double>(max[t]) - static_cast<double>(sums[tokens + t]) + std::log(static_cast<double>(sums[t]));
     const float shift = max[t], factor = weight / sums[t];
 #pragma omp simd
@@ -58,7 +62,7 @@ void cross_entropy_grad(Index tokens, Index columns, VocabularyShard shard, Inde
     const Index c = column(shard, target[t]);
     if (c >= 0) row[c] -= weight;
   }
-  *loss += total;
+  *loss += loss_weight * total;
 }
 
 }  // namespace orrery::executor::cpu
