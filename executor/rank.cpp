@@ -97,7 +97,7 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
     if (role_.buffers[i].alias < 0 && role_.buffers[i].lifetime == Lifetime::persistent) allocate(i, 0);
   measured_.persistent = live_;
   for (const Instruction& in : role_.instructions)
-    if (in.op == Operator::optimizer_step) norm_buffer_ = static_cast<std::int32_t>(role_.accesses[in.accesses].buffer);
+    if (in.op == Operator::optimizer_step && norm_buffer_ < 0) norm_buffer_ = static_cast<std::int32_t>(role_.accesses[in.accesses].buffer);
   if (role_.parameter_buffer >= 0) {
     float* flat = static_cast<float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
     for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
@@ -471,6 +471,38 @@ void RankRunner::take_times(StepRecord& record, std::vector<std::pair<std::uint3
   open.clear();
 }
 
+// Whether the update before was right not to clip.
+bool RankRunner::validates() const {
+  return clip_coefficient(setting_.plan.optimizer.clip, *static_cast<const double*>(at(static_cast<std::uint32_t>(role_.validated_norm), 0))) == 1;
+}
+
+// Leaves nothing of the passes since the step began, and makes the update of step `update` again. Whatever they sent has been received.
+void RankRunner::redo(std::int64_t update) {
+  for (const Started& s : last_on_stream_)
+    if (s.ticket.v != 0) communicator_.wait(s.ticket);
+  StepRecord& record = records_.back();
+  for (std::uint32_t i = 0; i < role_.buffers.size(); ++i) {
+    const program::Buffer& b = role_.buffers[i];
+    if (b.alias >= 0 || b.lifetime == Lifetime::persistent) continue;
+    for (std::size_t k = 0; k < program_.instances(b); ++k)
+      if (program::Arena::Block& block = blocks_[first_slot_[i] + k]; block.offset >= 0) {
+        arena_.release(block);
+        block.offset = -1;
+        live_ -= b.bytes * b.versions;
+      }
+  }
+  record.memory.push_back({ps(now()), static_cast<std::uint32_t>(rank_), live_});
+  // No pass of the step has its spans, nor those of what will be run again: the compute stream waits for all that.
+  const bool anew = update < step_;
+  const std::size_t spans = anew ? 0 : record.spans.size(), open = anew ? 0 : open_.size();
+  const std::int64_t free = anew ? record.begin_ns : compute_free_ns_, current = step_;
+  step_ = update;
+  run_pass({role_.redo, 0}, 0);
+  step_ = current, compute_free_ns_ = free;
+  record.spans.resize(spans), open_.resize(open);
+  ++redone_;
+}
+
 void RankRunner::step(std::int64_t number, bool last) {
   step_ = number;
   StepRecord& record = records_.emplace_back();
@@ -484,7 +516,17 @@ void RankRunner::step(std::int64_t number, bool last) {
   if (number == 0)
     for (const program::PassInstance& p : role_.prologue) run_pass(p, 0);
   const std::vector<program::PassInstance>& passes = last && !role_.epilogue.empty() ? role_.epilogue : role_.body;
-  for (std::uint32_t i = 0; i < passes.size(); ++i) run_pass(passes[i], i);
+  bool warm = false;
+  for (std::uint32_t i = 0; i < passes.size(); ++i) {
+    run_pass(passes[i], i);
+    if (role_.validation == program::kNone || passes[i].pass != role_.validation) continue;
+    // A step's first validation is of the update before; the last step has one more, of its own.
+    if (!validates()) {
+      redo(warm ? number : number - 1);  // of an earlier step: all that this one has done is void
+      for (std::uint32_t again = 0; !warm && again < i; ++again) run_pass(passes[again], again);
+    }
+    warm = true;
+  }
   record.end_ns = now();
   if (records_.size() > 1) take_times(records_[records_.size() - 2], open_before_);
   std::swap(open_, open_before_);

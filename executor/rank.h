@@ -61,6 +61,9 @@ class RankRunner {
   // Of all ranks' gradients, as the last step's optimizer saw it.
   double squared_gradient_norm() const;
 
+  // Updates that were taken back and made again.
+  std::int64_t redone() const { return redone_; }
+
   const RankMemory& memory() const { return measured_; }
   const std::deque<StepRecord>& records() const { return records_; }
   const program::Role& role() const { return role_; }
@@ -90,6 +93,8 @@ class RankRunner {
   std::size_t slot(std::uint32_t owner, std::uint16_t microbatch) const;
   void* operand(const program::Instruction& in, std::uint32_t place, std::uint16_t microbatch) const;
   void run_pass(const program::PassInstance& instance, std::uint32_t index);
+  bool validates() const;
+  void redo(std::int64_t update);
   void gather_needs(const program::Instruction& in, std::uint16_t microbatch);
   void block(Span& span);
   void compute(const program::Instruction& in, std::uint16_t microbatch);
@@ -128,6 +133,7 @@ class RankRunner {
   std::int64_t live_ = 0;
   RankMemory measured_;
   std::int32_t norm_buffer_ = -1;
+  std::int64_t redone_ = 0;
 
   std::vector<std::size_t> first_event_;  // by event: its first slot in events_
   std::vector<Started> events_;

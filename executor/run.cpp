@@ -56,6 +56,11 @@ void refuse_what_nothing_executes(const Program& program, const Model& model, co
   }
 }
 
+// Whether the last step is like no other, so that ranks must know which one it is.
+bool ends_otherwise(const Program& program) {
+  return std::any_of(program.roles.begin(), program.roles.end(), [](const program::Role& role) { return !role.epilogue.empty(); });
+}
+
 double gib(std::int64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(std::int64_t{1} << 30U); }
 
 // What ranks report and agree upon.
@@ -89,8 +94,8 @@ class Progress {
     const program::Mesh& mesh = rank.mesh();
     if (mesh.place(c, program::kTpAxis) == 0 && rank.role().loss_buffer >= 0)
       s.loss[static_cast<std::size_t>(mesh.place(c, program::kReplicaAxes))] += loss;  // both ends of a mirrored pipeline have some
-    if (program_.update_every == 0)
-      s.norm = norm;  // the same on every rank
+    if (program_.update_every == 0)  // the same on every rank, or, with post-validation, whole on the last stage only
+      s.norm = std::isnan(norm) ? norm : std::max(s.norm, norm);
     else if (mesh.place(c, program::kTpAxis) == 0 && mesh.place(c, program::kReplicaAxes) == 0)
       s.norm += norm;  // of this stage's last update
     s.begin = std::min(s.begin, record.begin_ns);
@@ -358,8 +363,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
           auto& runner = runners[static_cast<std::size_t>(r)];
           runner = std::make_unique<RankRunner>(settings[stage], r, *communicator);
           for (std::int64_t step = 0; progress.goes_on(step); ++step) {
-            // Asynchronous ranks must know which step is the last.
-            const bool last = program.update_every > 0 && !progress.goes_on(step + 1);
+            const bool last = ends_otherwise(program) && !progress.goes_on(step + 1);
             runner->step(step, last);
             progress.finished(step, *runner);
           }
@@ -393,6 +397,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
 
   result.cancelled = progress.cancelled();
   for (const auto& runner : runners) result.memory.push_back(runner->memory());
+  result.redone = runners.front()->redone();
   if (options.keep_parameters)
     for (const auto& runner : runners) collect_parameters(program, *runner, result);
   if (model.moe) result.expert_load = dispatches(program, runners);
@@ -404,7 +409,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   for (std::size_t i = skipped; i < done; ++i) periods.push_back(result.steps[i].period);
   result.step_time = median(std::move(periods));
   const std::size_t oldest = done - std::min(done, runners.front()->records().size());
-  const bool drains = program.update_every > 0;  // in its last step, which is like no other
+  const bool drains = ends_otherwise(program);
   const std::size_t whole = drains && done > 1 ? done - 1 : done;
   std::size_t shown = whole - 1;
   for (std::size_t i = std::max(oldest, std::min(skipped, whole - 1)); i < whole; ++i) {

@@ -54,6 +54,7 @@ struct RunResult {
   std::vector<StepReport> steps;  // those completed
   Seconds step_time;              // median period after warm-up
   bool cancelled = false;
+  std::int64_t redone = 0;         // updates that post-validation took back and made again
   std::vector<RankMemory> memory;  // by rank
   Timeline timeline;               // of the recent step whose period is nearest to the median; origin "measured"
   std::int64_t timeline_step = 0;

@@ -312,6 +312,16 @@ void write_role(Role& role, const Program& program, Tables& tables, const Model&
     if (fresh) at->second = write_pass(chunks[need.chunk], need, rule);
     templates.push_back(at->second);
   }
+  if (plan.optimizer.post_validation) {
+    const PostValidation passes = post_validation_passes(b, layout, plan, role.stage == 0, role.stage + 1 == schedule.ranks);
+    const std::vector<PassInstance> validation{{passes.validation, 0}, {passes.clear, 0}};
+    role.validation = passes.validation, role.redo = passes.redo, role.validated_norm = static_cast<std::int32_t>(passes.norm);
+    role.body = pipeline_body(schedule, times, role.stage, chunks, transfers, templates, plan.overlap.p2p, validation);
+    role.body.push_back({passes.update, 0});
+    role.epilogue = role.body;
+    role.epilogue.insert(role.epilogue.end(), validation.begin(), validation.end());
+    return;
+  }
   const std::uint16_t optimizer = optimizer_pass(b, layout, plan, program.update_every > 0);
   role.body = pipeline_body(schedule, times, role.stage, chunks, transfers, templates, plan.overlap.p2p);
   if (program.update_every > 0)

@@ -274,6 +274,17 @@ void schedule_refusals(Refusals& r, const Model& model, const Plan& plan, std::i
               "leave schedule_args.overlap_rule null, or use dualpipe or dualpipev");
     }
     split_refusals(r, model, plan, schedule);
+    if (plan.optimizer.post_validation) {
+      if (schedule.update_every > 0)
+        r.add("post-validation is of synchronous schedules", "optimizer.post_validation", named + " has no norm of all stages to validate",
+              "use false");
+      else if (schedule.ranks == 1)
+        r.add("post-validation needs stages", "optimizer.post_validation", "one stage knows the norm of all gradients at once",
+              "use false, or pp 2 or more");
+      else
+        r.not_built(schedule.chunks > 1, named + " with post-validation on ranks of several stages", "optimizer.post_validation",
+                    "use false, or a schedule of one stage per rank: 1f1b, gpipe, zb-h1, zb-h2, zb-auto, seq1f1b");
+    }
     if (schedule.update_every > 0) {
       if (plan.optimizer.clip > 0)
         r.add("asynchronous stages do not clip", "optimizer.clip",
@@ -569,6 +580,8 @@ void segment_refusals(Refusals& r, const Model& model, const Cluster& cluster, c
   const bool several = given.size() > 1;
   r.not_built(several && model.moe.has_value(), "segments of a mixture of experts", "segments", "leave segments null");
   r.not_built(several && model.tie_embeddings, "a tied table whose copies are in two segments", "segments", "use an untied model");
+  r.not_built(several && model.mtp_layers > 0, "prediction modules of another segment than the embedding", "segments", "leave segments null");
+  r.not_built(several && plan.optimizer.post_validation, "post-validation across segments", "optimizer.post_validation", "use false");
   if (plan.stages && std::ssize(*plan.stages) != pipeline_ranks(plan))
     return r.add("stages has one entry per stage", "stages",
                  fmt::format("stages has {} entries, the segments' pp add up to {}", plan.stages->size(), pipeline_ranks(plan)),

@@ -1,7 +1,9 @@
 // The seam between the runtime and what computes: a kernel set runs the operators of program/operators.h on buffers that the runtime hands it.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -22,6 +24,14 @@ struct OptimizerSettings {
   double clip = 1.0;  // global gradient norm; 0: no clipping
   bool operator==(const OptimizerSettings&) const = default;
 };
+
+// What a gradient of this squared norm is multiplied with, as in torch.nn.utils.clip_grad_norm_; 1: it is not clipped. A norm that is no number stays
+// one, so that nobody trains on garbage.
+inline double clip_coefficient(double clip, double squared_norm) {
+  const double norm = std::sqrt(squared_norm);
+  if (clip <= 0) return 1;
+  return std::isnan(norm) ? norm : std::min(1.0, clip / (norm + 1e-6));
+}
 
 // How a router turns its logits into the weights of the experts that it chose: scores by softmax over all experts or by a sigmoid each, divided by
 // the sum of those chosen if `normalize`, times `scale`.

@@ -51,14 +51,8 @@ std::vector<BucketContent> fill_buckets(const Layout& layout, const Plan& plan, 
         if (write.by_weight_grad) by_weight_grad[static_cast<std::size_t>(write.tensor)] = true;
   const auto kind = [&](std::size_t i) {
     const Tensor& t = layout.tensors[i];
-    return Kind{t.replication,
-                t.experts,
-                static_cast<bool>(by_weight_grad[i]),
-                t.embedding_group,
-                t.shared && plan.sharding.zero >= 2,
-                t.copy,
-                t.chunk,
-                units ? t.unit : std::uint16_t{0}};
+    return Kind{t.replication, t.experts, static_cast<bool>(by_weight_grad[i]), t.embedding_group, t.shared && plan.sharding.zero >= 2,
+                t.copy,        t.chunk,   units ? t.unit : std::uint16_t{0}};
   };
 
   // Backward produces gradients in the reverse of the forward order; replicated tensors keep to the end.

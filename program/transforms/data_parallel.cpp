@@ -307,28 +307,25 @@ std::uint8_t counted_on(const Layout::BucketViews& bucket) {
   return whole ? kCountOnData0 : kCountOnOuter0;
 }
 
-}  // namespace
-
-std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan, bool asynchronous) {
-  b.begin(PassKind::optimizer, "optimizer");
-  b.flags = kOptimizer;
-  bool owns_parts = false, gathers = false;
-  for (std::size_t i = 0; i < layout.buckets.size(); ++i) {
-    const Layout::BucketViews& views = layout.buckets[i];
-    if (reduction(b.tables(), plan, views).any()) b.expect(views.gradient, reduced_event(b, i));
-    owns_parts = owns_parts || views.owned < views.elements;
-    gathers = gathers || gathers_updates(views);
-  }
-
+// Gradients may still be on their way; those of another stage's copy are added up here where they were not before.
+void expect_reduced(Builder& b, const Layout& layout, const Plan& plan) {
+  for (std::size_t i = 0; i < layout.buckets.size(); ++i)
+    if (reduction(b.tables(), plan, layout.buckets[i]).any()) b.expect(layout.buckets[i].gradient, reduced_event(b, i));
   for (const Layout::BucketViews& views : layout.buckets)
     if (views.copies != kNone && sums_copies_late(plan)) {
       b.after_compute = true;
       b.collective(Operator::all_reduce, kDp, views.copies, views.owned, plan.precision.grads, {u(views.own_gradient)});
     }
+}
 
+std::uint32_t norm_buffer(Builder& b) { return b.persistent("gradient_norm", BufferKind::scalar, DType::fp64, 1); }
+
+// Of the gradients of this rank's stage, or of all.
+void squared_norm(Builder& b, const Layout& layout, const Plan& plan, bool of_all_stages) {
+  const bool owns_parts = std::any_of(layout.buckets.begin(), layout.buckets.end(), [](const auto& views) { return views.owned < views.elements; });
   const bool segments = !b.tables().program().segments.empty();                // which have other ranks of other numbers of replicas
   const bool mixture = segments || b.tables().mesh().extent(kExpertAxes) > 1;  // some experts may be of other ranks
-  const std::uint32_t norm = b.persistent("gradient_norm", BufferKind::scalar, DType::fp64, 1);
+  const std::uint32_t norm = norm_buffer(b);
   b.dtype = DType::fp64;
   b.compute(Operator::zero, {1}, {w(norm)});
   b.dtype = plan.precision.grads;
@@ -339,12 +336,16 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan,
   }
   b.flags = kOptimizer;
   const AxisMask data = mixture ? kReplicaAxes : owns_parts ? static_cast<AxisMask>(kCpAxes | mask(Axis::dp_inner)) : AxisMask{0};
-  const auto axes = static_cast<AxisMask>(kTpAxis | (asynchronous ? 0 : kPpAxis) | data);
+  const auto axes = static_cast<AxisMask>(kTpAxis | (of_all_stages ? kPpAxis : 0) | data);
   // On the tensor-parallel stream where the group is that stream's own: each group meets on one stream only.
   const std::uint16_t group = segments ? b.tables().everyone() : b.tables().group(axes);
   b.collective(Operator::all_reduce, group != kNone && group == b.tables().group(kTpAxis) ? kTp : kDp, group, 1, DType::fp64, {u(norm)});
+}
 
-  // The parameters that the next forward pass needs first are updated and gathered first: backward produced their gradients last.
+// The parameters that the next forward pass needs first are updated and gathered first: backward produced their gradients last.
+// Returns whether any of them is gathered.
+bool update(Builder& b, const Layout& layout, const Plan& plan, std::uint32_t norm) {
+  bool gathers = false;
   b.dtype = plan.precision.params;
   for (std::size_t i = layout.buckets.size(); i-- > 0;) {
     const Layout::BucketViews& views = layout.buckets[i];
@@ -359,14 +360,103 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan,
     for (const std::int32_t state : {views.m, views.v, views.master})
       if (state != kAbsent) uses.push_back(u(static_cast<std::uint32_t>(state)));
     b.compute(Operator::optimizer_step, {views.owned}, uses);
-    if (gathers_updates(views))
-      b.collective(Operator::all_gather, kDp, views.groups.inner, views.elements, plan.precision.params, {r(views.own_parameter), w(views.parameter)},
-                   gathered_event(b, i));
+    if (!gathers_updates(views)) continue;
+    gathers = true;
+    b.collective(Operator::all_gather, kDp, views.groups.inner, views.elements, plan.precision.params, {r(views.own_parameter), w(views.parameter)},
+                 gathered_event(b, i));
   }
+  return gathers;
+}
+
+void clear_gradients(Builder& b, const Layout& layout, const Plan& plan) {
   b.dtype = plan.precision.grads;
   for (const auto& views : layout.buckets) b.compute(Operator::zero, {b.elements(views.gradient)}, {w(views.gradient)});
+}
+
+// What an update of the bucket changes, and the copies of it as it was. A parameter with a master is made of that.
+std::vector<std::pair<std::uint32_t, std::uint32_t>> kept_copies(Builder& b, const Layout& layout, std::size_t bucket) {
+  const Layout::BucketViews& views = layout.buckets[bucket];
+  std::vector<std::uint32_t> changed;
+  if (views.master == kAbsent) changed.push_back(views.own_parameter);
+  for (const std::int32_t state : {views.m, views.v, views.master})
+    if (state != kAbsent) changed.push_back(static_cast<std::uint32_t>(state));
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> out;
+  for (const std::uint32_t of : changed) {
+    const Buffer& buffer = b.role().buffers[of];
+    out.emplace_back(of, b.persistent(buffer.name + ".kept", buffer.kind, buffer.dtype, buffer.elements));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan, bool asynchronous) {
+  b.begin(PassKind::optimizer, "optimizer");
+  b.flags = kOptimizer;
+  expect_reduced(b, layout, plan);
+  squared_norm(b, layout, plan, !asynchronous);
+  const bool gathers = update(b, layout, plan, norm_buffer(b));
+  clear_gradients(b, layout, plan);
   if (gathers && !plan.overlap.param_gather) b.wait_for(kDp);
   return b.end();
+}
+
+PostValidation post_validation_passes(Builder& b, const Layout& layout, const Plan& plan, bool first, bool last) {
+  constexpr std::uint8_t kOnwards = 2, kBack = 3;  // channels: 0 and 1 are the activations' and the gradients' of the rank's one chunk
+  const std::uint16_t passed = b.event("norm passed on", false), returned = b.event("norm passed back", false);
+  PostValidation out;
+  const std::uint32_t norm = norm_buffer(b);
+  out.norm = last ? norm : b.persistent("gradient_norm.validated", BufferKind::scalar, DType::fp64, 1);
+
+  b.begin(PassKind::optimizer, "optimizer");
+  b.flags = kOptimizer;
+  const std::uint32_t before = first ? norm : b.persistent("gradient_norm.before", BufferKind::scalar, DType::fp64, 1);
+  if (!first) {
+    b.after_compute = true;  // the step before has read it
+    b.recv(kRecvPrevious, -1, kOnwards, before, kNone);
+  }
+  if (!last) b.expect(norm, passed);
+  if (last) b.expect(norm, returned);
+  expect_reduced(b, layout, plan);
+  squared_norm(b, layout, plan, false);
+  b.dtype = DType::fp64;
+  if (!first) b.compute(Operator::accumulate, {1}, {r(before), u(norm)});
+  if (!last) b.send(kSendNext, 1, kOnwards, norm, passed);
+  for (std::size_t i = layout.buckets.size(); i-- > 0;)
+    for (const auto& [now, kept] : kept_copies(b, layout, i)) {
+      b.dtype = b.role().buffers[now].dtype;
+      b.compute(Operator::copy, {b.elements(now)}, {r(now), w(kept)});
+    }
+  if (update(b, layout, plan, norm) && !plan.overlap.param_gather) b.wait_for(kDp);
+  out.update = b.end();
+
+  b.begin(PassKind::optimizer, "validation");
+  b.flags = kOptimizer;
+  b.after_compute = true;  // the last stage's norm was added up there; elsewhere the step before has read it
+  if (!last) {
+    b.expect(out.norm, returned);
+    b.recv(kRecvNext, 1, kBack, out.norm, kNone);
+  }
+  if (!first) b.send(kSendPrevious, -1, kBack, out.norm, returned);
+  if (!last) b.settle({out.norm});
+  out.validation = b.end();
+
+  b.begin(PassKind::optimizer, "clear gradients");
+  b.flags = kOptimizer;
+  clear_gradients(b, layout, plan);
+  out.clear = b.end();
+
+  b.begin(PassKind::optimizer, "optimizer, again");
+  b.flags = kOptimizer;
+  expect_gathered(b, layout);
+  for (std::size_t i = layout.buckets.size(); i-- > 0;)
+    for (const auto& [now, kept] : kept_copies(b, layout, i)) {
+      b.dtype = b.role().buffers[now].dtype;
+      b.compute(Operator::copy, {b.elements(now)}, {r(kept), w(now)});
+    }
+  if (update(b, layout, plan, out.norm) && !plan.overlap.param_gather) b.wait_for(kDp);
+  out.redo = b.end();
+  return out;
 }
 
 void expect_gathered(Builder& b, const Layout& layout) {

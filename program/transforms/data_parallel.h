@@ -85,6 +85,16 @@ class GradientReducer {
 // Squared norm, update, gather and clearing; returns the template's index.
 std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan, bool asynchronous = false);
 
+// Post-validation (Qi et al., "Zero Bubble Pipeline Parallelism", arXiv 2401.10241, 4) of a stage of a plain pipeline: templates in place of the one
+// above. `update` ends a step: it adds this stage's part to the squared norm of the stages before, passes the sum on, and updates at once as if that
+// were all of it. `validation` belongs to the next step's warm-up, before its first backward pass: the norm of all comes back from the last stage to
+// the first. Until then what the update changes is kept as it was, so that `redo` can take it back exactly; gradients are zero after `clear`.
+struct PostValidation {
+  std::uint16_t update = kNone, validation = kNone, clear = kNone, redo = kNone;
+  std::uint32_t norm = 0;  // that validation learns
+};
+PostValidation post_validation_passes(Builder& b, const Layout& layout, const Plan& plan, bool first, bool last);
+
 // Announces to a forward pass that its parameters may still be on their way.
 void expect_gathered(Builder& b, const Layout& layout);
 

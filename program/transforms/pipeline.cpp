@@ -97,8 +97,19 @@ std::uint16_t microbatch_of(const Schedule& s, const Pass& pass) {
   return static_cast<std::uint16_t>((pass.direction * (s.microbatches / s.directions()) + pass.microbatch) * s.splits + pass.split);
 }
 
+std::int64_t warm_up(const Schedule& schedule, std::int64_t rank) {
+  std::int64_t least = 2 * (schedule.ranks - 1 - rank);
+  for (std::int64_t before = 0; before <= rank; ++before) {  // none runs more than the one that it gets them from
+    const std::vector<Pass>& order = schedule.order[static_cast<std::size_t>(before)];
+    const auto leading = std::find_if(order.begin(), order.end(), [](const Pass& pass) { return pass.kind != PassKind::forward; });
+    least = std::min<std::int64_t>(least, leading - order.begin());
+  }
+  return least;
+}
+
 std::vector<PassInstance> pipeline_body(const Schedule& schedule, const Replay& times, std::int64_t rank, const std::vector<Context>& chunks,
-                                        const std::vector<Transfers>& transfers, const std::vector<std::uint16_t>& templates, bool overlap) {
+                                        const std::vector<Transfers>& transfers, const std::vector<std::uint16_t>& templates, bool overlap,
+                                        const std::vector<PassInstance>& validation) {
   const std::vector<Pass>& order = schedule.order[static_cast<std::size_t>(rank)];
   const std::vector<PassTimes>& mine = times.passes[static_cast<std::size_t>(rank)];
   const bool splits = std::any_of(order.begin(), order.end(), [](const Pass& pass) { return pass.kind == PassKind::input_grad; });
@@ -121,8 +132,12 @@ std::vector<PassInstance> pipeline_body(const Schedule& schedule, const Replay& 
     std::int64_t due = 0;
     PassInstance instance;
     std::size_t position = 0;
+    bool early = false;  // before the validation
   };
   std::vector<std::vector<Receive>> before(order.size() + 1);  // by position
+  // The validation is after so many forward passes, and after what the rank before has sent by its own; all else is received later.
+  const auto validated = static_cast<std::size_t>(validation.empty() ? 0 : warm_up(schedule, rank));
+  const auto sent_before = static_cast<std::size_t>(validation.empty() || rank == 0 ? 0 : warm_up(schedule, rank - 1));
   for (const std::int8_t peer : {std::int8_t{-1}, std::int8_t{1}}) {
     // What the sender sends this way, in its order.
     const std::int64_t from = (rank + peer + schedule.ranks) % schedule.ranks;
@@ -150,7 +165,14 @@ std::vector<PassInstance> pipeline_body(const Schedule& schedule, const Replay& 
       const std::size_t ahead = message.consumer > 0 ? message.consumer - 1 : 0;
       latest = message.position = std::min(latest, posts_late ? message.consumer : std::min(at_due, ahead));
     }
-    for (const Receive& message : messages) before[message.position].push_back(message);
+    for (std::size_t m = 0; m < messages.size(); ++m) {
+      Receive& message = messages[m];
+      if (!validation.empty()) {
+        message.early = peer < 0 && m < sent_before;
+        message.position = message.early ? std::min(message.position, validated) : std::max(message.position, validated);
+      }
+      before[message.position].push_back(message);
+    }
   }
   for (auto& receives : before) std::stable_sort(receives.begin(), receives.end(), [](const Receive& x, const Receive& y) { return x.due < y.due; });
 
@@ -161,7 +183,13 @@ std::vector<PassInstance> pipeline_body(const Schedule& schedule, const Replay& 
     for (auto& queue = in_flight[side]; queue.size() > keep; queue.pop_front()) body.push_back(queue.front());
   };
   const auto receive = [&](std::size_t position) {
-    for (const Receive& message : before[position]) body.push_back(message.instance);
+    const bool validates = !validation.empty() && position == validated;
+    for (const Receive& message : before[position])
+      if (!validates || message.early) body.push_back(message.instance);
+    if (!validates) return;
+    body.insert(body.end(), validation.begin(), validation.end());
+    for (const Receive& message : before[position])
+      if (!message.early) body.push_back(message.instance);
   };
   if (!overlap) receive(0);
   for (std::size_t k = 0; k < order.size(); ++k) {

@@ -33,9 +33,16 @@ std::uint16_t microbatch_of(const Schedule& schedule, const Pass& pass);
 // A rank's passes in their order, each with the receives before it and the releases around it. `templates`: by item of the rank's order, the pass
 // that runs it. A receive is issued before the last pass that starts by the time its message is due, in the schedule's own time (`times`: a replay),
 // and in the order of the sender; at least one pass ahead of its use. The end of a send is waited for before the next but one pass that sends the
-// same way. Without `overlap` a rank waits for each send at once, and (where every rank holds one stage and no backward is split) receives only what
-// its next pass needs. Whatever waits then waits for something earlier in the schedule's time, so that no order that can run at all deadlocks.
+// same way. `validation`: passes of the warm-up (post-validation), which end what all ranks would run again; see warm_up. Without `overlap` a rank
+// waits for each send at once, and (where every rank holds one stage and no backward is split) receives only what its next pass needs. Whatever waits
+// then waits for something earlier in the schedule's time, so that no order that can run at all deadlocks.
 std::vector<PassInstance> pipeline_body(const Schedule& schedule, const Replay& times, std::int64_t rank, const std::vector<Context>& chunks,
-                                        const std::vector<Transfers>& transfers, const std::vector<std::uint16_t>& templates, bool overlap);
+                                        const std::vector<Transfers>& transfers, const std::vector<std::uint16_t>& templates, bool overlap,
+                                        const std::vector<PassInstance>& validation = {});
+
+// Of a plain pipeline, the forward passes that a rank begins a step with before it validates the update before: as many as the norm of all needs to
+// come back to it if no rank waits for another (Qi et al., 4: two for each rank behind it), but none after its first backward pass. All that ranks
+// have sent by then has been received, so that all can begin the step anew.
+std::int64_t warm_up(const Schedule& schedule, std::int64_t rank);
 
 }  // namespace orrery::program

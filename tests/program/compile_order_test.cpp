@@ -106,6 +106,7 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
     if (*rc::gen::arbitrary<bool>()) p.data_parallel.rate_limit = *p.data_parallel.prefetch + *rc::gen::inRange(1, 3);
   }
   p.data_parallel.bucket_bytes = *rc::gen::inRange(1, 10000);
+  p.optimizer.post_validation = pp > 1 && p.schedule != "interleaved" && shape.vp == 1 && p.schedule != "dualpipe" && *rc::gen::arbitrary<bool>();
   p.precision.params = *rc::gen::element(DType::fp32, DType::bf16);
   Model m = *rc::gen::arbitrary<bool>() ? small_llama() : small_gpt2();
   m.layers = *rc::gen::inRange<std::int64_t>(pp * shape.vp, pp * shape.vp + 3);

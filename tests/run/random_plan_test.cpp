@@ -122,6 +122,7 @@ Drawn draw() {
     if (coin()) p.data_parallel.rate_limit = *p.data_parallel.prefetch + pick<std::int64_t>({1, 2});
   }
   p.optimizer.lr = 1e-3;
+  p.optimizer.post_validation = p.parallel.pp > 1 && schedule.vp == 1 && p.schedule != "dualpipe" && coin();
   p.model = d.model.name, p.cluster = "this-machine:" + std::to_string(p.model_ranks() * d.dp);
   return d;
 }

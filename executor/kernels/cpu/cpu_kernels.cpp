@@ -159,7 +159,6 @@ class CpuKernels final : public KernelSet {
       case Operator::activation_backward:
       case Operator::residual_forward:
       case Operator::bias_grad:
-      case Operator::accumulate:
       case Operator::split_columns:
       case Operator::join_columns:
       case Operator::mla_pack_forward:
@@ -266,7 +265,9 @@ class CpuKernels final : public KernelSet {
       case Operator::bias_grad:
         return cpu::bias_grad(d[0], d[1], o[0], o[1]);
       case Operator::accumulate:
-        return cpu::accumulate(d[0], o[0], o[1]);
+        if (c.shape.dtype == DType::fp32) return cpu::accumulate(d[0], o[0], o[1]);
+        for (std::int64_t i = 0; i < d[0]; ++i) o.scalar(1)[i] += o.scalar(0)[i];
+        return;
       case Operator::copy:
         std::memcpy(o.raw(1), o.raw(0), static_cast<std::size_t>(bytes_of(c.shape.dtype, d[0])));
         return;

@@ -13,13 +13,10 @@ double sum_of_squares(Index elements, const float* x) {
   return s;
 }
 
-// AdamW as in Loshchilov & Hutter 2019 and torch.optim.AdamW; the clip coefficient as in torch.nn.utils.clip_grad_norm_. Gradients are left unscaled.
+// AdamW as in Loshchilov & Hutter 2019 and torch.optim.AdamW. Gradients are left unscaled.
 void optimizer_step(const OptimizerSettings& settings, Index step, Index elements, double norm_squared, const float* gradient, float* parameter,
                     float* m, float* v, float* master) {
-  const double norm = std::sqrt(norm_squared);
-  const double coefficient = settings.clip > 0 ? std::min(1.0, settings.clip / (norm + 1e-6)) : 1.0;
-  // min() would turn a NaN norm into 1 and train on garbage; NaN must stay visible.
-  const auto clip = static_cast<float>(std::isnan(norm) && settings.clip > 0 ? norm : coefficient);
+  const auto clip = static_cast<float>(clip_coefficient(settings.clip, norm_squared));
   const auto decay = static_cast<float>(1 - settings.lr * settings.weight_decay);
   const float* __restrict g = gradient;
   float* __restrict p = master ? master : parameter;
