@@ -299,6 +299,7 @@ void write_role(Role& role, const Program& program, Tables& tables, const Model&
                              .busiest = busiest,
                              .recompute = recomputes_layers(plan)});
     of_chunks.push_back(turns(b, layout, plan, i));
+    if (program.update_every > 0) of_chunks.back().gathers = false;  // every update waits for its own gather
   }
   std::vector<Transfers> transfers;
   transfers.reserve(chunks.size());

@@ -289,7 +289,7 @@ void schedule_refusals(Refusals& r, const Model& model, const Plan& plan, std::i
       if (plan.optimizer.clip > 0)
         r.add("asynchronous stages do not clip", "optimizer.clip",
               named + " updates each stage when its own gradients are there, and a norm of all would make it wait for the others", "use clip 0");
-      r.not_built(plan.sharding.zero > 0, named + " with sharded states", "sharding.zero", "use zero 0");
+      r.not_built(plan.sharding.zero > 1, named + " with sharded gradients", "sharding.zero", "use zero 0 or 1");
       if (schedule.ranks > microbatches)
         r.add("micro-batches fill an asynchronous pipeline", "batch.global",
               fmt::format("{} micro-batches per step are fewer than the {} ranks that hold one each", microbatches, schedule.ranks),
@@ -501,7 +501,7 @@ void one_segment_refusals(Refusals& r, const Model& model, const Cluster& cluste
   Cluster own = cluster;
   own.devices = segment.devices;
   Plan alone = segment.plan;
-  alone.schedule = "1f1b", alone.schedule_args = {}, alone.parallel.vp = 1, alone.overlap.ep = false;
+  alone.schedule = "1f1b", alone.schedule_args = {}, alone.parallel.vp = 1, alone.overlap.ep = false, alone.optimizer.post_validation = false;
   Refusals of_part;
   structure_refusals(of_part, part, own, alone);
   for (Refusal& refusal : of_part.out) {

@@ -351,10 +351,12 @@ bool update(Builder& b, const Layout& layout, const Plan& plan, std::uint32_t no
     const Layout::BucketViews& views = layout.buckets[i];
     if (b.role().buffers[layout.parameters].versions > 1) {
       const Bucket& bucket = b.role().buckets[i];
-      const std::uint32_t latest =
-          b.view(fmt::format("bucket.{}.latest", i), BufferKind::parameter, layout.parameters, bucket.offset, bucket.elements);
+      const std::string name = fmt::format("bucket.{}.latest", i);
+      const std::uint32_t latest = gathers_updates(views)
+                                       ? b.part(name, BufferKind::parameter, layout.parameters, bucket.offset, views.owned, views.groups.inner)
+                                       : b.view(name, BufferKind::parameter, layout.parameters, bucket.offset, views.owned);
       b.role().buffers[latest].version = Version::latest;
-      b.compute(Operator::copy, {bucket.elements}, {r(latest), w(views.parameter)});
+      b.compute(Operator::copy, {views.owned}, {r(latest), w(views.own_parameter)});
     }
     Uses uses{r(norm), u(views.own_gradient), u(views.own_parameter)};
     for (const std::int32_t state : {views.m, views.v, views.master})
@@ -397,7 +399,8 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan,
   squared_norm(b, layout, plan, !asynchronous);
   const bool gathers = update(b, layout, plan, norm_buffer(b));
   clear_gradients(b, layout, plan);
-  if (gathers && !plan.overlap.param_gather) b.wait_for(kDp);
+  // Of an asynchronous pipeline any pass may be the next to read them.
+  if (gathers && (asynchronous || !plan.overlap.param_gather)) b.wait_for(kDp);
   return b.end();
 }
 
@@ -436,9 +439,9 @@ PostValidation post_validation_passes(Builder& b, const Layout& layout, const Pl
   if (!last) {
     b.expect(out.norm, returned);
     b.recv(kRecvNext, 1, kBack, out.norm, kNone);
+    b.settle({out.norm});  // before the send, for which nothing here waits
   }
   if (!first) b.send(kSendPrevious, -1, kBack, out.norm, returned);
-  if (!last) b.settle({out.norm});
   out.validation = b.end();
 
   b.begin(PassKind::optimizer, "clear gradients");

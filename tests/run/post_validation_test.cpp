@@ -67,10 +67,10 @@ std::vector<Layout> layouts() {
           kept,
           {.pp = 2, .schedule = "seq1f1b", .splits = 2}};
 }
-INSTANTIATE_TEST_SUITE_P(Layouts, PostValidation, testing::ValuesIn(layouts()),
-                         [](const testing::TestParamInfo<Layout>& info) { return name(info.param); });
+const auto kName = [](const testing::TestParamInfo<Layout>& of) { return name(of.param); };
+INSTANTIATE_TEST_SUITE_P(Layouts, PostValidation, testing::ValuesIn(layouts()), kName);
 
-TEST(PostValidation, NeedsNoSecondUpdateWhereNothingIsClipped) {
+TEST(PostValidationWithoutClipping, IsTheSynchronousStepBitForBit) {
   const Layout l{.pp = 4, .schedule = "zb-h2"};
   const auto source = open_tokens("markov", 61, 16, 1);
   Plan plan = plan_of(l);

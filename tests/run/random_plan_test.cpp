@@ -21,6 +21,8 @@ namespace {
 
 constexpr std::int64_t kSteps = 3;
 constexpr std::int64_t kMostRanks = 8;
+// Adam's first steps are as long for a gradient that rounding made as for any other; this makes them short, far below the smallest true ones.
+constexpr double kEpsilon = 1e-6;
 
 // Shrinks towards the first.
 template <class T>
@@ -121,8 +123,9 @@ Drawn draw() {
     p.data_parallel.prefetch = pick<std::int64_t>({1, 0, 3});
     if (coin()) p.data_parallel.rate_limit = *p.data_parallel.prefetch + pick<std::int64_t>({1, 2});
   }
-  p.optimizer.lr = 1e-3;
+  p.optimizer.lr = 1e-3, p.optimizer.eps = kEpsilon;
   p.optimizer.post_validation = p.parallel.pp > 1 && schedule.vp == 1 && p.schedule != "dualpipe" && coin();
+  if (p.optimizer.post_validation) p.optimizer.clip = pick<double>({1, 1e3});  // nearly always, and never
   p.model = d.model.name, p.cluster = "this-machine:" + std::to_string(p.model_ranks() * d.dp);
   return d;
 }
@@ -131,8 +134,9 @@ Drawn draw() {
 Drawn draw_segments() {
   Drawn d = draw();
   if (d.model.moe) d.model = tiny_llama();
-  d.model.layers = pick<std::int64_t>({3, 6}), d.model.tie_embeddings = false;
+  d.model.layers = pick<std::int64_t>({3, 6}), d.model.tie_embeddings = false, d.model.mtp_layers = 0;
   Plan& p = d.plan;
+  p.optimizer.post_validation = false;
   p.parallel = {}, p.overlap.ep = p.overlap.tp = false, p.schedule_args = {};
   p.schedule = pick<std::string>({"1f1b", "gpipe", "zb-h1", "zb-h2", "zb-auto"});
   const std::vector<test::Split> splits = test::draw_splits(kMostRanks, pick<std::int64_t>);
@@ -211,15 +215,16 @@ struct Alone {
 // One rank; one sequence at a time, unless experts are chosen by a token's place in its micro-batch. Which sequences a step trains on does not depend
 // on the layout. The seed is one with which no token is on the border between two experts, if there is one among a few.
 const Alone& alone(const Drawn& d) {
-  static std::map<std::tuple<std::string, std::int64_t, bool, std::int64_t, bool, std::int64_t, std::int64_t, bool>, Alone> known;
+  static std::map<std::tuple<std::string, std::int64_t, bool, std::int64_t, bool, std::int64_t, std::int64_t, bool, double>, Alone> known;
   const std::int64_t micro = d.model.moe ? d.plan.batch.micro : 1;
   Alone& best = known[{d.model.name, d.model.layers, d.model.tie_embeddings, d.plan.batch.global, d.plan.runtime.moe_balanced, micro,
-                       d.model.mtp_layers, d.model.mtp_shared}];
+                       d.model.mtp_layers, d.model.mtp_shared, d.plan.optimizer.clip}];
   if (!best.steps.empty()) return best;
   constexpr std::uint64_t kMostSeeds = 8;
   for (std::uint64_t seed = 1; seed <= kMostSeeds && best.comparable < kSteps; ++seed) {
     Plan p = plan_of({}, d.plan.batch.global);
-    p.runtime.moe_balanced = d.plan.runtime.moe_balanced, p.batch.micro = micro, p.seed = seed;
+    p.runtime.moe_balanced = d.plan.runtime.moe_balanced, p.batch.micro = micro, p.seed = seed, p.optimizer.eps = kEpsilon,
+    p.optimizer.clip = d.plan.optimizer.clip;
     const WatchedRouter kernels;
     RunOptions o = options();
     o.kernels = &kernels;
@@ -282,7 +287,8 @@ void expect_runs_like_one_rank(Drawn d) {
   entry.duration = Picoseconds{1000};
   cost.entries.assign(program.shapes.size(), entry);
   const sim::Result simulated = sim::simulate(program, cost, cluster, {.unfold = true, .record = true});
-  RC_ASSERT(order(*simulated.timeline) == order(r.timeline));
+  // A step that was begun anew is not what was simulated.
+  if (r.redone == 0) RC_ASSERT(order(*simulated.timeline) == order(r.timeline));
 }
 
 // Every fifth in segments.

@@ -181,6 +181,8 @@ class CpuKernels final : public KernelSet {
       case Operator::gradient_norm:
       case Operator::optimizer_step:
         return shape.dtype == DType::fp32;
+      case Operator::accumulate:
+        return shape.dtype == DType::fp32 || shape.dtype == DType::fp64;  // gradients; norms
       case Operator::load_tokens:
       case Operator::load_targets:
       case Operator::all_reduce:
