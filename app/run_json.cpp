@@ -30,6 +30,7 @@ std::string to_json(const RunReport& r) {
                  {"predicted_step_time_s", r.predicted.step_time.v},
                  {"losses", std::move(losses)},
                  {"gradient_norms", std::move(norms)},
+                 {"updates_redone", r.result.redone},
                  {"periods_s", std::move(periods)},
                  {"memory_by_rank", std::move(memory)},
                  {"predicted_peak_memory_bytes_by_stage", r.predicted.summary.peak_memory_by_stage},

@@ -173,7 +173,8 @@ std::string text(const app::RunReport& r) {
   out += fmt::format("steps            {}{}\n", r.result.steps.size(), r.result.cancelled ? " (interrupted)" : "");
   out += fmt::format("loss             {:.4f} -> {:.4f}{}\n", first.loss, last.loss,
                      r.entropy_rate ? fmt::format(" (no model can stay below {:.4f})", *r.entropy_rate) : "");
-  out += fmt::format("gradient norm    {:.4f} -> {:.4f}\n", first.gradient_norm, last.gradient_norm);
+  out += fmt::format("gradient norm    {:.4f} -> {:.4f}{}\n", first.gradient_norm, last.gradient_norm,
+                     r.result.redone > 0 ? fmt::format(" ({} updates made again, clipped)", r.result.redone) : "");
   out += fmt::format("step time        {} measured (noise {:.1f} %), {} predicted ({:+.1f} %)\n", format_seconds(r.result.step_time), 100 * r.noise,
                      format_seconds(r.predicted.step_time), 100 * (r.predicted.step_time.v / r.result.step_time.v - 1));
   out += "peak memory      ";

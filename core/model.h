@@ -97,6 +97,9 @@ struct Model {
 
   bool operator==(const Model&) const = default;
 
+  std::int64_t all_layers() const { return layers + mtp_layers; }
+  // The layer whose parameters it has: prediction modules may share one's.
+  std::int64_t weights_of(std::int64_t layer) const { return mtp_shared && layer > layers ? layers : layer; }
   bool is_moe_layer(std::int64_t layer) const {
     const std::int64_t l = layer < layers ? layer : layers - 1;
     return moe && l >= moe->first_dense && l % moe->every == moe->offset % moe->every;

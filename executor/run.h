@@ -22,7 +22,7 @@ namespace orrery::executor {
 // One optimizer step, as every rank together saw it.
 struct StepReport {
   std::int64_t step = 0;     // from 0
-  double loss = 0;           // nats per token, mean over the global batch
+  double loss = 0;           // nats per token, mean over the global batch; prediction modules' mean, weighted, is added
   double gradient_norm = 0;  // over all parameters, before clipping
   Seconds period;            // from the end of the step before (the first: from its start) to its end, on the slowest rank
   double tokens_per_second = 0;

@@ -43,9 +43,9 @@ void order_axes(const std::string& text, Mesh& mesh) {
 std::vector<std::vector<std::int32_t>> placed_experts(const Model& model, const Plan& plan) {
   const ExpertMap map = expert_map(plan.moe.expert_map.value_or("linear"));
   if (map.kind == ExpertMap::Kind::linear) return {};
-  std::vector<std::vector<std::int32_t>> out(static_cast<std::size_t>(model.layers));
-  for (std::int64_t l = 0; l < model.layers; ++l)
-    if (model.is_moe_layer(l)) out[static_cast<std::size_t>(l)] = experts_by_place(map, model.moe->experts, plan.parallel.ep, l);
+  std::vector<std::vector<std::int32_t>> out(static_cast<std::size_t>(model.all_layers()));
+  for (std::int64_t l = 0; l < model.all_layers(); ++l)
+    if (model.is_moe_layer(l)) out[static_cast<std::size_t>(l)] = experts_by_place(map, model.moe->experts, plan.parallel.ep, model.weights_of(l));
   return out;
 }
 

@@ -183,7 +183,7 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
     return t;
   };
   for (std::int64_t i = 0; i < chunk.layers; ++i) own.layers.push_back(list_layer(chunk.first_layer + i));
-  l.layer = kNone, l.unit = static_cast<std::uint16_t>(model.layers + model.mtp_layers + 1);
+  l.layer = kNone, l.unit = static_cast<std::uint16_t>(model.all_layers() + 1);
   if (last) {
     own.final_norm = l.gain("final_norm", h);
     if (norm_bias) own.final_norm_bias = l.bias("final_norm_bias", h);
@@ -347,11 +347,11 @@ std::vector<BusiestRows> busiest_rows(const Model& model, const Plan& plan, cons
   const ExpertDimensions& e = d.experts;
   const ExpertLoad load = expert_load(plan.moe.load);
   const ExpertMap map = expert_map(plan.moe.expert_map.value_or("linear"));
-  std::vector<BusiestRows> out(static_cast<std::size_t>(model.layers));
-  for (std::int64_t l = 0; l < model.layers; ++l)
+  std::vector<BusiestRows> out(static_cast<std::size_t>(model.all_layers()));
+  for (std::int64_t l = 0; l < model.all_layers(); ++l)
     if (model.is_moe_layer(l))
-      out[static_cast<std::size_t>(l)] =
-          busiest_rows(load, d.local_rows * e.sources(), e.k, e.experts, e.ep, plan.seed, l, experts_by_place(map, e.experts, e.ep, l));
+      out[static_cast<std::size_t>(l)] = busiest_rows(load, d.local_rows * e.sources(), e.k, e.experts, e.ep, plan.seed, l,
+                                                      experts_by_place(map, e.experts, e.ep, model.weights_of(l)));
   return out;
 }
 

@@ -340,9 +340,9 @@ void expert_refusals(Refusals& r, const Model& model, const Plan& plan, std::int
     try {
       const ExpertMap map = expert_map(plan.moe.expert_map.value_or("linear"));
       const ExpertLoad load = expert_load(plan.moe.load);
-      for (std::int64_t l = 0; l < model.layers; ++l) {
+      for (std::int64_t l = 0; l < model.all_layers(); ++l) {
         if (!model.is_moe_layer(l)) continue;
-        (void)experts_by_place(map, m.experts, p.ep, l);
+        (void)experts_by_place(map, m.experts, p.ep, model.weights_of(l));
         (void)expert_shares(load, m.experts, plan.seed, l);
       }
       if (map.kind != ExpertMap::Kind::linear && plan.runtime.moe_dispatcher == "hierarchical" && m.router_groups > 1)
