@@ -171,6 +171,22 @@ const Case kCases[] = {
      [](Model& m, Cluster&, Plan& p) { with_experts(m, p), p.parallel.sp = false; }},
     {"tokens are dropped beyond a capacity", "moe.drop", "tokens are dropped, but no capacity says when",
      "give moe.capacity_factor, or write drop false", [](Model&, Cluster&, Plan& p) { p.moe.drop = true; }},
+    {"moe.expert_map is known", "moe.expert_map", "'any' is not a map of experts", "known: linear, round-robin, file:PATH, places:LINES",
+     [](Model& m, Cluster&, Plan& p) { with_experts(m, p), p.moe.expert_map = "any"; }},
+    {"experts' loads and places fit the model", "moe.expert_map", "it places 2 experts, the model has 8", "write a number for each expert",
+     [](Model& m, Cluster&, Plan& p) { with_experts(m, p), p.moe.expert_map = "places:* 0 1"; }},
+    {"experts' loads and places fit the model", "moe.load", "the recorded load counts 2 experts, the model has 8", "record it with the same model",
+     [](Model& m, Cluster&, Plan& p) { with_experts(m, p), p.runtime.moe_balanced = false, p.moe.load = "counts:* 3 1"; }},
+    {"groups of experts are on places of their own", "moe.expert_map",
+     "how many nodes a token goes to is known only where each of the router's groups of experts has its own", "leave moe.expert_map null",
+     [](Model& m, Cluster&, Plan& p) {
+       with_experts(m, p), m.moe->router_groups = 4, m.moe->router_topk_groups = 2;
+       p.moe.expert_map = "round-robin", p.runtime.moe_dispatcher = "hierarchical";
+     }},
+    {"room is for routers that are free", "moe.room", "a router that is forced to balance says how many rows there are", "leave moe.room null",
+     [](Model& m, Cluster&, Plan& p) { with_experts(m, p), p.moe.room = "load"; }},
+    {"not built yet: the dispatcher 'deepep'", "runtime.moe_dispatcher", "not built yet: the dispatcher 'deepep'",
+     "use alltoall, hierarchical or allgather", [](Model& m, Cluster&, Plan& p) { with_experts(m, p), p.runtime.moe_dispatcher = "deepep"; }},
     {"not built yet: gated shared experts", "model", "not built yet: gated shared experts", "'orrery show models' says which can be simulated",
      [](Model& m, Cluster&, Plan& p) { with_experts(m, p), m.moe->shared_gate = true; }},
     {"not built yet: offloading", "offload", "not built yet: offloading", "leave offload out",
