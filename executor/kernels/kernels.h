@@ -52,6 +52,9 @@ struct KernelSettings {
   std::int64_t vocab_offset = 0;   // embedding, cross entropy: the token of this rank's first table row or logits column
   std::int64_t vocab = 0;          // tokens without padding; columns whose token is >= vocab count as -inf and get no gradient
   std::int64_t global_tokens = 1;  // of the global batch: the loss is the mean over them
+  // Element types of operands that are not of the shape's: parameters and their gradients. Of the rest, statistics, lse, max, sums, weights of
+  // experts, m, v and master are fp32; loss and norm² fp64; optimizer_step's shape has the parameters' type, gradient_norm's the gradients'.
+  DType parameters = DType::fp32, gradients = DType::fp32;
   RouterSettings router;
   OptimizerSettings optimizer;
   bool operator==(const KernelSettings&) const = default;

@@ -1,0 +1,272 @@
+#include "executor/kernels/cuda/gemm.h"
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <mutex>
+#include <sstream>
+#include <vector>
+
+#include "core/error.h"
+#include "executor/kernels/cuda/gemm_cache.h"
+
+namespace orrery::executor::cuda {
+namespace {
+
+constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // bytes; what NVIDIA's libraries take on Hopper
+constexpr int kCandidates = 8;                             // of the heuristic, timed where asked to
+constexpr int kRepeats = 5;                                // timings of each, of which the smallest counts
+
+void check(cublasStatus_t status, const char* what) {
+  if (status != CUBLAS_STATUS_SUCCESS) throw Error("cuda", fmt::format("cuBLASLt: {} failed: {}", what, cublasLtGetStatusString(status)));
+}
+
+cudaDataType_t data_type(DType type) {
+  switch (type) {
+    case DType::bf16:
+      return CUDA_R_16BF;
+    case DType::fp16:
+      return CUDA_R_16F;
+    default:
+      return CUDA_R_32F;
+  }
+}
+
+// A handle that is destroyed with its scope.
+template <class Handle, cublasStatus_t (*kDestroy)(Handle)>
+struct Owned {
+  Handle handle = nullptr;
+  Owned() = default;
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+  ~Owned() {
+    if (handle) kDestroy(handle);
+  }
+};
+using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
+using Description = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
+using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+
+int alignment(const void* p) {
+  const auto bits = reinterpret_cast<std::uintptr_t>(p) | 256;
+  return static_cast<int>(bits & (~bits + 1));
+}
+
+struct EventPair {
+  cudaEvent_t begin = nullptr, end = nullptr;
+  EventPair() {
+    check_cuda(cudaEventCreate(&begin), "an event");
+    check_cuda(cudaEventCreate(&end), "an event");
+  }
+  EventPair(const EventPair&) = delete;
+  EventPair& operator=(const EventPair&) = delete;
+  ~EventPair() {
+    cudaEventDestroy(begin);
+    cudaEventDestroy(end);
+  }
+};
+
+// c (m x n) = a b + beta c, column-major.
+struct Product {
+  bool transpose_a, transpose_b;
+  Index m, n, k, lda, ldb, ldc;
+  DType type, out;
+  float beta;
+  const void* bias = nullptr;  // of `type`, added to every column
+};
+
+}  // namespace
+
+class Gemm::Library {
+ public:
+  Library(int device, Stream stream, const CudaOptions& options) : stream_(stream), options_(options), cache_(scope(device)) {
+    check(cublasLtCreate(&handle_), "starting");
+    check_cuda(cudaMalloc(&workspace_, kWorkspace), "cuBLASLt's workspace");
+    if (options_.gemm_cache.empty()) return;
+    std::ifstream in(options_.gemm_cache);
+    std::stringstream text;
+    text << in.rdbuf();
+    cache_.add(text.str());
+  }
+  ~Library() {
+    cudaFree(workspace_);
+    cublasLtDestroy(handle_);
+  }
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+
+  void multiply(const Product& p, const void* a, const void* b, void* c) {
+    if (p.m == 0 || p.n == 0) return;
+    const std::lock_guard lock(mutex_);  // one workspace
+    Description description;
+    const cublasComputeType_t compute = p.type == DType::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    check(cublasLtMatmulDescCreate(&description.handle, compute, CUDA_R_32F), "describing a product");
+    set(description, CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(description, CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (options_.sm_target > 0) set(description, CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, static_cast<std::int32_t>(options_.sm_target));
+    if (p.bias) {
+      set(description, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      set(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+      set(description, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<std::int32_t>(data_type(p.type)));
+    }
+    Layout of_a, of_b, of_c;
+    layout(of_a, p.type, p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k, p.lda);
+    layout(of_b, p.type, p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n, p.ldb);
+    layout(of_c, p.out, p.m, p.n, p.ldc);
+
+    const Call call{description.handle, of_a.handle, of_b.handle, of_c.handle, p.beta, a, b};
+    const GemmKey key{p.transpose_a, p.transpose_b, p.bias != nullptr, p.type,       p.out,        p.m,
+                      p.n,           p.k,           alignment(a),      alignment(b), alignment(c), options_.sm_target};
+    std::optional<GemmCache::Algorithm> words = cache_.find(key);
+    if (!words) {
+      words = choose(call, key, p);
+      cache_.insert(key, *words);
+      save();
+    }
+    cublasLtMatmulAlgo_t algorithm;
+    static_assert(sizeof algorithm == sizeof *words);
+    std::memcpy(&algorithm, words->data(), sizeof algorithm);
+    check(run(call, c, algorithm), "a product");
+  }
+
+  Stream stream() const { return stream_; }
+
+ private:
+  struct Call {
+    cublasLtMatmulDesc_t description;
+    cublasLtMatrixLayout_t of_a, of_b, of_c;
+    float beta;
+    const void *a, *b;
+  };
+
+  static std::string scope(int device) {
+    cudaDeviceProp properties{};
+    check_cuda(cudaGetDeviceProperties(&properties, device), "asking for the device");
+    return fmt::format("cublasLt {} {} sm_{}{} {}", cublasLtGetVersion(), properties.name, properties.major, properties.minor,
+                       properties.multiProcessorCount);
+  }
+
+  template <class X>
+  static void set(const Description& d, cublasLtMatmulDescAttributes_t what, const X& value) {
+    check(cublasLtMatmulDescSetAttribute(d.handle, what, &value, sizeof value), "describing a product");
+  }
+  static void layout(Layout& l, DType type, Index rows, Index columns, Index stride) {
+    check(cublasLtMatrixLayoutCreate(&l.handle, data_type(type), static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns), stride),
+          "describing a matrix");
+  }
+
+  cublasStatus_t run(const Call& call, void* c, const cublasLtMatmulAlgo_t& algorithm) const {
+    const float one = 1;
+    return cublasLtMatmul(handle_, call.description, &one, call.a, call.of_a, call.b, call.of_b, &call.beta, c, call.of_c, c, call.of_c, &algorithm,
+                          workspace_, kWorkspace, stream_);
+  }
+
+  GemmCache::Algorithm choose(const Call& call, const GemmKey& key, const Product& p) const {
+    Preference preference;
+    check(cublasLtMatmulPreferenceCreate(&preference.handle), "asking for algorithms");
+    const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t what, auto value) {
+      check(cublasLtMatmulPreferenceSetAttribute(preference.handle, what, &value, sizeof value), "asking for algorithms");
+    };
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<std::uint32_t>(key.align_a));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<std::uint32_t>(key.align_b));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<std::uint32_t>(key.align_c));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<std::uint32_t>(key.align_c));
+    std::array<cublasLtMatmulHeuristicResult_t, kCandidates> found{};
+    int count = 0;
+    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_, call.description, call.of_a, call.of_b, call.of_c, call.of_c,
+                                                                 preference.handle, kCandidates, found.data(), &count);
+    if (status != CUBLAS_STATUS_SUCCESS || count == 0) throw Error("cuda", fmt::format("cuBLASLt has no algorithm for the product {}", key.text()));
+    int best = 0;
+    if (options_.tune && count > 1) {
+      // Into a copy: the result is written, or added to, many times.
+      const Scratch c(stream_, bytes_of(p.out, p.ldc * p.n));
+      zero_bytes(stream_, bytes_of(p.out, p.ldc * p.n), c.as<void>());
+      const EventPair events;
+      float least = std::numeric_limits<float>::infinity();
+      for (int i = 0; i < count; ++i) {
+        const auto& candidate = found[static_cast<std::size_t>(i)];
+        if (candidate.state != CUBLAS_STATUS_SUCCESS || run(call, c.as<void>(), candidate.algo) != CUBLAS_STATUS_SUCCESS) continue;
+        for (int repeat = 0; repeat < kRepeats; ++repeat) {
+          check_cuda(cudaEventRecord(events.begin, stream_), "timing a product");
+          check(run(call, c.as<void>(), candidate.algo), "a product");
+          check_cuda(cudaEventRecord(events.end, stream_), "timing a product");
+          check_cuda(cudaEventSynchronize(events.end), "timing a product");
+          float ms = 0;
+          check_cuda(cudaEventElapsedTime(&ms, events.begin, events.end), "timing a product");
+          if (ms < least) least = ms, best = i;
+        }
+      }
+    }
+    GemmCache::Algorithm words{};
+    std::memcpy(words.data(), &found[static_cast<std::size_t>(best)].algo, sizeof words);
+    return words;
+  }
+
+  // Written beside and renamed: another process sees the whole file or the one before. A cache that cannot be written costs time, not results.
+  void save() const {
+    if (options_.gemm_cache.empty()) return;
+    const std::string beside = options_.gemm_cache + ".new";
+    std::ofstream(beside) << cache_.text();
+    std::rename(beside.c_str(), options_.gemm_cache.c_str());
+  }
+
+  Stream stream_;
+  CudaOptions options_;
+  cublasLtHandle_t handle_ = nullptr;
+  void* workspace_ = nullptr;
+  std::mutex mutex_;
+  GemmCache cache_;
+};
+
+Gemm::Gemm(int device, Stream stream, const CudaOptions& options) : library_(std::make_unique<Library>(device, stream, options)) {}
+Gemm::~Gemm() = default;
+
+Converted::Converted(Stream stream, Index elements, Array from, DType type)
+    : room_(stream, same_bits(from.type, type) || !from ? 0 : bytes_of(type, elements)), data_(from.data) {
+  if (!room_.as<void>()) return;
+  cast(stream, elements, from, {room_.as<void>(), type});
+  data_ = room_.as<void>();
+}
+
+// Row-major matrices are column-major ones transposed: yᵀ (out x tokens) = W xᵀ, where W's memory is (in x out) by columns and x's (in x tokens).
+void Gemm::forward(DType type, Index tokens, Index in, Index out, const void* x, Array weight, Array bias, void* y) const {
+  const Stream stream = library_->stream();
+  if (in == 0) {
+    if (bias) return broadcast_row(stream, type, tokens, out, bias, y);
+    return zero_bytes(stream, bytes_of(type, tokens * out), y);
+  }
+  const Converted w(stream, in * out, weight, type), b(stream, out, bias, type);
+  library_->multiply({true, false, out, tokens, in, in, in, out, type, type, 0, b.data()}, w.data(), x, y);
+}
+
+// dxᵀ (in x tokens) = Wᵀ dyᵀ.
+void Gemm::input_grad(DType type, Index tokens, Index in, Index out, const void* dy, Array weight, void* dx) const {
+  const Stream stream = library_->stream();
+  if (out == 0) return zero_bytes(stream, bytes_of(type, tokens * in), dx);
+  const Converted w(stream, in * out, weight, type);
+  library_->multiply({false, false, in, tokens, out, in, out, in, type, type, 0}, w.data(), dy, dx);
+}
+
+// dWᵀ (in x out) += xᵀ dy. Gradients of another 16-bit type than the product's, and 16-bit ones of an fp32 product, go through fp32.
+void Gemm::weight_grad(DType type, Index tokens, Index in, Index out, const void* x, const void* dy, Array d_weight) const {
+  if (tokens == 0) return;
+  const bool direct = same_bits(d_weight.type, DType::fp32) || same_bits(d_weight.type, type);
+  Product p{false, true, in, out, tokens, in, out, in, type, d_weight.type, 1};
+  if (direct) return library_->multiply(p, x, dy, d_weight.data);
+  const Stream stream = library_->stream();
+  const Scratch sum(stream, bytes_of(DType::fp32, in * out));
+  const Array in_fp32{sum.as<void>(), DType::fp32};
+  cast(stream, in * out, d_weight, in_fp32);
+  p.out = DType::fp32;
+  library_->multiply(p, x, dy, in_fp32.data);
+  cast(stream, in * out, in_fp32, d_weight);
+}
+
+}  // namespace orrery::executor::cuda

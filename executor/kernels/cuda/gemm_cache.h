@@ -1,0 +1,79 @@
+// Which of cuBLASLt's algorithms was the fastest for a product, by its shape: in memory, and as the text of a file that outlives the process.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <tuple>
+
+#include "core/dtype.h"
+
+namespace orrery::executor::cuda {
+
+// Everything that an algorithm's fitness depends on besides library and device. Column-major, as cuBLASLt counts.
+struct GemmKey {
+  bool transpose_a = false, transpose_b = false, bias = false;
+  DType in = DType::fp32, out = DType::fp32;
+  std::int64_t m = 0, n = 0, k = 0;
+  int align_a = 16, align_b = 16, align_c = 16;  // bytes, of the pointers
+  int sms = 0;                                   // multiprocessors to use; 0: all
+  auto tied() const { return std::tie(transpose_a, transpose_b, bias, in, out, m, n, k, align_a, align_b, align_c, sms); }
+  bool operator<(const GemmKey& other) const { return tied() < other.tied(); }
+  std::string text() const {
+    return fmt::format("{}{}{} {} {} {}x{}x{} {} {} {} {}", transpose_a ? 't' : 'n', transpose_b ? 't' : 'n', bias ? 'b' : '-', name(in), name(out),
+                       m, n, k, align_a, align_b, align_c, sms);
+  }
+};
+
+// Lines of "library and device <tab> key <tab> eight hexadecimal words". Lines of other scopes, and what cannot be read, are kept as they are and not
+// used: a cache may always be thrown away, and is never a reason to stop.
+class GemmCache {
+ public:
+  using Algorithm = std::array<std::uint64_t, 8>;  // the opaque words of cublasLtMatmulAlgo_t
+
+  // `scope` names library version and device, without tabs or newlines.
+  explicit GemmCache(std::string scope) : scope_(std::move(scope)) {}
+
+  std::optional<Algorithm> find(const GemmKey& key) const {
+    const auto it = known_.find(scope_ + '\t' + key.text());
+    return it == known_.end() ? std::nullopt : read(it->second);
+  }
+  void insert(const GemmKey& key, const Algorithm& algorithm) {
+    known_[scope_ + '\t' + key.text()] = fmt::format("{:016x}", fmt::join(algorithm, " "));
+  }
+  // Adds the lines of a file; what is known already stays.
+  void add(std::string_view text) {
+    std::istringstream lines{std::string(text)};
+    for (std::string line; std::getline(lines, line);) {
+      const auto last = line.rfind('\t');
+      if (last != std::string::npos && read(line.substr(last + 1))) known_.emplace(line.substr(0, last), line.substr(last + 1));
+    }
+  }
+  std::string text() const {
+    std::string all;
+    for (const auto& [key, words] : known_) all += key + '\t' + words + '\n';
+    return all;
+  }
+
+ private:
+  static std::optional<Algorithm> read(const std::string& words) {
+    std::istringstream in(words);
+    in >> std::hex;
+    Algorithm a{};
+    for (std::uint64_t& word : a)
+      if (!(in >> word)) return std::nullopt;
+    std::string more;
+    if (in >> more) return std::nullopt;
+    return a;
+  }
+  std::string scope_;
+  std::map<std::string, std::string> known_;  // scope and key to words
+};
+
+}  // namespace orrery::executor::cuda

@@ -1,0 +1,62 @@
+// The conformance tests of kernels on the CUDA set: operands travel to the device before each call, whatever they hold, and back after it.
+#include "support/kernels_under_test.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "cuda_under_test.h"
+
+namespace orrery::executor {
+namespace {
+
+std::optional<std::string> why_not;  // set before the first test
+
+// Skips all tests where there is no GPU: they never pass there.
+class NeedsGpu final : public testing::Environment {
+ public:
+  void SetUp() override {
+    try {
+      load_cuda_plugin(ORRERY_CUDA_PLUGIN).devices();
+    } catch (const Error& e) {
+      why_not = e.what();
+      std::printf("not run on a GPU: %s\n", e.what());
+      GTEST_SKIP() << "not run on a GPU";
+    }
+  }
+};
+[[maybe_unused]] const testing::Environment* const kNeedsGpu = testing::AddGlobalTestEnvironment(new NeedsGpu);
+
+}  // namespace
+
+CudaUnderTest::CudaUnderTest()
+    : queue(load_cuda_plugin(ORRERY_CUDA_PLUGIN).make_queue(0)), kernels(load_cuda_plugin(ORRERY_CUDA_PLUGIN).make_kernels(0, queue->stream(), {})) {}
+
+CudaUnderTest& cuda_under_test() {
+  static CudaUnderTest one;
+  return one;
+}
+
+const KernelSet& kernels_under_test() { return *cuda_under_test().kernels; }
+
+void run_under_test(const KernelContext& context, std::span<const std::size_t> bytes) {
+  CudaUnderTest& cuda = cuda_under_test();
+  ASSERT_TRUE(cuda.kernels->has(context.shape));
+  std::vector<void*> device;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    device.push_back(cuda.queue->allocate(static_cast<std::int64_t>(bytes[i])));
+    cuda.queue->upload(device.back(), context.buffers[i], static_cast<std::int64_t>(bytes[i]));
+  }
+  KernelContext there{context.shape, device, context.settings, context.position_offset, context.step, context.counts, context.rows, context.keys};
+  cuda.kernels->run(there);
+  for (std::size_t i = 0; i < bytes.size(); ++i) cuda.queue->download(context.buffers[i], device[i], static_cast<std::int64_t>(bytes[i]));
+  cuda.queue->synchronise();
+  for (void* memory : device) cuda.queue->release(memory);
+}
+
+}  // namespace orrery::executor
