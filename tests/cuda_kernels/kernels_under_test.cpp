@@ -52,7 +52,8 @@ void run_under_test(const KernelContext& context, std::span<const std::size_t> b
     device.push_back(cuda.queue->allocate(static_cast<std::int64_t>(bytes[i])));
     cuda.queue->upload(device.back(), context.buffers[i], static_cast<std::int64_t>(bytes[i]));
   }
-  KernelContext there{context.shape, device, context.settings, context.position_offset, context.step, context.counts, context.rows, context.keys};
+  KernelContext there = context;
+  there.buffers = device;
   cuda.kernels->run(there);
   for (std::size_t i = 0; i < bytes.size(); ++i) cuda.queue->download(context.buffers[i], device[i], static_cast<std::int64_t>(bytes[i]));
   cuda.queue->synchronise();

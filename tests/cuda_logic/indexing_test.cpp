@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 #include <vector>
 
@@ -83,10 +84,19 @@ RC_GTEST_PROP(CudaIndexing, LatentColumnsComeFromWhereTheCpuTakesThem, ()) {
 
 RC_GTEST_PROP(CudaIndexing, ExpertsHaveThePlacesThatTheCpuCountsThemAt, ()) {
   const Index ep = *rc::gen::element<Index>(1, 2, 4), local = *rc::gen::inRange(1, 4), etp = *rc::gen::inRange(1, 4);
-  const ExpertPlaces p{ep * local, ep, etp, 0};
+  Integers map(size(ep * local));
+  std::iota(map.begin(), map.end(), 0);
+  if (*rc::gen::arbitrary<bool>()) std::reverse(map.begin(), map.end());
+  const ExpertPlaces p = ExpertPlaces::make(ep * local, ep, etp, 0, map);
   const Index expert = *rc::gen::inRange<Index>(0, p.experts);
   Integers chosen{static_cast<std::int32_t>(expert)}, index(size(etp)), counts(size(p.places()));
-  on_cpu(Operator::expert_sort, {1, 1, p.experts, ep, etp, 0}, chosen, index, counts);
+  program::Shape shape;
+  shape.op = Operator::expert_sort, shape.dims = {1, 1, p.experts, ep, etp, 0};
+  const std::array<void*, 3> operands{chosen.data(), index.data(), counts.data()};
+  const KernelSettings settings;
+  KernelContext context{shape, operands, settings};
+  context.expert_places = map;
+  make_cpu_kernels()->run(context);
   Integers expected(counts.size(), 0);
   for (Index shard = 0; shard < etp; ++shard) ++expected[size(p.place(expert, shard))];
   RC_ASSERT(counts == expected);

@@ -160,6 +160,12 @@ class CudaKernels final : public KernelSet {
       case Operator::attention_block_forward:
       case Operator::attention_block_backward:
         return known && std::max(d[5], d[6]) <= kMostHead;
+      case Operator::route_forward:
+      case Operator::route_backward:
+        return known && d[1] <= ExpertPlaces::kMost && d[3] <= kMostRouterGroups;
+      case Operator::expert_sort:
+      case Operator::expert_sort_gathered:
+        return known && d[2] <= ExpertPlaces::kMost;
       case Operator::embedding_forward:
       case Operator::embedding_backward:
       case Operator::position_forward:
@@ -176,6 +182,8 @@ class CudaKernels final : public KernelSet {
       case Operator::put_columns:
       case Operator::scatter_heads:
       case Operator::gather_heads:
+      case Operator::scatter_columns:
+      case Operator::gather_columns:
       case Operator::activation_forward:
       case Operator::activation_backward:
       case Operator::residual_forward:
@@ -185,9 +193,6 @@ class CudaKernels final : public KernelSet {
       case Operator::join_columns:
       case Operator::mla_pack_forward:
       case Operator::mla_pack_backward:
-      case Operator::route_forward:
-      case Operator::route_backward:
-      case Operator::expert_sort:
       case Operator::expert_sort_received:
       case Operator::expert_permute:
       case Operator::expert_unpermute:
@@ -272,6 +277,14 @@ class CudaKernels final : public KernelSet {
         return scatter_heads(stream, type, d[0], {d[1], d[2], d[3], d[4], d[5]}, o[0], o[1]);
       case Operator::gather_heads:
         return gather_heads(stream, type, d[0], {d[1], d[2], d[3], d[4], d[5]}, o[0], o[1]);
+      case Operator::scatter_columns:
+        for (Index p = 0; p < d[2]; ++p)
+          copy_columns(stream, type, d[0], d[1], o[0], d[1] * d[2], d[1] * p, at(o[1], type, d[0] * d[1] * p), d[1], 0);
+        return;
+      case Operator::gather_columns:
+        for (Index p = 0; p < d[2]; ++p)
+          copy_columns(stream, type, d[0], d[1], at(o[0], type, d[0] * d[1] * p), d[1], 0, o[1], d[1] * d[2], d[1] * p);
+        return;
       case Operator::activation_forward:
         return activation_forward(stream, type, s.activation, d[2] != 0, d[0], d[1], o[0], o[1]);
       case Operator::activation_backward:
@@ -301,7 +314,11 @@ class CudaKernels final : public KernelSet {
       case Operator::route_backward:
         return route_backward(stream, type, routing(c), o.floats(0), o[1], o.integers(2), o[3]);
       case Operator::expert_sort:
-        return expert_sort(stream, d[0], d[1], {d[2], d[3], d[4], d[5]}, o.integers(0), o.integers(1), o.integers(2));
+        return expert_sort(stream, d[0], d[1], ExpertPlaces::make(d[2], d[3], d[4], d[5], c.expert_places), o.integers(0), o.integers(1),
+                           o.integers(2));
+      case Operator::expert_sort_gathered:
+        return expert_sort_gathered(stream, d[0], d[1], ExpertPlaces::make(d[2], 1, 1, d[5], c.expert_places), c.expert_rank * d[3], d[3], d[4],
+                                    o.integers(0), o.integers(1), o.integers(2));
       case Operator::expert_sort_received:
         return expert_sort_received(stream, d[0], d[1], d[2], o.integers(0), o.integers(1), o.integers(2));
       case Operator::expert_permute:

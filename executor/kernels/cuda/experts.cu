@@ -4,7 +4,7 @@
 namespace orrery::executor::cuda {
 namespace {
 
-constexpr Index kMostExperts = 1024, kMostGroups = 64;
+constexpr Index kMostExperts = ExpertPlaces::kMost, kMostGroups = kMostRouterGroups;
 
 // Scores of one token's experts, by one warp, in double: near ties must not depend on the order of a sum.
 template <class T>
@@ -107,8 +107,32 @@ __global__ void __launch_bounds__(32)
         narrow<T>(static_cast<float>(r.sigmoid ? scores[e] * (1 - scores[e]) * gradient[e] : scores[e] * (gradient[e] - along)));
 }
 
+// Calls number(c, n) for the n-th, in order, of the copies in [begin, end) that are `mine`; all threads of the block come here.
+template <class Mine, class Number>
+__device__ __forceinline__ void number_in_order(Index begin, Index end, const Mine& mine, const Number& number) {
+  __shared__ unsigned of_warp[kThreads / 32];
+  const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  Index before = 0;  // seen so far
+  for (Index first = begin; first < end; first += kThreads) {
+    const Index c = first + threadIdx.x;
+    const bool is_mine = c < end && mine(c);
+    const unsigned votes = __ballot_sync(0xffffffffU, is_mine);
+    __syncthreads();  // whatever was in of_warp has been read
+    if (lane == 0) of_warp[warp] = votes;
+    if (!__syncthreads_or(votes != 0)) continue;
+    Index at = before;
+    for (unsigned w = 0; w < kThreads / 32; ++w) {
+      const int n = __popc(of_warp[w]);
+      if (w < warp) at += n;
+      before += n;
+    }
+    if (is_mine) number(c, at + __popc(votes & ((1U << lane) - 1)));
+  }
+}
+
 // Copies for expert blockIdx.x.
-__global__ void __launch_bounds__(kThreads) count_kernel(Index copies, ExpertPlaces p, const std::int32_t* chosen, std::int32_t* counts) {
+__global__ void __launch_bounds__(kThreads)
+    count_kernel(Index copies, const __grid_constant__ ExpertPlaces p, const std::int32_t* chosen, std::int32_t* counts) {
   __shared__ int shared[32];
   const auto expert = static_cast<std::int32_t>(blockIdx.x);
   int sum = 0;
@@ -120,33 +144,44 @@ __global__ void __launch_bounds__(kThreads) count_kernel(Index copies, ExpertPla
 
 // Gives the copies for expert blockIdx.x their rows, in order.
 __global__ void __launch_bounds__(kThreads)
-    place_kernel(Index copies, ExpertPlaces p, const std::int32_t* chosen, const std::int32_t* counts, std::int32_t* index) {
-  __shared__ unsigned of_warp[kThreads / 32];
+    place_kernel(Index copies, const __grid_constant__ ExpertPlaces p, const std::int32_t* chosen, const std::int32_t* counts, std::int32_t* index) {
   const auto expert = static_cast<std::int32_t>(blockIdx.x);
-  const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  Index before = 0;  // copies for this expert seen so far
-  for (Index first = 0; first < copies; first += kThreads) {
-    const Index c = first + threadIdx.x;
-    const bool mine = c < copies && chosen[c] == expert;
-    const unsigned votes = __ballot_sync(0xffffffffU, mine);
-    __syncthreads();  // whatever was in of_warp has been read
-    if (lane == 0) of_warp[warp] = votes;
-    if (!__syncthreads_or(votes != 0)) continue;
-    Index at = before;
-    for (unsigned w = 0; w < kThreads / 32; ++w) {
-      const int n = __popc(of_warp[w]);
-      if (w < warp) at += n;
-      before += n;
-    }
-    if (!mine) continue;
-    at += __popc(votes & ((1U << lane) - 1));
-    for (Index shard = 0; shard < p.etp; ++shard) {
-      const Index place = p.place(expert, shard);
-      Index row = 0;
-      for (Index q = 0; q < place; ++q) row += counts[q];
-      index[c * p.etp + shard] = at < counts[place] ? static_cast<std::int32_t>(row + at) : -1;
-    }
-  }
+  number_in_order(
+      0, copies, [&](Index c) { return chosen[c] == expert; },
+      [&](Index c, Index n) {
+        for (Index shard = 0; shard < p.etp; ++shard) {
+          const Index place = p.place(expert, shard);
+          Index row = 0;
+          for (Index q = 0; q < place; ++q) row += counts[q];
+          index[c * p.etp + shard] = n < counts[place] ? static_cast<std::int32_t>(row + n) : -1;
+        }
+      });
+}
+
+// Copies for the expert at place first + blockIdx.x.
+__global__ void __launch_bounds__(kThreads) count_gathered_kernel(Index copies, const __grid_constant__ ExpertPlaces p, Index first, Index sources,
+                                                                  const std::int32_t* chosen, std::int32_t* counts) {
+  __shared__ int shared[32];
+  int sum = 0;
+  if (p.capacity == 0)
+    for (Index c = threadIdx.x; c < copies; c += kThreads) sum += p.at(chosen[c]) == first + blockIdx.x ? 1 : 0;
+  const int all = p.capacity > 0 ? static_cast<int>(sources * p.capacity) : block_sum(sum, shared);
+  if (threadIdx.x == 0) counts[blockIdx.x] = all;
+}
+
+// Gives them their rows, in order; with a capacity those of source blockIdx.y, which has rows of its own. The index holds -1 before.
+__global__ void __launch_bounds__(kThreads) place_gathered_kernel(Index copies, const __grid_constant__ ExpertPlaces p, Index first,
+                                                                  const std::int32_t* chosen, const std::int32_t* counts, std::int32_t* index) {
+  const Index expert = blockIdx.x, sources = gridDim.y, source = blockIdx.y;
+  Index row = (expert * sources + source) * p.capacity;
+  if (p.capacity == 0)
+    for (Index e = 0; e < expert; ++e) row += counts[e];
+  const Index room = p.capacity > 0 ? p.capacity : counts[expert];
+  number_in_order(
+      copies / sources * source, copies / sources * (source + 1), [&](Index c) { return p.at(chosen[c]) == first + expert; },
+      [&](Index c, Index n) {
+        if (n < room) index[c] = static_cast<std::int32_t>(row + n);
+      });
 }
 
 // Rows that source blockIdx.x sent for expert blockIdx.y; those beyond what was sent, by all.
@@ -235,6 +270,16 @@ void expert_sort(Stream stream, Index tokens, Index k, const ExpertPlaces& place
   count_kernel<<<experts, kThreads, 0, stream>>>(tokens * k, places, chosen, counts);
   launched();
   place_kernel<<<experts, kThreads, 0, stream>>>(tokens * k, places, chosen, counts, index);
+  launched();
+}
+
+void expert_sort_gathered(Stream stream, Index tokens, Index k, const ExpertPlaces& places, Index first, Index local, Index sources,
+                          const std::int32_t* chosen, std::int32_t* index, std::int32_t* counts) {
+  if (tokens * k > 0) check_cuda(cudaMemsetAsync(index, 0xff, static_cast<std::size_t>(tokens * k) * sizeof(std::int32_t), stream), "a fill");  // -1
+  count_gathered_kernel<<<static_cast<unsigned>(local), kThreads, 0, stream>>>(tokens * k, places, first, sources, chosen, counts);
+  launched();
+  const dim3 grid(static_cast<unsigned>(local), places.capacity > 0 ? static_cast<unsigned>(sources) : 1);
+  place_gathered_kernel<<<grid, kThreads, 0, stream>>>(tokens * k, places, first, chosen, counts, index);
   launched();
 }
 

@@ -117,13 +117,26 @@ struct Latent {
   }
 };
 
-// Where expert_sort counts copies for an expert's shard: by (ep rank, etp rank, its expert).
+// Where expert_sort counts copies for an expert's shard: by (ep rank, etp rank, its expert). A kernel's argument, so that the map needs no memory.
 struct ExpertPlaces {
-  Index experts, ep, etp, capacity;
+  static constexpr Index kMost = 1024;  // experts
+  Index experts = 0, ep = 1, etp = 1, capacity = 0;
+  bool mapped = false;  // otherwise an expert's place is its number
+  std::uint16_t of[kMost]{};
+
+  // Requires at most kMost experts.
+  static ExpertPlaces make(Index experts, Index ep, Index etp, Index capacity, std::span<const std::int32_t> map) {
+    assert(experts <= kMost && (map.empty() || static_cast<Index>(map.size()) == experts));
+    ExpertPlaces p;
+    p.experts = experts, p.ep = ep, p.etp = etp, p.capacity = capacity, p.mapped = !map.empty();
+    for (std::size_t e = 0; e < map.size(); ++e) p.of[e] = static_cast<std::uint16_t>(map[e]);
+    return p;
+  }
   ORRERY_PORTABLE Index places() const { return experts * etp; }
+  ORRERY_PORTABLE Index at(Index expert) const { return mapped ? of[expert] : expert; }
   ORRERY_PORTABLE Index place(Index expert, Index shard) const {
-    const Index local = experts / ep;
-    return expert / local * local * etp + expert % local + shard * local;
+    const Index local = experts / ep, e = at(expert);
+    return e / local * local * etp + e % local + shard * local;
   }
 };
 

@@ -108,7 +108,8 @@ void gradient_norm(Stream stream, Index elements, Array gradient, double* norm);
 void optimizer_step(Stream stream, Index elements, const Update& update, double clip, const double* norm, Array gradient, Array parameter, float* m,
                     float* v, float* master);
 
-// experts.cu
+// experts.cu; at most ExpertPlaces::kMost experts
+inline constexpr Index kMostRouterGroups = 64;
 struct Routing {
   Index tokens, experts, k, groups, chosen_groups;
   bool balanced, sigmoid, normalize;
@@ -121,6 +122,9 @@ void route_backward(Stream stream, DType type, const Routing& routing, const flo
                     void* d_logits);
 void expert_sort(Stream stream, Index tokens, Index k, const ExpertPlaces& places, const std::int32_t* chosen, std::int32_t* index,
                  std::int32_t* counts);
+// The copies for the experts at places [first, first + local), of tokens of so many sources in turn.
+void expert_sort_gathered(Stream stream, Index tokens, Index k, const ExpertPlaces& places, Index first, Index local, Index sources,
+                          const std::int32_t* chosen, std::int32_t* index, std::int32_t* counts);
 void expert_sort_received(Stream stream, Index rows, Index sources, Index experts, const std::int32_t* counts, std::int32_t* index,
                           std::int32_t* sums);
 void expert_permute(Stream stream, DType type, Index tokens, Index k, Index width, Index zeroed, const void* x, const std::int32_t* index,
