@@ -24,23 +24,68 @@ __device__ __forceinline__ T narrow(float x) {
     return T(x);
 }
 
-// V neighbouring elements, moved by accesses of up to 16 bytes.
+// V neighbouring elements, moved by accesses of up to 16 bytes: said in the types that have them, since a copy of 16-bit classes need not become one.
+template <int kBytes>
+struct Raw {
+  using Type = uint4;
+};
+template <>
+struct Raw<8> {
+  using Type = uint2;
+};
+template <>
+struct Raw<4> {
+  using Type = std::uint32_t;
+};
+template <>
+struct Raw<2> {
+  using Type = std::uint16_t;
+};
+template <>
+struct Raw<1> {
+  using Type = std::uint8_t;
+};
 template <class T, int V>
-struct alignas(sizeof(T) * V < 16 ? sizeof(T) * V : 16) Pack {
-  T x[V];
+struct Pack {
+  using Word = typename Raw<static_cast<int>(sizeof(T)) * V>::Type;
+  static constexpr int kWords = static_cast<int>(sizeof(T)) * V / static_cast<int>(sizeof(Word));
+  Word words[kWords];
+  Pack() = default;
+  __device__ __forceinline__ explicit Pack(const T* from) {
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) words[i] = reinterpret_cast<const Word*>(from)[i];
+  }
+  __device__ __forceinline__ static Pack narrowed(const float (&from)[V]) {
+    T x[V];
+#pragma unroll
+    for (int i = 0; i < V; ++i) x[i] = narrow<T>(from[i]);
+    Pack p;
+    memcpy(p.words, x, sizeof p.words);
+    return p;
+  }
+  __device__ __forceinline__ void store(T* to) const {
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) reinterpret_cast<Word*>(to)[i] = words[i];
+  }
+  __device__ __forceinline__ void widen(float (&to)[V]) const {
+    T x[V];
+    memcpy(x, words, sizeof words);
+#pragma unroll
+    for (int i = 0; i < V; ++i) to[i] = wide(x[i]);
+  }
 };
 template <int V, class T>
 __device__ __forceinline__ void load(const T* from, float (&to)[V]) {
-  const Pack<T, V> p = *reinterpret_cast<const Pack<T, V>*>(from);
-#pragma unroll
-  for (int i = 0; i < V; ++i) to[i] = wide(p.x[i]);
+  Pack<T, V>(from).widen(to);
 }
 template <int V, class T>
 __device__ __forceinline__ void store(T* to, const float (&from)[V]) {
-  Pack<T, V> p;
-#pragma unroll
-  for (int i = 0; i < V; ++i) p.x[i] = narrow<T>(from[i]);
-  *reinterpret_cast<Pack<T, V>*>(to) = p;
+  Pack<T, V>::narrowed(from).store(to);
+}
+// The same bits, whatever they mean.
+template <int V, class T>
+__device__ __forceinline__ void move(const T* from, T* to) {
+  Pack<T, V>(from).store(to);
 }
 
 // Of parameters and their gradients, whose type is not that of the activations. The branch is the same for all threads.

@@ -213,8 +213,7 @@ struct Permute {
   template <int V>
   __device__ void at(Index copy, Index c) const {
     const Index row = index[copy];
-    using P = Pack<T, V>;
-    if (row >= 0) *reinterpret_cast<P*>(rows + row * width + c) = *reinterpret_cast<const P*>(x + copy / k * width + c);
+    if (row >= 0) move<V>(x + copy / k * width + c, rows + row * width + c);
   }
 };
 

@@ -24,8 +24,7 @@ struct Columns {
   Index to_width, to_first;
   template <int V>
   __device__ void at(Index row, Index c) const {
-    using P = Pack<Bits, V>;
-    *reinterpret_cast<P*>(to + row * to_width + to_first + c) = *reinterpret_cast<const P*>(from + row * from_width + from_first + c);
+    move<V>(from + row * from_width + from_first + c, to + row * to_width + to_first + c);
   }
 };
 
@@ -38,9 +37,7 @@ struct Scatter {
   template <int V>
   __device__ void at(Index row, Index c) const {
     const Index p = row / rows;
-    using P = Pack<Bits, V>;
-    *reinterpret_cast<P*>(y + row * shape.part_width() + c) =
-        *reinterpret_cast<const P*>(x + (row - p * rows) * shape.packed_width() + shape.packed_column(p, c));
+    move<V>(x + (row - p * rows) * shape.packed_width() + shape.packed_column(p, c), y + row * shape.part_width() + c);
   }
 };
 
