@@ -242,8 +242,8 @@ INSTANTIATE_TEST_SUITE_P(Types, KernelPrecision,
                          testing::Values(Types{DType::bf16, DType::bf16, DType::fp32}, Types{DType::bf16, DType::bf16, DType::bf16},
                                          Types{DType::bf16, DType::fp32, DType::fp32}, Types{DType::fp16, DType::fp16, DType::fp32},
                                          Types{DType::fp32, DType::fp32, DType::fp32}, Types{DType::fp32, DType::bf16, DType::bf16}),
-                         [](const auto& info) {
-                           return fmt::format("{}_{}_{}", name(info.param.activations), name(info.param.parameters), name(info.param.gradients));
+                         [](const auto& of) {
+                           return fmt::format("{}_{}_{}", name(of.param.activations), name(of.param.parameters), name(of.param.gradients));
                          });
 
 }  // namespace
