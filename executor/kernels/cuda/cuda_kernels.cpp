@@ -1,5 +1,6 @@
 #include "executor/kernels/cuda/cuda_kernels.h"
 
+#include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -144,7 +145,7 @@ Update update(const OptimizerSettings& o, std::int64_t step) {
 class CudaKernels final : public KernelSet {
  public:
   CudaKernels(int device, Stream stream, const CudaOptions& options)
-      : stream_(stream), gemm_(device, stream, options), fused_(options.cudnn ? make_fused_attention(stream) : nullptr) {}
+      : device_(device), stream_(stream), gemm_(device, stream, options), fused_(options.cudnn ? make_fused_attention(stream) : nullptr) {}
 
   bool has(const program::Shape& shape) const override {
     const DType type = shape.dtype;
@@ -227,6 +228,7 @@ class CudaKernels final : public KernelSet {
 
   void run(const KernelContext& c) const override {
     assert(has(c.shape));
+    check_cuda(cudaSetDevice(device_), "choosing a device");  // of this thread, which need not be the one that made the set
     const auto& d = c.shape.dims;
     const KernelSettings& s = c.settings;
     const DType type = c.shape.dtype;
@@ -404,6 +406,7 @@ class CudaKernels final : public KernelSet {
     return bits(type) == 16 && p.qk_dim % 8 == 0 && p.v_dim % 8 == 0 && p.batch > 0 && p.queries > 0;
   }
 
+  int device_;
   Stream stream_;
   Gemm gemm_;
   std::unique_ptr<FusedAttention> fused_;

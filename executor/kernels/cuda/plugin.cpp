@@ -1,8 +1,9 @@
-// The plugin's one exported symbol, and the devices, memory and streams behind it.
+// The plugin's entry, its one exported symbol (plugin.map), and the devices, memory and streams behind it.
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "core/error.h"
 #include "executor/cuda.h"
@@ -82,6 +83,11 @@ class Plugin final : public CudaPlugin {
   std::unique_ptr<KernelSet> make_kernels(int device, void* stream, const CudaOptions& options) const override {
     require(device);
     check_cuda(cudaSetDevice(device), "choosing a device");
+    // Scratch is asked for in every call: what is given back stays with the process rather than with the driver.
+    cudaMemPool_t pool = nullptr;
+    std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
+    check_cuda(cudaDeviceGetDefaultMemPool(&pool, device), "asking for the memory pool");
+    check_cuda(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep), "keeping the memory pool");
     return make_cuda_kernels(device, static_cast<Stream>(stream), options);
   }
 
