@@ -40,7 +40,7 @@ soak:  ## the long tests: full clang-tidy, fuzzing, properties with 100 times th
 	@tools/setup build test fuzz
 	@tools/soak
 
-gpu-check:  ## measure and verify on a GPU
+gpu-check:  ## verify the CUDA kernels on a GPU
 	@tools/gpu_check
 
 format:  ## clang-format all sources in place
