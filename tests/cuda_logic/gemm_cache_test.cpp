@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 namespace orrery::executor::cuda {
 namespace {
 
@@ -39,6 +41,25 @@ TEST(CudaGemmCache, PassesOverWhatItCannotRead) {
   GemmCache cache("h200");
   cache.add("nonsense\nh200\tkey\t1 2 3\nh200\tkey\t1 2 3 4 5 6 7 8 9\n\n");
   EXPECT_EQ(cache.text(), "");
+}
+
+TEST(CudaGemmCache, OfTwoThatShareAFileNeitherLosesWhatTheOtherFound) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / fmt::format("orrery_gemm_cache_{}", getpid());
+  std::filesystem::create_directory(folder);
+  const std::string file = folder / "cache";
+  GemmCache a("h200"), b("h200"), c("h200");
+  a.load(file), b.load(file);  // there is none yet
+  a.insert(key(7), {1, 2, 3, 4, 5, 6, 7, 8});
+  b.insert(key(8), {8, 7, 6, 5, 4, 3, 2, 1});
+  a.store(file), b.store(file);
+  a.insert(key(7), {9, 9, 9, 9, 9, 9, 9, 9});  // chosen anew: stands against what the file holds
+  a.store(file);
+  c.load(file);
+  EXPECT_EQ(c.find(key(7)), (GemmCache::Algorithm{9, 9, 9, 9, 9, 9, 9, 9}));
+  EXPECT_EQ(c.find(key(8)), (GemmCache::Algorithm{8, 7, 6, 5, 4, 3, 2, 1}));
+  const auto entries = std::filesystem::directory_iterator(folder);
+  EXPECT_EQ(std::distance(begin(entries), end(entries)), 1);  // nothing is left beside it
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

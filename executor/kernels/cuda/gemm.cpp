@@ -5,12 +5,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <mutex>
-#include <sstream>
 #include <vector>
 
 #include "core/error.h"
@@ -88,11 +85,7 @@ class Gemm::Library {
   Library(int device, Stream stream, const CudaOptions& options) : stream_(stream), options_(options), cache_(scope(device)) {
     check(cublasLtCreate(&handle_), "starting");
     check_cuda(cudaMalloc(&workspace_, kWorkspace), "cuBLASLt's workspace");
-    if (options_.gemm_cache.empty()) return;
-    std::ifstream in(options_.gemm_cache);
-    std::stringstream text;
-    text << in.rdbuf();
-    cache_.add(text.str());
+    if (!options_.gemm_cache.empty()) cache_.load(options_.gemm_cache);
   }
   ~Library() {
     cudaFree(workspace_);
@@ -123,16 +116,12 @@ class Gemm::Library {
     const Call call{description.handle, of_a.handle, of_b.handle, of_c.handle, p.beta, a, b};
     const GemmKey key{p.transpose_a, p.transpose_b, p.bias != nullptr, p.type,       p.out,        p.m,
                       p.n,           p.k,           alignment(a),      alignment(b), alignment(c), options_.sm_target};
-    std::optional<GemmCache::Algorithm> words = cache_.find(key);
-    if (!words) {
-      words = choose(call, key, p);
-      cache_.insert(key, *words);
-      save();
-    }
-    cublasLtMatmulAlgo_t algorithm;
-    static_assert(sizeof algorithm == sizeof *words);
-    std::memcpy(&algorithm, words->data(), sizeof algorithm);
-    check(run(call, c, algorithm), "a product");
+    const std::optional<GemmCache::Algorithm> known = cache_.find(key);
+    if (known && run(call, c, *known) == CUBLAS_STATUS_SUCCESS) return;
+    const GemmCache::Algorithm chosen = choose(call, key, p);  // anew where a file held what does not run
+    cache_.insert(key, chosen);
+    if (options_.tune && !options_.gemm_cache.empty()) cache_.store(options_.gemm_cache);
+    check(run(call, c, chosen), "a product");
   }
 
   Stream stream() const { return stream_; }
@@ -165,6 +154,13 @@ class Gemm::Library {
     const float one = 1;
     return cublasLtMatmul(handle_, call.description, &one, call.a, call.of_a, call.b, call.of_b, &call.beta, c, call.of_c, c, call.of_c, &algorithm,
                           workspace_, kWorkspace, stream_);
+  }
+
+  cublasStatus_t run(const Call& call, void* c, const GemmCache::Algorithm& words) const {
+    cublasLtMatmulAlgo_t algorithm;
+    static_assert(sizeof algorithm == sizeof words);
+    std::memcpy(&algorithm, words.data(), sizeof algorithm);
+    return run(call, c, algorithm);
   }
 
   GemmCache::Algorithm choose(const Call& call, const GemmKey& key, const Product& p) const {
@@ -207,14 +203,6 @@ class Gemm::Library {
     GemmCache::Algorithm words{};
     std::memcpy(words.data(), &found[static_cast<std::size_t>(best)].algo, sizeof words);
     return words;
-  }
-
-  // Written beside and renamed: another process sees the whole file or the one before. A cache that cannot be written costs time, not results.
-  void save() const {
-    if (options_.gemm_cache.empty()) return;
-    const std::string beside = options_.gemm_cache + ".new";
-    std::ofstream(beside) << cache_.text();
-    std::rename(beside.c_str(), options_.gemm_cache.c_str());
   }
 
   Stream stream_;

@@ -10,7 +10,7 @@ namespace orrery::executor::cuda {
 
 // The products of one stream. Algorithms are the heuristic's first choice, or (options.tune) the fastest of its first few, timed when a shape is
 // first seen: that one call waits for the device, so it belongs into a warm-up, before a graph is captured. What is chosen is remembered by shape,
-// and in options.gemm_cache between processes, so that a repeated run gives the same bits.
+// and what was timed in options.gemm_cache between processes, so that a repeated run gives the same bits.
 class Gemm {
  public:
   Gemm(int device, Stream stream, const CudaOptions& options);

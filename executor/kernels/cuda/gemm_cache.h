@@ -2,9 +2,12 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdint>
+#include <cstdio>
+#include <fstream>
 #include <map>
 #include <optional>
 #include <sstream>
@@ -54,6 +57,23 @@ class GemmCache {
       const auto last = line.rfind('\t');
       if (last != std::string::npos && read(line.substr(last + 1))) known_.emplace(line.substr(0, last), line.substr(last + 1));
     }
+  }
+  // Adds the lines of the file, where it can be read.
+  void load(const std::string& path) {
+    std::ifstream in(path);
+    std::stringstream text;
+    text << in.rdbuf();
+    add(text.str());
+  }
+  // Writes all that is known here or in the file by now, beside it under a name of one's own, and renames: others, who may be doing the same, see the
+  // whole file or the one before. A cache that cannot be written costs time, not results.
+  void store(const std::string& path) {
+    load(path);
+    const std::string beside = fmt::format("{}.{}.{}", path, getpid(), fmt::ptr(this));
+    std::ofstream out(beside);
+    out << text();
+    out.close();
+    if (!out || std::rename(beside.c_str(), path.c_str()) != 0) std::remove(beside.c_str());
   }
   std::string text() const {
     std::string all;
