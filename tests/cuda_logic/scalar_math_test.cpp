@@ -91,5 +91,19 @@ RC_GTEST_PROP(CudaScalarMath, TheBestAreThoseThatSortingFinds, ()) {
     RC_ASSERT(among_best(scores.data(), n, i, k) == (std::find(order.begin(), order.begin() + k, i) != order.begin() + k));
 }
 
+TEST(CudaScalarMath, NaNRanksAsMinusInfinitySoThatTheOrderIsTotal) {
+  const double nan = std::nan(""), scores[]{nan, 2, -std::numeric_limits<double>::infinity(), 1, nan};
+  const std::int32_t order[]{1, 3, 0, 2, 4};  // 2, 1, then the three that are -inf by their number
+  for (std::int32_t i = 0; i < 5; ++i)
+    for (std::int32_t j = 0; j < 5; ++j) {
+      const Ranked a{scores[order[i]], order[i]}, b{scores[order[j]], order[j]};
+      EXPECT_EQ(a.before(b), i < j) << order[i] << " before " << order[j];
+    }
+  for (std::int32_t k = 1; k <= 5; ++k)
+    for (std::int32_t i = 0; i < 5; ++i) EXPECT_EQ(among_best(scores, 5, order[i], k), i < k);
+  EXPECT_EQ(sum_of_best(scores, 5, 2), 3);
+  EXPECT_TRUE(std::isnan(sum_of_best(scores, 5, 3)));  // what is summed stays NaN
+}
+
 }  // namespace
 }  // namespace orrery::executor::cuda

@@ -78,6 +78,40 @@ TEST_P(KernelRoute, BackwardIsTheGradientOfFiniteDifferences) {
   EXPECT_TRUE(close(d, expected));
 }
 
+// Row 1 has one logit that is NaN, row 3 nothing else. By softmax all scores of both are NaN, by sigmoids one and all; NaN comes after all numbers,
+// and the lower expert first. Weights show it; no other row does.
+TEST_P(KernelRoute, NaNStaysInItsRowAndChoosesNoExpertThatIsNotThere) {
+  Floats logits = random_floats(tokens * experts, 4), w = poison(tokens * k), clean = poison(tokens * k), d = poison(tokens * experts);
+  Integers chosen(at(tokens * k), -1), clean_chosen = chosen, index(at(tokens * k), -9), counts(at(experts), -9);
+  logits[at(experts) + 4] = 9;  // would be chosen
+  Call{Operator::route_forward, {tokens, experts, k, 1, 1, 0}, settings()}(logits, clean, clean_chosen);
+  logits[at(experts) + 4] = std::numeric_limits<float>::quiet_NaN();
+  std::fill_n(logits.begin() + 3 * experts, experts, std::numeric_limits<float>::quiet_NaN());
+  Call{Operator::route_forward, {tokens, experts, k, 1, 1, 0}, settings()}(logits, w, chosen);
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    const std::size_t row = i / at(k), j = i % at(k);
+    if (row == 3 || (row == 1 && !router.sigmoid)) {
+      EXPECT_EQ(chosen[i], static_cast<std::int32_t>(j));
+      EXPECT_TRUE(std::isnan(w[i]));
+    } else if (row == 1) {
+      EXPECT_TRUE(chosen[i] >= 0 && chosen[i] < experts && chosen[i] != 4) << chosen[i];
+      EXPECT_TRUE(std::isfinite(w[i]));
+    } else {
+      EXPECT_EQ(chosen[i], clean_chosen[i]);
+      EXPECT_EQ(w[i], clean[i]);
+    }
+  }
+  EXPECT_NE(chosen[at(k)], chosen[at(k) + 1]);
+  Call{Operator::expert_sort, {tokens, k, experts, 1, 1, 0}}(chosen, index, counts);
+  std::sort(index.begin(), index.end());
+  for (std::size_t i = 0; i < index.size(); ++i) EXPECT_EQ(index[i], static_cast<std::int32_t>(i));  // every copy has a row of its own
+  Call{Operator::route_backward, {tokens, experts, k, 1, 1, 0}, settings()}(random_floats(tokens * k, 5), logits, chosen, d);
+  for (std::size_t i = 0; i < d.size(); ++i) {
+    const std::size_t row = i / at(experts), e = i % at(experts);
+    EXPECT_EQ(std::isnan(d[i]), row == 3 || (row == 1 && (!router.sigmoid || e == 4))) << row << ", " << e;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, KernelRoute,
                          testing::Values(Router{false, true, 1}, Router{false, false, 16}, Router{true, true, 2.5}, Router{true, false, 1}));
 
@@ -94,6 +128,18 @@ TEST(KernelRouteGroups, OnlyTheBestGroupsAreChosenFrom) {
   EXPECT_EQ(w, (Floats{0.5F, 0.5F}));
   Call{Operator::route_forward, {1, 6, 2, 3, 1, 0}}(logits, w, chosen);
   EXPECT_EQ(chosen, (Integers{0, 1}));
+}
+
+TEST(KernelRouteGroups, AGroupWithNaNAmongItsBestComesLast) {
+  // By sigmoids, two scores of each group counted: the first sum is NaN, the second 2 · 0.5, the third 2 · 0.27. All NaN: the first group.
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  Floats w = poison(4);
+  Integers chosen(4, -1);
+  executor::KernelSettings s;
+  s.router = {.sigmoid = true};
+  Call{Operator::route_forward, {2, 6, 2, 3, 1, 0}, s}(Floats{nan, 9, 0, 0, -1, -1, nan, nan, nan, nan, nan, nan}, w, chosen);
+  EXPECT_EQ(chosen, (Integers{2, 3, 0, 1}));
+  EXPECT_TRUE(w[0] == 0.5F && w[1] == 0.5F && std::isnan(w[2]) && std::isnan(w[3]));
 }
 
 TEST(KernelRouteBalanced, GoesRoundAllExpertsWhateverTheLogits) {

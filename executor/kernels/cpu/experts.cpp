@@ -31,8 +31,9 @@ double factor(const Routing& r, const std::vector<double>& scores, const std::in
   return r.settings.scale / sum;
 }
 
-// The k experts of the highest logits (as their scores are ordered), the lower number first among equals. With groups, only those of the groups whose
-// highest k / chosen_groups scores have the largest sum (DeepSeek-V3; Megatron-Core, transformer_config.py).
+// The k experts of the highest logits (as their scores are ordered), the lower number first among equals; NaN counts as -inf, so that the order is
+// total. With groups, only those of the groups whose highest k / chosen_groups scores have the largest sum (DeepSeek-V3; Megatron-Core,
+// transformer_config.py).
 class Chooser {
  public:
   explicit Chooser(const Routing& r) : r_(r), order_(static_cast<std::size_t>(r.experts)) {}
@@ -40,7 +41,7 @@ class Chooser {
   void operator()(const std::vector<double>& scores, std::int32_t* chosen) {
     std::iota(order_.begin(), order_.end(), 0);
     const auto higher = [&](std::int32_t a, std::int32_t b) {
-      const double x = scores[static_cast<std::size_t>(a)], y = scores[static_cast<std::size_t>(b)];
+      const double x = rank(scores[static_cast<std::size_t>(a)]), y = rank(scores[static_cast<std::size_t>(b)]);
       return x > y || (x == y && a < b);
     };
     auto end = order_.end();
@@ -52,7 +53,7 @@ class Chooser {
         std::partial_sort(begin, begin + counted, begin + size, higher);
         double sum = 0;
         for (Index i = 0; i < counted; ++i) sum += scores[static_cast<std::size_t>(begin[i])];
-        groups.emplace_back(-sum, g);
+        groups.emplace_back(-rank(sum), g);
       }
       std::partial_sort(groups.begin(), groups.begin() + r_.chosen_groups, groups.end());
       std::vector<std::int32_t> eligible;
@@ -65,6 +66,7 @@ class Chooser {
   }
 
  private:
+  static double rank(double score) { return std::isnan(score) ? -std::numeric_limits<double>::infinity() : score; }
   const Routing& r_;
   std::vector<std::int32_t> order_;
 };

@@ -238,6 +238,11 @@ struct Unpermute {
   }
 };
 
+// -1 everywhere: what no kernel places is nowhere.
+void absent(Stream stream, Index copies, std::int32_t* index) {
+  if (copies > 0) check_cuda(cudaMemsetAsync(index, 0xff, static_cast<std::size_t>(copies) * sizeof(std::int32_t), stream), "a fill");
+}
+
 }  // namespace
 
 void route_forward(Stream stream, DType type, const Routing& routing, const Positions& positions, const void* logits, float* weights,
@@ -266,6 +271,7 @@ void route_backward(Stream stream, DType type, const Routing& routing, const flo
 void expert_sort(Stream stream, Index tokens, Index k, const ExpertPlaces& places, const std::int32_t* chosen, std::int32_t* index,
                  std::int32_t* counts) {
   const auto experts = static_cast<unsigned>(places.experts);
+  absent(stream, tokens * k * places.etp, index);
   count_kernel<<<experts, kThreads, 0, stream>>>(tokens * k, places, chosen, counts);
   launched();
   place_kernel<<<experts, kThreads, 0, stream>>>(tokens * k, places, chosen, counts, index);
@@ -274,7 +280,7 @@ void expert_sort(Stream stream, Index tokens, Index k, const ExpertPlaces& place
 
 void expert_sort_gathered(Stream stream, Index tokens, Index k, const ExpertPlaces& places, Index first, Index local, Index sources,
                           const std::int32_t* chosen, std::int32_t* index, std::int32_t* counts) {
-  if (tokens * k > 0) check_cuda(cudaMemsetAsync(index, 0xff, static_cast<std::size_t>(tokens * k) * sizeof(std::int32_t), stream), "a fill");  // -1
+  absent(stream, tokens * k, index);
   count_gathered_kernel<<<static_cast<unsigned>(local), kThreads, 0, stream>>>(tokens * k, places, first, sources, chosen, counts);
   launched();
   const dim3 grid(static_cast<unsigned>(local), places.capacity > 0 ? static_cast<unsigned>(sources) : 1);

@@ -91,14 +91,16 @@ struct Shares {
   }
 };
 
-// A total order of scores: the higher first, among equals the lower number. The j-th best is the best of those after the (j-1)-th, so that choosing k
-// needs no list of what has been chosen.
+// A total order of scores: the higher first, among equals the lower number; NaN counts as -inf, or no order would be total. The j-th best is the best
+// of those after the (j-1)-th, so that choosing k needs no list of what has been chosen.
 struct Ranked {
   double score;
   std::int32_t number;  // -1: none
+  ORRERY_PORTABLE static double rank(double score) { return score == score ? score : -HUGE_VAL; }
   ORRERY_PORTABLE bool before(const Ranked& other) const {
     if (number < 0 || other.number < 0) return number >= 0;
-    return score > other.score || (score == other.score && number < other.number);
+    const double mine = rank(score), others = rank(other.score);
+    return mine > others || (mine == others && number < other.number);
   }
 };
 
