@@ -59,4 +59,16 @@ void run_under_test(const KernelContext& context, std::span<const std::size_t> b
   for (void* memory : device) cuda.queue->release(memory);
 }
 
+namespace {
+
+TEST(CudaKernels, HaveNoRotationsOfMoreElementsThanAKernelIsGiven) {
+  program::Shape shape;
+  shape.op = program::Operator::rope_forward;
+  shape.dims = {1, 1, 1, 1024};
+  EXPECT_TRUE(kernels_under_test().has(shape));
+  shape.dims[3] = 1026;
+  EXPECT_FALSE(kernels_under_test().has(shape));
+}
+
+}  // namespace
 }  // namespace orrery::executor

@@ -130,5 +130,16 @@ RC_GTEST_PROP(CudaIndexing, PartsOfARangeFollowEachOther, ()) {
   RC_ASSERT(end == items);
 }
 
+// CUDA C++ Programming Guide, technical specifications per compute capability: a block may have 99 KB on 8.6 and 8.9, 163 KB on 8.0.
+TEST(CudaIndexing, AttentionKnowsWhichHeadsFitADevicesSharedMemory) {
+  constexpr Index kGeForce = 99 << 10, kA100 = 163 << 10;
+  EXPECT_EQ(AttentionTiles::forward_bytes(256, 256), 98688);    // 4 · 32 · (2 · 256 + 1 + 256) + 8 · 32
+  EXPECT_EQ(AttentionTiles::backward_bytes(256, 256), 131584);  // 4 · 32 · 2 · (256 + 256 + 1) + 8 · 32
+  EXPECT_LE(AttentionTiles::forward_bytes(256, 256), kGeForce);
+  EXPECT_GT(AttentionTiles::backward_bytes(256, 256), kGeForce);
+  EXPECT_LE(AttentionTiles::backward_bytes(256, 256), kA100);
+  EXPECT_LE(AttentionTiles::backward_bytes(192, 128), kGeForce);
+}
+
 }  // namespace
 }  // namespace orrery::executor::cuda

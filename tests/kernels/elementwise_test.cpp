@@ -100,5 +100,15 @@ TEST(KernelMoves, AccumulateCopyAndZero) {
   EXPECT_EQ(z, (Floats{0, 0, 33}));
 }
 
+// As squared norms are added up from stage to stage: 2^53 + 2 is no float, and in fp32 the sum would stay 2^53.
+TEST(KernelMoves, AccumulateAddsNormsInDouble) {
+  const Doubles x{2, 0.1};
+  Doubles y{9007199254740992, 0.2};
+  Call call{Operator::accumulate, {2}};
+  call.dtype = DType::fp64;
+  call(x, y);
+  EXPECT_EQ(y, (Doubles{9007199254740994, 0.1 + 0.2}));
+}
+
 }  // namespace
 }  // namespace orrery

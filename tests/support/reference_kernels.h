@@ -213,6 +213,7 @@ struct Call {
   std::vector<std::int32_t> expert_places{};
   std::int64_t expert_rank = 0;
   double loss_weight = 1;
+  DType dtype = DType::fp32;
 
   template <class... Buffers>
   void operator()(Buffers&&... buffers) const {
@@ -221,6 +222,7 @@ struct Call {
     program::Shape shape;
     shape.op = op;
     shape.dims = dims;
+    shape.dtype = dtype;
     executor::run_under_test({shape, operands, settings, position_offset, step, counts, rows, keys, expert_places, expert_rank, loss_weight}, bytes);
   }
 };

@@ -8,8 +8,8 @@
 namespace orrery::executor::cuda {
 namespace {
 
-constexpr int kRows = 32, kOfWarp = 4, kWarps = kRows / kOfWarp;
-static_assert(kWarps * 32 == kThreads);
+constexpr int kRows = AttentionTiles::kRows, kOfWarp = 4, kWarps = kRows / kOfWarp;
+static_assert(kWarps * 32 == kThreads && sizeof(float) == 4 && sizeof(Index) == 8);
 
 // Rows [first, first + kRows) of `width` elements into shared rows of `stride`, zero beyond `rows`.
 template <class T>
@@ -298,15 +298,15 @@ void attention_forward(Stream stream, DType type, const AttentionProblem& s, con
   by_type(type, [&](auto t) {
     using T = decltype(t);
     by_columns(s.v_dim, [&](auto n) {
-      launch(stream, forward_kernel<T, decltype(n)::value>, s.queries, s.q_heads, s.batch, kRows * (2 * s.qk_dim + 1 + s.v_dim), s, scale_of(s),
-             static_cast<const T*>(q), static_cast<const T*>(k), static_cast<const T*>(v), static_cast<T*>(out), lse);
+      launch(stream, forward_kernel<T, decltype(n)::value>, s.queries, s.q_heads, s.batch, AttentionTiles::forward_floats(s.qk_dim, s.v_dim), s,
+             scale_of(s), static_cast<const T*>(q), static_cast<const T*>(k), static_cast<const T*>(v), static_cast<T*>(out), lse);
     });
   });
 }
 
 void attention_backward(Stream stream, DType type, const AttentionProblem& s, const void* q, const void* k, const void* v, const void* out,
                         const float* lse, const void* d_out, void* d_q, void* d_k, void* d_v, bool adds) {
-  const Index rows = s.batch * s.queries * s.q_heads, floats = kRows * 2 * (s.qk_dim + s.v_dim + 1);
+  const Index rows = s.batch * s.queries * s.q_heads, floats = AttentionTiles::backward_floats(s.qk_dim, s.v_dim);
   const Scratch dots(stream, rows * Index{sizeof(float)});
   by_type(type, [&](auto t) {
     using T = decltype(t);

@@ -58,8 +58,7 @@ Positions row_positions(const KernelContext& c) {
 Rotation rotation(double theta, Index rotated, const RopeScaling& scaling) {
   Rotation r;
   r.pairs = rotated / 2;
-  if (r.pairs > Rotation::kMost)
-    throw Error("model", fmt::format("the CUDA kernels rotate up to {} elements of a head; this one has {}", 2 * Rotation::kMost, rotated));
+  assert(r.pairs <= Rotation::kMost);
   if (rotated == 0) return r;
   const RopeAngles angles(theta, rotated, scaling);
   r.amplitude = angles.amplitude();
@@ -145,7 +144,11 @@ Update update(const OptimizerSettings& o, std::int64_t step) {
 class CudaKernels final : public KernelSet {
  public:
   CudaKernels(int device, Stream stream, const CudaOptions& options)
-      : device_(device), stream_(stream), gemm_(device, stream, options), fused_(options.cudnn ? make_fused_attention(stream) : nullptr) {}
+      : device_(device),
+        shared_memory_(shared_memory(device)),
+        stream_(stream),
+        gemm_(device, stream, options),
+        fused_(options.cudnn ? make_fused_attention(stream) : nullptr) {}
 
   bool has(const program::Shape& shape) const override {
     const DType type = shape.dtype;
@@ -155,12 +158,21 @@ class CudaKernels final : public KernelSet {
       case Operator::copy:
       case Operator::zero:
         return true;
+      case Operator::accumulate:
+        return known || type == DType::fp64;  // gradients; norms
+      case Operator::rope_forward:
+      case Operator::rope_backward:
+      case Operator::mla_pack_forward:
+      case Operator::mla_pack_backward:
+        return known && d[3] <= 2 * Rotation::kMost;
       case Operator::attention_forward:
+        return known && std::max(d[4], d[5]) <= kMostHead && AttentionTiles::forward_bytes(d[4], d[5]) <= shared_memory_;
       case Operator::attention_backward:
-        return known && std::max(d[4], d[5]) <= kMostHead;
+        return known && std::max(d[4], d[5]) <= kMostHead && AttentionTiles::backward_bytes(d[4], d[5]) <= shared_memory_;
       case Operator::attention_block_forward:
+        return known && std::max(d[5], d[6]) <= kMostHead && AttentionTiles::forward_bytes(d[5], d[6]) <= shared_memory_;
       case Operator::attention_block_backward:
-        return known && std::max(d[5], d[6]) <= kMostHead;
+        return known && std::max(d[5], d[6]) <= kMostHead && AttentionTiles::backward_bytes(d[5], d[6]) <= shared_memory_;
       case Operator::route_forward:
       case Operator::route_backward:
         return known && d[1] <= ExpertPlaces::kMost && d[3] <= kMostRouterGroups;
@@ -176,8 +188,6 @@ class CudaKernels final : public KernelSet {
       case Operator::linear_forward:
       case Operator::linear_input_grad:
       case Operator::linear_weight_grad:
-      case Operator::rope_forward:
-      case Operator::rope_backward:
       case Operator::attention_merge:
       case Operator::take_columns:
       case Operator::put_columns:
@@ -189,11 +199,8 @@ class CudaKernels final : public KernelSet {
       case Operator::activation_backward:
       case Operator::residual_forward:
       case Operator::bias_grad:
-      case Operator::accumulate:
       case Operator::split_columns:
       case Operator::join_columns:
-      case Operator::mla_pack_forward:
-      case Operator::mla_pack_backward:
       case Operator::expert_sort_received:
       case Operator::expert_permute:
       case Operator::expert_unpermute:
@@ -347,8 +354,8 @@ class CudaKernels final : public KernelSet {
       case Operator::cross_entropy_sum:
         return cross_entropy_sum(stream, type, d[0], d[1], vocabulary(c), o[0], o.floats(1), o.integers(2), o.floats(3));
       case Operator::cross_entropy_grad:
-        return cross_entropy_grad(stream, type, d[0], d[1], vocabulary(c), s.global_tokens, o.floats(0), o.floats(1), o.integers(2), o[3],
-                                  o.scalar(4));
+        return cross_entropy_grad(stream, type, d[0], d[1], vocabulary(c), s.global_tokens, c.loss_weight, o.floats(0), o.floats(1), o.integers(2),
+                                  o[3], o.scalar(4));
       case Operator::zero:
         return zero_bytes(stream, bytes_of(type, d[0]), o[0]);
       case Operator::gradient_norm:
@@ -406,7 +413,15 @@ class CudaKernels final : public KernelSet {
     return bits(type) == 16 && p.qk_dim % 8 == 0 && p.v_dim % 8 == 0 && p.batch > 0 && p.queries > 0;
   }
 
+  // That a block may have where it asks for more than 48 KB, bytes.
+  static Index shared_memory(int device) {
+    int bytes = 0;
+    check_cuda(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "asking for the device");
+    return bytes;
+  }
+
   int device_;
+  Index shared_memory_;
   Stream stream_;
   Gemm gemm_;
   std::unique_ptr<FusedAttention> fused_;

@@ -19,6 +19,15 @@ struct Accumulate {
   }
 };
 
+struct AccumulateDouble {
+  const double* x;
+  double* y;
+  template <int V>
+  __device__ void at(Index i) const {
+    y[i] += x[i];
+  }
+};
+
 template <class T>
 struct Residual {
   const T* x;
@@ -184,6 +193,7 @@ unsigned row_blocks(Index most) { return static_cast<unsigned>(std::clamp<Index>
 }  // namespace
 
 void accumulate(Stream stream, DType type, Index elements, const void* x, void* y) {
+  if (type == DType::fp64) return map<1>(stream, elements, AccumulateDouble{static_cast<const double*>(x), static_cast<double*>(y)});
   by_type(type, [&](auto t) {
     using T = decltype(t);
     by_width<T>({x, y}, {}, [&](auto v) { map<decltype(v)::value>(stream, elements, Accumulate<T>{static_cast<const T*>(x), static_cast<T*>(y)}); });

@@ -146,6 +146,16 @@ struct Strides {
   ORRERY_PORTABLE Index at(Index row, Index of_sample, Index of_head) const { return row * position + of_sample * sample + of_head * head; }
 };
 
+// What a block of attention.cu needs of shared memory: in fp32, tiles of so many rows of the queries, keys and values, going back of the result's
+// gradient too; those that lanes read across are one element wider. And the positions of its own rows.
+struct AttentionTiles {
+  static constexpr Index kRows = 32;
+  static constexpr Index forward_floats(Index qk_dim, Index v_dim) { return kRows * (2 * qk_dim + 1 + v_dim); }
+  static constexpr Index backward_floats(Index qk_dim, Index v_dim) { return kRows * 2 * (qk_dim + v_dim + 1); }
+  static constexpr Index forward_bytes(Index qk_dim, Index v_dim) { return 4 * forward_floats(qk_dim, v_dim) + 8 * kRows; }
+  static constexpr Index backward_bytes(Index qk_dim, Index v_dim) { return 4 * backward_floats(qk_dim, v_dim) + 8 * kRows; }
+};
+
 // One tile of a grouped product: `group` has rows [first, first + count) of all, of which the tile begins at `row`; count 0: no such tile.
 struct GroupTile {
   Index group, first, row, count;

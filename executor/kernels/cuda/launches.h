@@ -54,6 +54,7 @@ void gather_heads(Stream stream, DType type, Index rows, const HeadParts& shape,
 void broadcast_row(Stream stream, DType type, Index rows, Index width, Array row, void* y);
 
 // elementwise.cu
+// also of fp64
 void accumulate(Stream stream, DType type, Index elements, const void* x, void* y);
 void residual_forward(Stream stream, DType type, Index tokens, Index width, const void* x, Array bias, void* y);
 void activation_forward(Stream stream, DType type, Activation kind, bool gated, Index tokens, Index width, const void* u, void* a);
@@ -100,8 +101,8 @@ struct VocabularyShard {
 void cross_entropy_max(Stream stream, DType type, Index tokens, Index columns, VocabularyShard shard, const void* logits, float* max);
 void cross_entropy_sum(Stream stream, DType type, Index tokens, Index columns, VocabularyShard shard, const void* logits, const float* max,
                        const std::int32_t* target, float* sums);
-void cross_entropy_grad(Stream stream, DType type, Index tokens, Index columns, VocabularyShard shard, Index global_tokens, const float* max,
-                        const float* sums, const std::int32_t* target, void* logits, double* loss);
+void cross_entropy_grad(Stream stream, DType type, Index tokens, Index columns, VocabularyShard shard, Index global_tokens, double loss_weight,
+                        const float* max, const float* sums, const std::int32_t* target, void* logits, double* loss);
 
 // optimizer.cu; m and v are null for sgd, master may be
 void gradient_norm(Stream stream, Index elements, Array gradient, double* norm);

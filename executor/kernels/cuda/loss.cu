@@ -72,7 +72,7 @@ template <class T>
 struct Gradient {
   T* row;
   float shift, factor, weight;
-  Index valid, target;
+  Index valid, target;  // valid 0: all are zero
   template <int V>
   __device__ __forceinline__ void at(Index i) {
     float x[V];
@@ -83,22 +83,25 @@ struct Gradient {
   }
 };
 
+// A row without target (-1) has neither loss nor gradient.
 template <class T>
 __global__ void __launch_bounds__(kThreads) gradient_kernel(Index columns, VocabularyShard shard, float weight, const float* max, const float* sums,
                                                             const std::int32_t* target, T* logits, double* losses) {
   T* row = logits + Index{blockIdx.x} * columns;
   const float shift = max[blockIdx.x], sum = sums[blockIdx.x];
-  each(row, columns, Gradient<T>{row, shift, weight / sum, weight, shard.valid, target[blockIdx.x] - shard.offset});
+  const bool counts = target[blockIdx.x] >= 0;
+  each(row, columns, Gradient<T>{row, shift, weight / sum, weight, counts ? shard.valid : 0, target[blockIdx.x] - shard.offset});
   if (threadIdx.x == 0)
-    losses[blockIdx.x] = static_cast<double>(shift) - static_cast<double>(sums[Index{gridDim.x} + blockIdx.x]) + log(static_cast<double>(sum));
+    losses[blockIdx.x] =
+        counts ? static_cast<double>(shift) - static_cast<double>(sums[Index{gridDim.x} + blockIdx.x]) + log(static_cast<double>(sum)) : 0;
 }
 
-__global__ void __launch_bounds__(1024) add_up_kernel(Index n, const double* x, double* to) {
+__global__ void __launch_bounds__(1024) add_up_kernel(Index n, double weight, const double* x, double* to) {
   __shared__ double shared[32];
   double sum = 0;
   for (Index i = threadIdx.x; i < n; i += 1024) sum += x[i];
   const double all = block_sum(sum, shared);
-  if (threadIdx.x == 0) *to += all;
+  if (threadIdx.x == 0) *to += weight * all;
 }
 
 }  // namespace
@@ -122,17 +125,18 @@ void cross_entropy_sum(Stream stream, DType type, Index tokens, Index columns, V
   });
 }
 
-void cross_entropy_grad(Stream stream, DType type, Index tokens, Index columns, VocabularyShard shard, Index global_tokens, const float* max,
-                        const float* sums, const std::int32_t* target, void* logits, double* loss) {
+void cross_entropy_grad(Stream stream, DType type, Index tokens, Index columns, VocabularyShard shard, Index global_tokens, double loss_weight,
+                        const float* max, const float* sums, const std::int32_t* target, void* logits, double* loss) {
   if (tokens == 0) return;
   const Scratch losses(stream, tokens * Index{sizeof(double)});
+  const float weight = static_cast<float>(loss_weight) / static_cast<float>(global_tokens);
   by_type(type, [&](auto t) {
     using T = decltype(t);
-    gradient_kernel<T><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(columns, shard, 1.F / static_cast<float>(global_tokens), max, sums,
-                                                                               target, static_cast<T*>(logits), losses.as<double>());
+    gradient_kernel<T><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(columns, shard, weight, max, sums, target, static_cast<T*>(logits),
+                                                                               losses.as<double>());
     launched();
   });
-  add_up_kernel<<<1, 1024, 0, stream>>>(tokens, losses.as<double>(), loss);
+  add_up_kernel<<<1, 1024, 0, stream>>>(tokens, loss_weight, losses.as<double>(), loss);
   launched();
 }
 
