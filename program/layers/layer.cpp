@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "program/layers/sublayers.h"
 #include "program/transforms/recompute.h"
 #include "program/transforms/resharding.h"
@@ -81,8 +83,10 @@ void sum_of_both(const Context& c, const LayerTensors& t, const LayerBuffers& a,
 void add_block_input(const Context& c, const LayerTensors& t, const LayerBuffers& a, std::uint32_t out) {
   if (t.out_bias == kAbsent || t.down_bias == kAbsent) return residual(c, a.x, t.out_bias == kAbsent ? t.down_bias : t.out_bias, out);
   const std::uint32_t both = c.b.temporary("block.bias", BufferKind::temporary, c.plan.precision.params, c.d.hidden, c.b.layer);
+  const DType activations = std::exchange(c.b.dtype, c.plan.precision.params);
   c.b.compute(Operator::copy, {c.d.hidden}, {r(c.weight(t.out_bias)), w(both)});
   c.b.compute(Operator::accumulate, {c.d.hidden}, {r(c.weight(t.down_bias)), u(both)});
+  c.b.dtype = activations;
   c.b.compute(Operator::residual_forward, {c.d.local_rows, c.d.hidden}, {r(a.x), r(both), u(out)});
 }
 

@@ -361,5 +361,22 @@ RC_GTEST_PROP(StageLayers, NoSplitHasASmallerLargestStage, ()) {
     for (std::int64_t b = 1; a + b < m.layers; ++b) RC_ASSERT(largest(got[0], got[1], got[2]) <= largest(a, b, m.layers - a - b));
 }
 
+// Copies convert nothing, so that their bytes are those of one type: here parameters are wider than activations. A parallel block adds two biases.
+TEST(Compile, CopiesAreOfTheTypeOfWhatTheyCopy) {
+  Model parallel = small_gpt2();
+  parallel.parallel_block = true;
+  for (const Model& model : {small_llama(), small_gpt2(), parallel}) {
+    Plan p = small_plan(2, 2);
+    p.precision.compute = DType::bf16, p.schedule = "zb-h1", p.recompute.kind = "full";
+    const Program program = compile(model, small_cluster(p), p);
+    for (const Role& role : program.roles)
+      for (const Instruction& in : role.instructions)
+        for (std::uint32_t a = in.accesses; a < in.accesses + in.access_count && (in.op == Operator::copy || in.op == Operator::accumulate); ++a) {
+          const Buffer& buffer = role.buffers[role.accesses[a].buffer];
+          EXPECT_EQ(buffer.dtype, program.shapes[in.shape].dtype) << role.name << ": " << buffer.name;
+        }
+  }
+}
+
 }  // namespace
 }  // namespace orrery::program
