@@ -21,7 +21,7 @@ namespace {
 
 void need_cpu(const std::string& device) {
   if (device != "cpu")
-    throw Error("--device", fmt::format("'{}' cannot be used by this build", device), "known: cpu; this build was made without CUDA");
+    throw Error("--device", fmt::format("'{}' cannot be used by this build", device), "known: cpu; this version does not run or profile on GPUs");
 }
 
 }  // namespace
@@ -61,6 +61,10 @@ int run(const RunCommand& command, const Common& common) {
   settings.data = command.data;
   settings.steps = command.steps;
   settings.cancel = &interrupted();
+  const app::Inputs inputs = app::load_inputs(flags);
+  if (!command.expert_load.empty() && (!inputs.model.moe || inputs.plan.runtime.moe_balanced))
+    throw Error("--expert-load", fmt::format("no router of {} is free to choose", inputs.model.name),
+                "run a mixture of experts with --set runtime.moe_balanced=false");
   app::RunReport report;
   {
     ProgressBar bar("running");
@@ -69,7 +73,7 @@ int run(const RunCommand& command, const Common& common) {
                  fmt::format("loss {:.4f}  norm {:.3f}  {:.0f} tokens/s  {}", s.loss, s.gradient_norm, s.tokens_per_second,
                              format_bytes(Bytes{s.peak_live})));
     };
-    report = app::run(app::load_inputs(flags), settings);
+    report = app::run(inputs, settings);
   }
   if (!command.trace.empty()) {
     write_file_atomically(command.trace, write_chrome_trace(report.result.timeline));
@@ -80,11 +84,8 @@ int run(const RunCommand& command, const Common& common) {
     fmt::print(stderr, "report: {}\n", command.report);
   }
   if (!command.expert_load.empty()) {
-    if (report.expert_load.empty())
-      throw Error("--expert-load", fmt::format("no router of {} was free to choose", report.inputs.model.name),
-                  "run a mixture of experts with --set runtime.moe_balanced=false");
-    write_file_atomically(command.expert_load, report.expert_load);
-    fmt::print(stderr, "expert load: {}\n", command.expert_load);
+    if (!report.expert_load.empty()) write_file_atomically(command.expert_load, report.expert_load);
+    fmt::print(stderr, "expert load: {}\n", report.expert_load.empty() ? "nothing was routed" : command.expert_load);
   }
   const std::string out = common.json ? app::to_json(report) : text(report);
   print(out);

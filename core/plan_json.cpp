@@ -172,7 +172,7 @@ template <class F>
 void fields(F& f, In<F, MoeSpec>& m) {
   f("capacity_factor", m.capacity_factor, about("tokens an expert takes, relative to an even share; null: all").within(0, 1e6));
   f("drop", m.drop, about("drop tokens beyond the capacity"));
-  f("load", m.load, about("how tokens spread over experts").filled());
+  f("load", m.load, about("how tokens spread over experts: balanced, zipf:A, dirichlet:A, file:PATH or counts:LINES").filled());
   f("room", m.room,
     about("memory for as many rows as routing could ask for, or as the load does; null: all on a CPU, load elsewhere").one_of(kRooms));
   f("expert_map", m.expert_map, about("which rank of ep holds an expert: linear, round-robin, file:PATH or places:LINES").filled());

@@ -12,6 +12,11 @@
 
 namespace orrery::executor {
 
+// What is said where more rows of tokens are routed to a rank than its plan's moe.room gives it room for.
+inline std::string no_room(const std::string& what, std::int64_t room) {
+  return what + ", but has room for " + std::to_string(room) + ": routing is not that of moe.load; moe.room 'all' has room for any";
+}
+
 // Handle of a started operation. 0 is a ticket that is complete.
 struct Ticket {
   std::uint64_t v = 0;

@@ -361,7 +361,7 @@ void RankRunner::record_routing(const Instruction& in, std::uint16_t microbatch)
 void RankRunner::check_room(const void* counts, std::int64_t n, std::int64_t room) const {
   const auto* of = static_cast<const std::int32_t*>(counts);
   const std::int64_t rows = std::accumulate(of, of + n, std::int64_t{0});
-  if (rows > room) throw Error("", fmt::format("gets {} rows of tokens for its experts, but has room for {}", rows, room));
+  if (rows > room) throw Error("", no_room(fmt::format("gets {} rows of tokens for its experts", rows), room));
 }
 
 RankRunner::Started RankRunner::communicate(const Instruction& in, std::uint16_t microbatch) {
@@ -520,8 +520,8 @@ void RankRunner::step(std::int64_t number, bool last) {
   for (std::uint32_t i = 0; i < passes.size(); ++i) {
     run_pass(passes[i], i);
     if (role_.validation == program::kNone || passes[i].pass != role_.validation) continue;
-    // A step's first validation is of the update before; the last step has one more, of its own.
-    if (!validates()) {
+    // A step's first validation is of the update before, which step 0 does not have; the last step has one more, of its own.
+    if ((warm || number > 0) && !validates()) {
       redo(warm ? number : number - 1);  // of an earlier step: all that this one has done is void
       for (std::uint32_t again = 0; !warm && again < i; ++again) run_pass(passes[again], again);
     }

@@ -142,14 +142,14 @@ class Progress {
     return r;
   }
 
-  // Throws what the first failing rank threw, with the rank's name, and with `hint` where it has none.
-  void rethrow(const std::string& hint) {
+  // Throws what the first failing rank threw, with the rank's name.
+  void rethrow() {
     if (!failure_) return;
     const std::string where = fmt::format("rank {}", failed_rank_);
     try {
       std::rethrow_exception(failure_);
     } catch (const Error& e) {
-      throw Error(where, e.where().empty() ? e.message() : fmt::format("{}: {}", e.where(), e.message()), e.hint().empty() ? hint : e.hint());
+      throw Error(where, e.where().empty() ? e.message() : fmt::format("{}: {}", e.where(), e.message()), e.hint());
     } catch (const std::bad_alloc&) {
       throw Error(where, "there is not enough memory for its buffers", "take a smaller micro-batch, more stages or recomputation");
     } catch (const std::exception& e) {
@@ -392,8 +392,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   }
   for (std::thread& t : threads) t.join();
   if (thrown) std::rethrow_exception(thrown);
-  progress.rethrow(
-      plan.moe.room == "load" ? "where rows found no room: routing is not that of moe.load; record it in this very run, or write moe.room all" : "");
+  progress.rethrow();
 
   result.cancelled = progress.cancelled();
   for (const auto& runner : runners) result.memory.push_back(runner->memory());

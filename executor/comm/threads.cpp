@@ -143,7 +143,7 @@ std::string obstacle(const Meeting& m) {
     std::int64_t rows = 0;
     for (const Op* from : m.ops) rows += rows_for(from->what, i);
     const std::int64_t room = m.ops[i]->what.room;
-    if (room >= 0 && rows > room) return fmt::format("rank {} is sent {} rows, but has room for {}", m.members[i], rows, room);
+    if (room >= 0 && rows > room) return no_room(fmt::format("rank {} is sent {} rows", m.members[i], rows), room);
   }
   return {};
 }

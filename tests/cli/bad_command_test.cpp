@@ -171,7 +171,7 @@ const std::vector<Bad>& table() {
     {kSimulate + "--flops-convention 7n", "--flops-convention: '7n' is not a convention", "did you mean '6n'?"},
     {kSearch + "--schedule 1f1d", "--schedule: '1f1d' is not known here", "did you mean '1f1b'?"},
     {kSearch + "--objective cost", "--objective: 'cost' is not built yet", "known: time"},
-    {"run p.json --data markov --device cuda:0", "--device: 'cuda:0' cannot be used by this build", "known: cpu; this build was made without CUDA"},
+    {"run p.json --data markov --device cuda:0", "--device: 'cuda:0' cannot be used by this build", "known: cpu; this version does not run or profile on GPUs"},
     // Settings.
     {kSimulate + "--set nonsense", "--set nonsense: is not PATH=VALUE", "write it like batch.micro=2"},
     {kSimulate + "--set paralel.tp=2", "--set paralel.tp: paralel: is not a known field", "did you mean 'parallel'?"},

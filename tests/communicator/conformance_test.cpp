@@ -190,7 +190,7 @@ TEST(Communicator, AllToAllByCountFailsWhereRowsFindNoRoom) {
       c.wait(c.start(o));
       ADD_FAILURE() << "nothing was thrown";
     } catch (const Error& e) {
-      EXPECT_EQ(e.message(), "rank 1 is sent 4 rows, but has room for 3");
+      EXPECT_EQ(e.message(), "rank 1 is sent 4 rows, but has room for 3: routing is not that of moe.load; moe.room 'all' has room for any");
     }
     EXPECT_EQ(in, (std::vector<float>{-1, -1, -1}));
   });

@@ -82,5 +82,17 @@ TEST(PostValidationWithoutClipping, IsTheSynchronousStepBitForBit) {
   EXPECT_EQ(apart.parameters, together.parameters);
 }
 
+// Before the first step there is no update to validate, not even where every norm, also that of no gradients at all, would be clipped.
+TEST(PostValidationOfTheFirstStep, HasNothingToTakeBack) {
+  const Layout l{.pp = 2, .schedule = "zb-h1"};
+  const auto source = open_tokens("markov", 61, 16, 1);
+  Plan plan = plan_of(l);
+  plan.optimizer.clip = 1e-7, plan.optimizer.post_validation = true;
+  const RunResult apart = run_layout(tiny_llama(), l, plan, *source, poisoned(kSteps));
+  EXPECT_EQ(apart.redone, kSteps);
+  plan.optimizer.post_validation = false;
+  EXPECT_LE(worst(run_layout(tiny_llama(), l, plan, *source, poisoned(kSteps)).parameters, apart.parameters), 1);
+}
+
 }  // namespace
 }  // namespace orrery::executor
