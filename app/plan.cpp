@@ -50,6 +50,9 @@ planner::Space pinned(planner::Space space, const Plan& plan, const std::vector<
 }
 
 PlanReport plan(const Inputs& inputs, const planner::Space& space, const planner::Options& options) {
+  if (inputs.plan.segments)
+    throw Error("segments", "the search varies the axes of the whole plan, and this one has segments with axes of their own",
+                "leave segments null, or compare such plans by 'orrery simulate' and 'orrery sweep'");
   check_space(space, inputs.plan);
   PlanReport report{inputs, {}, {}, {}};
   report.outcome = planner::search(inputs.model, inputs.cluster, inputs.plan, space, inputs.profile ? &*inputs.profile : nullptr, options);

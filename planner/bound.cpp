@@ -9,15 +9,21 @@
 namespace orrery::planner {
 
 Bytes memory_bound(const Model& model, const Cluster& cluster, const Plan& plan) {
-  const std::int64_t dp = program::data_parallel(cluster, plan);
-  const std::int64_t parameters = count_parameters(model).total / (plan.parallel.tp * plan.parallel.pp);
-  const PrecisionSpec& p = plan.precision;
-  std::int64_t states = plan.optimizer.kind == "adamw" ? 2 * bytes_of(p.optimizer, parameters) : 0;
-  if (bits(p.params) < 32) states += bytes_of(DType::fp32, parameters);
-  const std::int64_t shards = std::max<std::int64_t>(1, dp * plan.parallel.cp / std::max<std::int64_t>(1, plan.sharding.replicas)),
-                     zero = plan.sharding.zero;
-  const auto part = [&](std::int64_t bytes, std::int64_t from) { return zero >= from ? bytes / shards : bytes; };
-  return Bytes{part(bytes_of(p.params, parameters), 3) + part(bytes_of(p.grads, parameters), 2) + part(states, 1)};
+  if (plan.segments) return Bytes{0};  // each has its own share
+  const std::int64_t dp = program::data_parallel(cluster, plan), tp = plan.parallel.tp, pp = plan.parallel.pp;
+  const std::int64_t expert_ranks = plan.parallel.etp * plan.parallel.ep;
+  const ParameterCount count = count_parameters(model);
+  const auto states_of = [&](std::int64_t parameters, std::int64_t replicas) {
+    const PrecisionSpec& p = plan.precision;
+    std::int64_t states = plan.optimizer.kind == "adamw" ? 2 * bytes_of(p.optimizer, parameters) : 0;
+    if (bits(p.params) < 32) states += bytes_of(DType::fp32, parameters);
+    const std::int64_t shards = std::max<std::int64_t>(1, replicas / std::max<std::int64_t>(1, plan.sharding.replicas));
+    const auto part = [&](std::int64_t bytes, std::int64_t from) { return plan.sharding.zero >= from ? bytes / shards : bytes; };
+    return part(bytes_of(p.params, parameters), 3) + part(bytes_of(p.grads, parameters), 2) + part(states, 1);
+  };
+  const std::int64_t stage_ranks = tp * plan.parallel.cp * dp;
+  return Bytes{states_of((count.total - count.experts) / (tp * pp), dp * plan.parallel.cp) +
+               states_of(count.experts / (expert_ranks * pp), std::max<std::int64_t>(1, stage_ranks / expert_ranks))};
 }
 
 Picoseconds time_bound(const program::Program& program, const cost::Table& cost, const Cluster& cluster) {
@@ -74,7 +80,8 @@ Picoseconds time_bound(const program::Program& program, const cost::Table& cost,
   std::int64_t bound = 0, in_front = 0;
   for (const Stage& stage : stages) {
     bound = std::max(bound, stage.all);
-    if (program.update_every > 0) continue;  // asynchronous: the pipeline is not empty between steps
+    // Asynchronous, or validated after the update: stages need not wait for each other between steps.
+    if (program.update_every > 0 || program.roles.front().validation != program::kNone) continue;
     // From one gradient norm to the next: stage 0 updates, the first micro-batch comes down, this stage does its passes, the last one goes back up.
     bound = std::max(bound, stages.front().optimizer + in_front + stage.all - stage.optimizer);
     if (!twice) in_front += stage.forward + (deferred ? 0 : stage.backward);

@@ -1,10 +1,16 @@
 #include "program/builder.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cassert>
 #include <utility>
 
+#include "core/error.h"
+
 namespace orrery::program {
+
+constexpr std::uint32_t kMostInstructions = kNone;  // of a pass: their numbers have 16 bits, and the last means none
 
 std::vector<StreamDecl> stream_table() {
   return {{"compute", StreamKind::compute},
@@ -228,6 +234,8 @@ std::uint16_t Builder::end() {
   };
   PassTemplate& pass = role_.passes.back();
   pass.count = static_cast<std::uint32_t>(role_.instructions.size()) - pass.first;
+  if (pass.count > kMostInstructions)
+    throw Error("parallel.pp", fmt::format("a pass has {} instructions, more than {}", pass.count, kMostInstructions), "use more stages");
   for (const std::uint32_t buffer : touched_)
     for (const bool second : {false, true}) {
       const std::uint32_t access = roots_[buffer].last_access[second];

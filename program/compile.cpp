@@ -363,9 +363,8 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
   if (const auto refused = refusals(model, cluster, asked); !refused.empty())
     throw Error(refused.front().field, refused.front().reason, refused.front().hint);
   std::vector<PlanSegment> segments = plan_segments(model, cluster, asked);
-  for (PlanSegment& s : segments)
-    if (!s.plan.parallel.cp_inner) s.plan.parallel.cp_inner = most_heads_exchanged(model, cluster, s.plan);
-  const Plan& plan = asked;
+  resolve_contexts(model, cluster, segments);
+  const Plan& plan = segments.size() == 1 ? segments.front().plan : asked;
 
   Program program;
   if (segments.size() == 1)

@@ -31,6 +31,8 @@ struct PlanSegment {
 };
 // One for all, where the plan has no segments. All segments work on the same micro-batches: of batch.micro · dp sequences, with the first one's dp.
 std::vector<PlanSegment> plan_segments(const Model& model, const Cluster& cluster, const Plan& plan);
+// Says cp_inner where a plan leaves it open. Requires legal parallel axes.
+void resolve_contexts(const Model& model, const Cluster& cluster, std::vector<PlanSegment>& segments);
 
 // Ranks of the pipeline: pp, added up over segments.
 std::int64_t pipeline_ranks(const Plan& plan);

@@ -72,8 +72,7 @@ enum class Operator : std::uint8_t {
   expert_sort,           // {tokens, k, experts, ep, etp, capacity}    r chosen, w index(int32: tokens·k·etp), w counts(experts·etp)
   expert_sort_received,  // {most, sources, experts}                   r counts(sources·experts), w index(int32: most), w sums(experts)
   // Of all tokens of the ranks that share the experts, the copies for this rank's own, whose rows are by expert, of each in order of tokens; the
-  // index
-  // of all others is -1. A capacity is each source's.
+  // index of all others is -1. A capacity is each source's.
   expert_sort_gathered,  // {tokens, k, experts, local, sources, capacity, most}   r chosen, w index(int32: tokens·k), w counts(local)
   // moved: copies expected; 0: all.
   expert_permute,              // {tokens, k, width, most, padded, moved}    r x, r index(tokens·k), w rows

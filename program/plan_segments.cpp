@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "program/compile.h"
+#include "program/transforms/context_parallel.h"
 
 namespace orrery::program {
 namespace {
@@ -16,6 +17,11 @@ std::int64_t pipeline_ranks(const Plan& plan) {
   std::int64_t pp = 0;
   for (const SegmentSpec& s : *plan.segments) pp += plan.parallel_of(s).pp;
   return pp;
+}
+
+void resolve_contexts(const Model& model, const Cluster& cluster, std::vector<PlanSegment>& segments) {
+  for (PlanSegment& s : segments)
+    if (!s.plan.parallel.cp_inner) s.plan.parallel.cp_inner = most_heads_exchanged(model, cluster, s.plan);
 }
 
 std::vector<PlanSegment> plan_segments(const Model& model, const Cluster& cluster, const Plan& plan) {

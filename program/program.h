@@ -341,7 +341,7 @@ std::int64_t group_size(const Program& program, const Group& group);
 std::int64_t first_member(const Program& program, const Group& group, std::int64_t rank);
 std::string label(const Program& program, std::int64_t rank);
 
-// Messages across the boundary after segment `boundary`. Each side of it divides an activation among the ranks of its stage, by sequences over dp and
+// Messages across the boundary after segment `before`. Each side of it divides an activation among the ranks of its stage, by sequences over dp and
 // by positions over tp, and each row crosses once: from the rank to which the sending side assigns it to the one to which the receiving side does.
 struct Boundary {
   std::size_t before = 0;                          // the segment before it

@@ -74,6 +74,8 @@ void model_refusals(Refusals& r, const Model& model, const Plan& plan) {
       r.add("at most 127 prediction modules", "model", fmt::format("{} prediction modules are more than {}", model.mtp_layers, kMostModules),
             "use a model with fewer");
   }
+  r.not_built(model.mtp_layers > 0 && plan.data_parallel.rate_limit, "a rate limit with prediction modules, which use what was gathered again",
+              "data_parallel.rate_limit", "leave data_parallel.rate_limit null");
   lacks(model.post_norm, "norms after the residual");
   lacks(!model.final_norm, "a model without a final norm");
   lacks(model.token_types > 0, "segment embeddings");
@@ -136,7 +138,7 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   r.not_built(plan.lora.has_value(), "LoRA", "lora", "leave lora null");
   r.not_built(plan.clocks.has_value(), "clock schedules", "clocks", "leave clocks null");
   r.not_built(plan.checkpoint.every_steps.has_value(), "checkpoints", "checkpoint.every_steps", "leave checkpoint.every_steps null");
-  if (plan.overlap.tp && plan.parallel.tp > 1 && !plan.parallel.sp)
+  if (plan.overlap.tp && plan.parallel.tp > 1 && !plan.parallel.sp && !plan.segments)
     r.add("overlapped tensor parallelism needs sp", "overlap.tp", "overlap.tp takes linears apart by the rows that sp shards, and sp is off",
           "use sp true, or overlap.tp false");
   r.not_built(plan.runtime.attention != "flash", fmt::format("attention '{}'", plan.runtime.attention), "runtime.attention", "use flash");
@@ -206,7 +208,6 @@ void data_parallel_refusals(Refusals& r, const Plan& plan) {
          fmt::format("{} copies of the shards, and sharding.zero 0 makes none", s.replicas), "use 1, or sharding.zero 1, 2 or 3");
 }
 
-// What the schedule does not take, and what of it the compiler cannot write yet.
 // Sequences that are worked on split by split.
 void split_refusals(Refusals& r, const Model& model, const Plan& plan, const Schedule& schedule) {
   const std::int64_t q = schedule.splits, sequence = plan.batch.sequence;
@@ -256,6 +257,7 @@ void context_refusals(Refusals& r, const Model& model, const Plan& plan) {
           fmt::format("use a sequence that is a multiple of {}", unit));
 }
 
+// What the schedule does not take, and what of it the compiler cannot write yet.
 void schedule_refusals(Refusals& r, const Model& model, const Plan& plan, std::int64_t microbatches) {
   try {
     const Schedule schedule = plan_schedule(plan, microbatches);
@@ -388,7 +390,7 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
       r.add(fmt::format("{} is at most 2^20", field), field, fmt::format("{} is {}, beyond {}", field, value, kMost), "write less");
       sound = false;
     }
-  // The Program counts bytes in 63 bits and layers in 16; a pass's instructions, some 60 per layer, in 16 bits too.
+  // The Program counts bytes in 63 bits and layers in 16; a pass's instructions in 16 bits too (Builder::end counts).
   const double tokens = static_cast<double>(b.micro) * static_cast<double>(b.sequence);
   const double width = static_cast<double>(std::max({model.vocab, 2 * model.intermediate, 3 * model.hidden}));
   if (sound && (tokens * width > 0x1p56 || static_cast<double>(model.hidden) * width * static_cast<double>(model.layers) > 0x1p56)) {
@@ -505,8 +507,11 @@ void one_segment_refusals(Refusals& r, const Model& model, const Cluster& cluste
   Refusals of_part;
   structure_refusals(of_part, part, own, alone);
   for (Refusal& refusal : of_part.out) {
-    if (i > 0 && !refusal.field.starts_with("parallel") && refusal.field != "stages") continue;  // of all segments alike: said for the first
-    if (refusal.field == "parallel") refusal.field = here + ".devices";
+    // What does not depend on the segment was said for the first.
+    if (i > 0 && !refusal.field.starts_with("parallel") && refusal.field != "stages" && refusal.field != "sharding.replicas" &&
+        refusal.field != "batch")
+      continue;
+    if (refusal.field == "parallel" || (i > 0 && refusal.field == "sharding.replicas")) refusal.field = here + ".devices";
     if (refusal.field.starts_with("parallel.") && spec.parallel) refusal.field = here + "." + refusal.field;
     r.out.push_back(std::move(refusal));
   }
@@ -586,7 +591,7 @@ void segment_refusals(Refusals& r, const Model& model, const Cluster& cluster, c
     return r.add("stages has one entry per stage", "stages",
                  fmt::format("stages has {} entries, the segments' pp add up to {}", plan.stages->size(), pipeline_ranks(plan)),
                  fmt::format("write {} numbers, or null", pipeline_ranks(plan)));
-  const std::vector<PlanSegment> segments = plan_segments(model, cluster, plan);
+  std::vector<PlanSegment> segments = plan_segments(model, cluster, plan);
   const std::int64_t at_once = plan.batch.micro * segments.front().dp;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     const PlanSegment& s = segments[i];
@@ -603,9 +608,10 @@ void segment_refusals(Refusals& r, const Model& model, const Cluster& cluster, c
     if (std::count(plan.stages->begin(), plan.stages->end(), 0) > (plan.stages->front() == 0 ? 1 : 0) + (plan.stages->back() == 0 ? 1 : 0))
       r.add("a layer per stage", "stages", "only the first and the last stage of all segments may hold no layer", "write such numbers, or null");
   if (!r.out.empty()) return;
+  resolve_contexts(model, cluster, segments);
   for (std::size_t i = 1; i < segments.size(); ++i) boundary_refusals(r, plan, segments[i - 1], segments[i], i);
   const std::int64_t microbatches = plan.batch.global / at_once;
-  schedule_refusals(r, model, plan, microbatches);
+  schedule_refusals(r, model, several ? plan : segments.front().plan, microbatches);
   if (!several || !r.out.empty()) return;
   const Schedule schedule = plan_schedule(plan, microbatches);
   r.not_built(schedule.placement != Placement::loop || schedule.chunks > 1 || schedule.splits > 1 || schedule.update_every > 0,

@@ -21,7 +21,7 @@ std::vector<std::vector<std::size_t>> groups_of_ranks(const Program& program, co
   for (std::int64_t rank = 0; rank < program.ranks(); ++rank) {
     if (group.part != Group::Part::everyone && program.segment_of(rank) != group.segment) continue;
     const std::vector<std::int64_t> all = members(program, group, rank);
-    if (std::any_of(all.begin(), all.end(), [rank](std::int64_t m) { return m < rank; })) continue;
+    if (all.empty() || *std::min_element(all.begin(), all.end()) != rank) continue;
     out.emplace_back(all.begin(), all.end());
   }
   return out;

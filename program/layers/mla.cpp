@@ -117,7 +117,7 @@ std::uint32_t mla_backward(const Context& c, const LayerTensors& t, const LayerB
   const Widths n = widths(c);
   const Latents l = latents(c, t);
   const std::uint32_t dattended = c.temporary("attention.result.gradient", d.rows * d.attention);
-  input_gradient_of(c, d.rows, dout, t.out, dattended, d.attention, d.hidden);
+  input_gradient(c, dout, t.out, dattended, d.attention, d.hidden);
   weight_gradient_of(c, d.rows, a.attended, dout, t.out, d.attention, d.hidden);
   const std::uint32_t dqkv = c.temporary("attention.qkv.gradient", d.rows * d.qkv);
   attend_backward(c, a.qkv, a.attended, a.lse, dattended, dqkv);

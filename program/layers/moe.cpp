@@ -136,7 +136,7 @@ void shared_backward(const Context& c, const LayerTensors& t, const LayerBuffers
   const Shared s = shared(c);
   const std::uint32_t dout = whole_gradient(c, dx, shared_result_gradient);
   const std::uint32_t da = c.temporary("shared.activated.gradient", d.rows * d.experts.shared), du = shared_up_gradient(c);
-  input_gradient_of(c, d.rows, dout, t.shared_down, da, d.experts.shared, d.hidden);
+  input_gradient(c, dout, t.shared_down, da, d.experts.shared, d.hidden);
   weight_gradient_of(c, d.rows, s.activated, dout, t.shared_down, d.experts.shared, d.hidden);
   c.b.compute(Operator::activation_backward, {d.rows, d.experts.shared, c.model.gated_mlp ? 1 : 0}, {r(s.up), r(da), w(du)});
   const bool whole = c.pass != PassKind::input_grad;

@@ -266,7 +266,7 @@ TEST_F(Command, RecordsTheRoutingOfARunAndReplaysIt) {
   EXPECT_LT(second.at("memory_by_rank").at(0).at("peak_bytes"), first.at("memory_by_rank").at(0).at("peak_bytes"));
   const Finished other = run("run moe.json --data markov --steps 3 --set seed=2" + tight);
   EXPECT_EQ(other.code, 2);
-  EXPECT_NE(other.err.find("moe.room all"), std::string::npos) << other.err;
+  EXPECT_NE(other.err.find("moe.room 'all'"), std::string::npos) << other.err;
   EXPECT_EQ(run("run p.json --data markov --steps 1 --expert-load load.txt").code, 2);
 }
 

@@ -192,8 +192,11 @@ TEST(Search, RefusesForMemoryExactlyWhatDoesNotFit) {
 // CPU nodes whose ranks share their cores, two and more of them.
 RC_GTEST_PROP(Bound, IsAdmissibleOnSeveralCpuNodes, ()) {
   Case c;
-  c.model = load_model("cpu-llama-tiny");
-  c.base.model = "cpu-llama-tiny";
+  const bool mixture = *rc::gen::arbitrary<bool>();
+  c.model = load_model(mixture ? "cpu-mixtral-tiny" : "cpu-llama-tiny");
+  c.base.model = c.model.name;
+  if (mixture) c.base.parallel.ep = *rc::gen::element<std::int64_t>(1, 2, 4);
+  c.base.optimizer.post_validation = *rc::gen::arbitrary<bool>();
   c.base.precision.compute = c.base.precision.params = DType::fp32;
   Cluster& cluster = c.cluster;
   cluster = Cluster{};

@@ -249,6 +249,32 @@ TEST(Segments, OfOneKindAreThePlanWithoutThem) {
   }
 }
 
+// Where a single segment says otherwise than the plan, the segment holds.
+TEST(Segments, HoldAgainstThePlan) {
+  Divided d({{.dp = 1, .tp = 1, .pp = 2}}, 1);
+  const Program alone = d.compile();
+  d.plan.parallel.vp = 2, d.plan.parallel.cp = 2;
+  EXPECT_EQ(d.compile(), alone);
+}
+
+TEST(Segments, AreEachAskedForWhatDependsOnTheirOwnMesh) {
+  const auto refused = [](const Divided& d, const char* constraint, const char* field) {
+    const std::vector<Refusal> all = refusals(d.model, d.cluster, d.plan);
+    return std::any_of(all.begin(), all.end(), [&](const Refusal& r) { return r.constraint == constraint && r.field == field; });
+  };
+  // Two replicas of the shards, and the second segment has one rank to hold them.
+  Divided replicas({{.dp = 2}, {.dp = 1}}, 1);
+  replicas.plan.sharding.zero = 1, replicas.plan.sharding.replicas = 2;
+  EXPECT_TRUE(refused(replicas, "replicas divide dp", "segments[1].devices"));
+  // Heads are exchanged among as many ranks as have some: all four with 8 heads each, two with the 2 that tp 4 leaves.
+  Divided contexts({{.tp = 1, .cp = 4}, {.tp = 4, .cp = 4}}, 1);
+  for (SegmentSpec& s : *contexts.plan.segments) s.parallel->cp_kind = "a2a+p2p";
+  contexts.cluster.node_size = 16;
+  EXPECT_TRUE(refused(contexts, "not built yet: contexts shared in unlike ways between segments", "segments[1].parallel.cp"));
+  for (SegmentSpec& s : *contexts.plan.segments) s.parallel->cp_inner = 2;
+  EXPECT_FALSE(refused(contexts, "not built yet: contexts shared in unlike ways between segments", "segments[1].parallel.cp"));
+}
+
 TEST(Segments, FollowEachOtherInRanksAndStages) {
   // (tp 2, pp 2) on ranks 0 to 3, (dp 2, tp 2) on 4 to 7, (dp 2) on 8 and 9.
   Divided d({{.tp = 2, .pp = 2}, {.dp = 2, .tp = 2}, {.dp = 2}}, 2);
