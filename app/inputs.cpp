@@ -122,6 +122,8 @@ Settings plan_settings(const PlanFlags& flags, Settings settings) {
     if (value) settings.flag(name, path, *value);
   };
   number(flags.tp, "--tp", "parallel.tp");
+  number(flags.cp, "--cp", "parallel.cp");
+  number(flags.ep, "--ep", "parallel.ep");
   number(flags.pp, "--pp", "parallel.pp");
   number(flags.vp, "--vp", "parallel.vp");
   number(flags.global_batch, "--global-batch", "batch.global");

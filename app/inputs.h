@@ -20,7 +20,7 @@ namespace orrery::app {
 struct PlanFlags {
   std::string plan;            // a plan file; empty: none
   std::string model, cluster;  // names or paths; empty: the plan's
-  std::optional<std::int64_t> tp, pp, vp, global_batch, micro_batch, sequence, zero;
+  std::optional<std::int64_t> tp, cp, ep, pp, vp, global_batch, micro_batch, sequence, zero;
   std::optional<bool> sp;
   std::optional<std::string> schedule;  // a name, or a file order.csv: schedule=csv and schedule_args.csv=order.csv
   std::optional<std::string> recompute;

@@ -61,6 +61,8 @@ void add_plan_flags(CLI::App& verb, app::PlanFlags& f, bool with_batch) {
 
 void add_split_flags(CLI::App& verb, app::PlanFlags& f) {
   verb.add_option("--tp", f.tp, "tensor-parallel ranks; default: 1")->type_name("N")->check(whole());
+  verb.add_option("--cp", f.cp, "ranks that share sequences, by parallel.cp_kind; default: 1")->type_name("N")->check(whole());
+  verb.add_option("--ep", f.ep, "ranks that experts are spread over; default: 1")->type_name("N")->check(whole());
   verb.add_option("--pp", f.pp, "pipeline stages; default: 1")->type_name("N")->check(whole());
   verb.add_option("--vp", f.vp, "model chunks per pipeline stage, for schedules that have several; default: 1")->type_name("N")->check(whole());
   verb.add_option("--micro-batch", f.micro_batch, "sequences per micro-batch; default: 1")->type_name("N")->check(whole());

@@ -177,16 +177,18 @@ Outcome search(const Model& model, const Cluster& cluster, const Plan& base, con
 }
 
 std::string label(const Cluster& cluster, const Plan& plan) {
+  const auto unless_one = [](const char* axis, std::int64_t n) { return n > 1 ? fmt::format(" {}={}", axis, n) : ""; };
   if (plan.segments && plan.segments->size() > 1) {
     std::string split;
     for (const program::PlanSegment& s : program::plan_segments({}, cluster, plan))
-      split += fmt::format("{}tp={} pp={} dp={}{}", split.empty() ? "" : " | ", s.plan.parallel.tp, s.plan.parallel.pp, s.dp,
-                           s.plan.recompute == plan.recompute ? "" : " recompute=" + s.plan.recompute.kind);
+      split += fmt::format("{}tp={}{} pp={} dp={}{}", split.empty() ? "" : " | ", s.plan.parallel.tp, unless_one("cp", s.plan.parallel.cp),
+                           s.plan.parallel.pp, s.dp, s.plan.recompute == plan.recompute ? "" : " recompute=" + s.plan.recompute.kind);
     return fmt::format("{} micro={} {} recompute={} zero={}", split, plan.batch.micro, plan.schedule, plan.recompute.kind, plan.sharding.zero);
   }
-  return fmt::format("tp={} pp={}{} dp={} micro={} {} recompute={} zero={}", plan.parallel.tp, plan.parallel.pp,
-                     plan.parallel.vp > 1 ? fmt::format(" vp={}", plan.parallel.vp) : "", program::data_parallel(cluster, plan), plan.batch.micro,
-                     plan.schedule, plan.recompute.kind, plan.sharding.zero);
+  const ParallelSpec& p = plan.parallel;
+  return fmt::format("tp={}{} pp={}{} dp={}{}{} micro={} {} recompute={} zero={}", p.tp, unless_one("cp", p.cp), p.pp, unless_one("vp", p.vp),
+                     program::data_parallel(cluster, plan), unless_one("ep", p.ep), unless_one("etp", p.etp), plan.batch.micro, plan.schedule,
+                     plan.recompute.kind, plan.sharding.zero);
 }
 
 std::string why_none(const Outcome& outcome) {

@@ -114,6 +114,8 @@ TEST(LoadInputs, MakesTheSameOfAFlagAndOfItsSetting) {
     EXPECT_EQ(a.plan, b.plan) << settings.front();
   };
   same([](PlanFlags& f) { f.tp = 8; }, {"parallel.tp=8"});
+  same([](PlanFlags& f) { f.cp = 2; }, {"parallel.cp=2"});
+  same([](PlanFlags& f) { f.ep = 4; }, {"parallel.ep=4"});
   same([](PlanFlags& f) { f.pp = 2; }, {"plan.parallel.pp=2"});
   same([](PlanFlags& f) { f.micro_batch = 4; }, {"batch.micro=4"});
   same([](PlanFlags& f) { f.sequence = 1000, f.tp = 16; }, {"batch.sequence=1000", "parallel.tp=16"});
