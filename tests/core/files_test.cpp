@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "support/temporary_folder.h"
 
 namespace orrery {
 namespace fs = std::filesystem;
@@ -14,12 +15,6 @@ namespace {
 
 class Files : public ::testing::Test {
  protected:
-  Files() {
-    std::string name = (fs::temp_directory_path() / "orrery-files-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
-  }
-  ~Files() override { fs::remove_all(folder_); }
-
   template <class F>
   static std::string complaint(F f) {
     try {
@@ -31,7 +26,8 @@ class Files : public ::testing::Test {
   }
   std::size_t entries() const { return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator())); }
 
-  fs::path folder_;
+  TemporaryFolder temporary_;
+  fs::path folder_ = temporary_.path();
 };
 
 TEST_F(Files, AreReadBackAsWritten) {
