@@ -148,7 +148,7 @@ std::string to_json(const SimulateReport& r) {
            {"fullest_stage", r.fullest_stage},
            {"headroom_bytes", r.headroom.v},
            {"energy_per_step_j", r.energy.v},
-           {"energy_grade", "assumed"},
+           {"energy_grade", grade_name(r.energy_grade)},
            {"critical_path", std::move(path)},
            {"critical_path_host_s", seconds(r.critical_path.unattributed)},
            {"sources", std::move(sources)},

@@ -101,6 +101,7 @@ SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
   report.headroom = report.capacity - Bytes{report.memory[static_cast<std::size_t>(report.fullest_stage)].peak};
   report.fits = report.headroom.v >= 0;
 
+  report.energy_grade = cost.energy;
   report.energy = cost.idle * report.step_time * devices;
   for (std::size_t r = 0; r < result.simulated_ranks.size(); ++r) report.energy += result.energy[r] * static_cast<double>(result.weights[r]);
   if (options.tokens) {

@@ -65,7 +65,8 @@ struct SimulateReport {
   bool fits = false;
   std::int64_t fullest_stage = 0;
   Bytes headroom;  // negative: lacking
-  Joules energy;   // of one step, all devices; grade assumed
+  Joules energy;   // of one step, all devices
+  Grade energy_grade = Grade::assumed;
   std::optional<RunCost> run;
   sim::CriticalPath critical_path;
   std::vector<SourceShare> sources;  // largest first

@@ -77,7 +77,10 @@ std::string text(const app::SimulateReport& r, bool explain) {
                      s.reset);
   for (const app::MemoryAtPeak& b : r.memory[static_cast<std::size_t>(r.fullest_stage)].largest)
     out += fmt::format("                   {:>11}  {}\n", format_bytes(Bytes{b.bytes}), b.name);
-  out += fmt::format("energy           {} per step (assumed: idle power and utilisation of the rated power)\n", format_energy(r.energy));
+  out += fmt::format("energy           {} per step ({})\n", format_energy(r.energy),
+                     r.energy_grade == Grade::assumed         ? "assumed: idle power and utilisation of the rated power"
+                     : r.energy_grade == Grade::measured_here ? "by the power measured for each class of work"
+                                                              : "by the power measured for each class of work on another device, scaled");
   if (r.run) {
     out +=
         fmt::format("whole run        {} tokens in {} steps: {:.4g} days, {} device-hours, {}", format_count(r.run->tokens),

@@ -21,13 +21,6 @@ namespace orrery {
 namespace schema {
 
 template <>
-struct Names<DeviceKind> {
-  static const Words& words() {
-    static const Words kWords{"gpu", "cpu_core"};
-    return kWords;
-  }
-};
-template <>
 struct Special<Device> {
   static bool read(const json::Value& value, Device& out) {
     if (!value.is_text()) return false;

@@ -14,6 +14,11 @@ const Words& Names<DType>::words() {
   return kWords;
 }
 
+const Words& Names<DeviceKind>::words() {
+  static const Words kWords{"gpu", "cpu_core"};
+  return kWords;
+}
+
 namespace {
 // A quantity is a text; a bare number has no unit, and gets an example.
 const std::string& quantity_text(const json::Value& value, std::string_view example) {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/cluster.h"
 #include "core/dtype.h"
 #include "core/json_edge.h"
 #include "core/quantity_text.h"
@@ -80,6 +81,10 @@ template <class T>
 struct Names;
 template <>
 struct Names<DType> {
+  static const Words& words();
+};
+template <>
+struct Names<DeviceKind> {
   static const Words& words();
 };
 

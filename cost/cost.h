@@ -25,11 +25,13 @@ struct Entry {
 struct Table {
   std::vector<Entry> entries;  // by index into Program::shapes
   std::vector<Source> sources;
-  Picoseconds issue;  // host time per instruction under the program's launch mode
-  Watts idle;         // per device
+  Picoseconds issue;              // host time per instruction under the program's launch mode
+  Watts idle;                     // per device
+  Grade energy = Grade::assumed;  // of idle and of the entries' energy
 };
 
-// Prices from the datasheet and the efficiencies named in the device file, or, where a profile has the operator, from the measurements.
+// Prices from the datasheet and the efficiencies named in the device file, or, where a profile has the operator, from the measurements. The profile
+// is of the cluster's device (for another's there is cost/transfer.h).
 Table price(const program::Program& program, const Cluster& cluster, const Profile* profile);
 
 }  // namespace orrery::cost

@@ -176,7 +176,7 @@ double LogInterpolation::leave_one_out() const {
   return count ? std::sqrt(squares / count) : 0;
 }
 
-Measurements::Measurements(const Profile& profile) {
+Measurements::Measurements(const Profile& profile) : shared_memory_(profile.kind == DeviceKind::cpu_core) {
   struct Raw {
     std::vector<LogInterpolation::Point> points;
     std::vector<double> spreads;
@@ -204,8 +204,9 @@ Measurements::Measurements(const Profile& profile) {
       operators_[key][state.first].emplace(state.second, Table{std::move(rate), median(std::move(r.spreads)), error});
     }
 
-  std::map<std::pair<Operator, std::int64_t>, std::map<double, std::pair<double, int>>> curves;
-  std::map<std::pair<Operator, std::int64_t>, std::vector<double>> spreads;
+  using Where = std::pair<std::pair<Operator, std::int64_t>, std::int64_t>;  // on so many nodes, by so many ranks
+  std::map<Where, std::map<double, std::pair<double, int>>> curves;
+  std::map<Where, std::vector<double>> spreads;
   for (const CollectiveMeasurement& m : profile.collectives) {
     Operator op = Operator::send;
     if (m.op != "send_recv") {
@@ -216,10 +217,11 @@ Measurements::Measurements(const Profile& profile) {
       }
     }
     if (!(m.median.v > 0) || m.bytes.v <= 0 || m.ranks < 2) continue;
-    auto& [sum, count] = curves[{op, m.ranks}][std::log(static_cast<double>(m.bytes.v))];
+    const Where where{{op, m.nodes}, m.ranks};
+    auto& [sum, count] = curves[where][std::log(static_cast<double>(m.bytes.v))];
     sum += std::log(m.median.v);
     ++count;
-    spreads[{op, m.ranks}].push_back(m.spread);
+    spreads[where].push_back(m.spread);
   }
   for (const auto& [key, points] : curves) {
     Curve& curve = collectives_[key.first][key.second];
@@ -303,11 +305,11 @@ std::optional<MeasuredTime> Measurements::operation(const program::Shape& shape,
   return out;
 }
 
-std::optional<MeasuredTime> Measurements::collective(Operator op, std::int64_t ranks, Bytes bytes) const {
+std::optional<MeasuredTime> Measurements::collective(Operator op, std::int64_t ranks, Bytes bytes, std::int64_t nodes) const {
   if (op == Operator::recv || op == Operator::rotate) op = Operator::send;
   if (op == Operator::all_to_all_by_count) op = Operator::all_to_all;
-  auto found = collectives_.find(op);
-  if (found == collectives_.end() && op == Operator::all_reduce_max) found = collectives_.find(Operator::all_reduce);
+  auto found = collectives_.find({op, nodes});
+  if (found == collectives_.end() && op == Operator::all_reduce_max) found = collectives_.find({Operator::all_reduce, nodes});
   if (found == collectives_.end()) return std::nullopt;
   const auto& by_ranks = found->second;
   const double at = std::log(static_cast<double>(std::max<std::int64_t>(bytes.v, 1)));
@@ -330,7 +332,9 @@ std::optional<MeasuredTime> Measurements::collective(Operator op, std::int64_t r
     return {low->second + share * (high->second - low->second), Reach::interpolated, curve.spread};
   };
 
-  // Between counts of ranks: linear in log-log. Beyond them: all members share one memory, and (ranks - 1) payloads cross it whatever the operation.
+  // Between counts of ranks: linear in log-log. Beyond them, where all share one memory: (ranks - 1) payloads cross it whatever the operation;
+  // between devices each link carries (ranks - 1) / ranks of the payload (rings and direct exchange alike), and a pair's message does not know of
+  // others.
   Value value{};
   const auto high = by_ranks.lower_bound(ranks);
   if (high != by_ranks.end() && high->first == ranks) {
@@ -338,7 +342,11 @@ std::optional<MeasuredTime> Measurements::collective(Operator op, std::int64_t r
   } else if (high == by_ranks.begin() || high == by_ranks.end()) {
     const auto& [edge, curve] = high == by_ranks.end() ? *by_ranks.rbegin() : *by_ranks.begin();
     value = ask(curve);
-    value.log_seconds += std::log(static_cast<double>(ranks - 1) / static_cast<double>(edge - 1));
+    const auto share = [](std::int64_t n) { return static_cast<double>(n - 1) / static_cast<double>(n); };
+    if (shared_memory_)
+      value.log_seconds += std::log(static_cast<double>(ranks - 1) / static_cast<double>(edge - 1));
+    else
+      value.log_seconds += std::log(share(ranks) / share(edge));
     value.reach = Reach::extrapolated;
   } else {
     const auto low = std::prev(high);

@@ -64,8 +64,8 @@ class Measurements {
   // Whether an operator was measured at more than one footprint.
   bool depend_on_reuse() const;
 
-  // `ranks` devices, consecutive; nothing when the profile has no measurement of this collective.
-  std::optional<MeasuredTime> collective(program::Operator op, std::int64_t ranks, Bytes bytes) const;
+  // `ranks` devices, consecutive, on so many nodes; nothing when the profile has no measurement of this collective on as many nodes.
+  std::optional<MeasuredTime> collective(program::Operator op, std::int64_t ranks, Bytes bytes, std::int64_t nodes = 1) const;
 
  private:
   struct Table {
@@ -87,8 +87,9 @@ class Measurements {
   };
   static Known ask(const ByFootprint& tables, const std::vector<double>& at, const std::vector<int>& category, const Reuse& reuse);
 
-  std::map<std::pair<program::Operator, DType>, std::map<std::int64_t, ByFootprint>> operators_;  // by busy
-  std::map<program::Operator, std::map<std::int64_t, Curve>> collectives_;                        // by ranks
+  bool shared_memory_ = true;                                                                        // of the ranks
+  std::map<std::pair<program::Operator, DType>, std::map<std::int64_t, ByFootprint>> operators_;     // by busy
+  std::map<std::pair<program::Operator, std::int64_t>, std::map<std::int64_t, Curve>> collectives_;  // by nodes, then ranks
 };
 
 }  // namespace orrery::cost

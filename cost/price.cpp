@@ -43,9 +43,17 @@ class Pricer {
   Pricer(const program::Program& program, const Cluster& cluster, const Profile* profile, Table& table)
       : program_(program), cluster_(cluster), device_(cluster.device), profile_(profile), sources_(table.sources) {
     cores_ = std::max<std::int64_t>(1, cluster.shared_cores);
+    table.idle = cluster.device.idle_power;
     if (!profile) return;
     measurements_.emplace(*profile);
-    if (on_cpu() && measurements_->depend_on_reuse()) reuse_ = reuse(program);
+    if (measurements_->depend_on_reuse()) reuse_ = reuse(program);
+    if (const auto idle = on_cpu() ? std::nullopt : measured_power(*profile, "idle")) {
+      idle_ = idle;
+      table.idle = *idle;
+      if (measured_power(*profile, name(WorkClass::gemm))) table.energy = grade();
+    }
+    if (program.launch == program::Launch::graph && profile->kernel_recorded.v > 0)
+      recorded_saves_ = std::max(Seconds{0}, profile->kernel - profile->kernel_recorded);
     cores_ = std::max(cores_, profile->cores);
     if (!on_cpu()) return;
     // What the profile did not measure is priced by the roofline of the machine that it did measure.
@@ -58,10 +66,21 @@ class Pricer {
     if (shape.op == program::Operator::wait) return {};
     return program::is_communication(shape.op) ? communication(shape) : computation(shape, reuse_.empty() ? Reuse{} : reuse_[index]);
   }
-  // Where kernels run on the thread that issues them, what issuing costs was measured with them.
+  // What issuing costs was measured with the kernels.
   Seconds issue() const {
-    if (profile_ && on_cpu() && program_.launch == program::Launch::inline_host) return profile_->issue;
-    return issue_time(cluster_.device, program_.launch);
+    const Seconds otherwise = issue_time(cluster_.device, program_.launch);
+    if (!profile_) return otherwise;
+    switch (program_.launch) {
+      case program::Launch::inline_host:
+        return on_cpu() ? profile_->issue : otherwise;
+      case program::Launch::eager:
+        return !on_cpu() && profile_->issue.v > 0 ? profile_->issue : otherwise;
+      case program::Launch::graph:
+        return !on_cpu() && profile_->issue_recorded.v > 0 ? profile_->issue_recorded : otherwise;
+      case program::Launch::compiled:
+        break;
+    }
+    return otherwise;
   }
 
  private:
@@ -74,15 +93,19 @@ class Pricer {
     const std::optional<MeasuredTime> measured = measurements_ ? measurements_->operation(shape, reuse) : std::nullopt;
     if (!measured) {
       const Estimate estimate = roofline(shape, device_);
-      finish(entry, estimate.duration, estimate.arithmetic_bound ? Activity::arithmetic : Activity::memory, estimate.source);
+      finish(entry, estimate.duration, estimate.arithmetic_bound ? Activity::arithmetic : Activity::memory, estimate.source,
+             program::work_class(shape.op));
       // Assumed: one core drives as much of the memory as its bandwidth says, and half of the cores saturate it.
       if (on_cpu()) entry.memory_share = fixed_point(estimate.memory_fraction * std::min(1.0, 2.0 / static_cast<double>(cores_)));
       return entry;
     }
     const double streaming = device_.memory_bandwidth.v > 0 ? static_cast<double>(program::traffic(shape).v) / device_.memory_bandwidth.v : 0;
     const bool arithmetic = to_seconds(entry.ideal).v > streaming;
-    finish(entry, measured->alone, arithmetic ? Activity::arithmetic : Activity::memory, source_of(*measured, program::work_class(shape.op)));
-    entry.duration = to_nearest_picosecond(measured->alone);
+    const WorkClass work = program::work_class(shape.op);
+    // Kernels were launched one by one; of a recording, one follows the other sooner.
+    const Seconds alone = std::max(measured->alone - recorded_saves_, measured->alone * 0.5);
+    finish(entry, alone, arithmetic ? Activity::arithmetic : Activity::memory, source_of(*measured, work, arithmetic), work);
+    entry.duration = to_nearest_picosecond(alone);
     if (on_cpu()) {
       // `busy` ranks that each demand a share s of one memory run at 1 / (busy · s): s = slowdown / busy gives back the measured slowdown. As
       // many ranks as there are cores must be able to run unhindered where nothing slowed down, hence at least 1 / cores.
@@ -101,9 +124,10 @@ class Pricer {
       if (placement.levels.empty())
         throw Error("cluster " + cluster_.name, "has no network levels, but the plan communicates", "describe at least one level");
       const Bytes bytes{shape.bytes};
-      // A measurement says how many ranks met, not where they were: it stands for ranks that share the innermost domain.
+      // A measurement says how many ranks met, and on how many nodes: domains of the innermost level, one level above them.
       std::optional<MeasuredTime> measured;
-      if (measurements_ && placement.levels.size() == 1) measured = measurements_->collective(shape.op, placement.ranks, bytes);
+      if (measurements_ && placement.levels.size() <= 2)
+        measured = measurements_->collective(shape.op, placement.ranks, bytes, placement.levels.size() == 1 ? 1 : placement.levels[0].domains);
       const std::int64_t servers = shape.op == program::Operator::all_reduce ? shape.dims[1] : 0;
       CollectiveEstimate estimate = servers > 0 ? server_time(servers, bytes, placement, cluster_)
                                                 : collective_time(shape.op, crossing_once(shape, placement), placement, cluster_);
@@ -111,7 +135,8 @@ class Pricer {
       const Seconds duration = measured ? measured->alone : estimate.duration;
       if (duration <= slowest) continue;
       slowest = duration;
-      finish(entry, duration, Activity::communication, measured ? source_of(*measured, class_of(shape.group)) : estimate.source);
+      const WorkClass work = class_of(shape.group);
+      finish(entry, duration, Activity::communication, measured ? source_of(*measured, work, false) : estimate.source, work);
       if (measured) entry.duration = to_nearest_picosecond(duration);
       if (measured && on_cpu()) {
         // Members beyond the cores took turns while it was measured.
@@ -151,20 +176,28 @@ class Pricer {
     return Seconds{static_cast<double>(shape.bytes) * copies / cluster_.levels[0].bandwidth.v};
   }
 
-  void finish(Entry& entry, Seconds duration, Activity activity, const Source& source) {
+  void finish(Entry& entry, Seconds duration, Activity activity, const Source& source, WorkClass work) {
     entry.duration = to_picoseconds(duration);
     entry.energy = energy(cluster_.device, activity, duration);
+    if (idle_)
+      if (const auto drawn = measured_power(*profile_, work, activity)) entry.energy = std::max(Watts{0}, *drawn - *idle_) * duration;
     entry.core_share = on_cpu() ? kWhole : 0;
     entry.source = sources_.index(source);
   }
 
   // Operators of one class in one profile err together; exact, interpolated and extrapolated figures apart.
-  Source source_of(const MeasuredTime& measured, WorkClass work) const {
+  Source source_of(const MeasuredTime& measured, WorkClass work, bool arithmetic) const {
     std::string text = "profile: " + profile_->device + " " + profile_->date + ": " + std::string(name(work));
     if (measured.reach == Reach::interpolated) text += ", interpolated";
     if (measured.reach == Reach::extrapolated) text += ", extrapolated";
-    return {std::move(text), Grade::measured_here, measured.sigma};
+    double sigma = measured.sigma;
+    if (profile_->transferred) {
+      text += ", transferred from " + profile_->transferred->from;
+      sigma = std::hypot(sigma, arithmetic ? profile_->transferred->arithmetic_error : profile_->transferred->memory_error);
+    }
+    return {std::move(text), grade(), sigma};
   }
+  Grade grade() const { return profile_->transferred ? Grade::measured_elsewhere : Grade::measured_here; }
 
   WorkClass class_of(std::uint16_t group) const { return group < program_.group_class.size() ? program_.group_class[group] : WorkClass::dp_comm; }
 
@@ -182,7 +215,9 @@ class Pricer {
   Device device_;  // the cluster's, with a CPU profile's peaks in place of the datasheet's
   const Profile* profile_;
   std::optional<Measurements> measurements_;
-  std::vector<Reuse> reuse_;  // by shape; empty where the profile does not tell footprints apart
+  std::vector<Reuse> reuse_;   // by shape; empty where the profile does not tell footprints apart
+  std::optional<Watts> idle_;  // a GPU's, where it was measured
+  Seconds recorded_saves_{};
   std::int64_t cores_ = 1;
   SourceList sources_;
   std::map<std::pair<std::uint16_t, bool>, std::vector<Placement>> placements_;
@@ -196,7 +231,6 @@ Table price(const program::Program& program, const Cluster& cluster, const Profi
   table.entries.reserve(program.shapes.size());
   for (std::size_t s = 0; s < program.shapes.size(); ++s) table.entries.push_back(pricer.price(s));
   table.issue = to_picoseconds(pricer.issue());
-  table.idle = cluster.device.idle_power;
   return table;
 }
 

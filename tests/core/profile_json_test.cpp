@@ -40,6 +40,22 @@ TEST(ReadProfile, TakesTheCacheStateAndWhatWasLeftOutAndNeedsNeither) {
   EXPECT_EQ(read_profile(write_profile(p), "profile.json"), p);
 }
 
+TEST(ReadProfile, TakesAnOldDocumentForACpusAndAGpusForWhatItIs) {
+  Profile p = read_profile(kExample, "profile.json");
+  EXPECT_EQ(p.kind, DeviceKind::cpu_core);
+  EXPECT_EQ(p.collectives[0].nodes, 1);
+  EXPECT_FALSE(p.transferred);
+  p.kind = DeviceKind::gpu, p.part = "h200-sxm";
+  p.power = {{"gemm", 650_W, Seconds{0.5}, "linear_forward 8192x8192x8192"}};
+  p.device_calls = {{"upload", 1_MiB, Seconds{2e-5}, 0.01, 40}};
+  p.states = {{"begin", 1980, 3201, 41, 80_W, {"power cap"}, 0}};
+  p.transferred = Transfer{"NVIDIA H200", 0.1, 0.1};
+  EXPECT_EQ(read_profile(write_profile(p), "profile.json"), p);
+  std::string text = write_profile(p);
+  text.replace(text.find("\"upload\""), 8, "\"upward\"");
+  EXPECT_THROW(read_profile(text, "profile.json"), Error);
+}
+
 TEST(ReadProfile, RefusesABareNumberAndAnUndatedProfile) {
   for (const char* piece : {R"("unit": "s", )", R"("median": 1.25e-3, )", R"("spread": 0.02, )", R"(, "count": 40)", R"("date": "2026-11-21", )",
                             R"("device": "AMD EPYC, 2 cores", )"}) {

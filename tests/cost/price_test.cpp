@@ -96,6 +96,49 @@ TEST(Issue, CostsAKernelLaunchUnlessGraphsOrTheHostItselfDoIt) {
   EXPECT_EQ(price(p, c, nullptr).idle, 100_W);
 }
 
+Profile gpu_profile() {
+  Profile p;
+  p.device = "round", p.kind = DeviceKind::gpu, p.part = "round", p.date = "2026-01-01";
+  p.issue = Seconds{6e-6}, p.issue_recorded = Seconds{0.7e-6}, p.kernel = Seconds{3e-6}, p.kernel_recorded = Seconds{2e-6};
+  p.operators = {{"linear_forward", {512, 512, 512}, DType::bf16, 1, Seconds{10e-6}, 0.01, 50},
+                 {"zero", {1024}, DType::bf16, 1, Seconds{1.5e-6}, 0.01, 50}};
+  p.power = {{"idle", 90_W, Seconds{1}, ""}, {"gemm", 490_W, Seconds{1}, ""}, {"norm", 290_W, Seconds{1}, ""}};
+  return p;
+}
+
+TEST(Price, TakesLaunchesAndPowerFromAGpusProfile) {
+  Program p = program_of({shape(Operator::linear_forward, DType::bf16, {512, 512, 512}), shape(Operator::zero, DType::bf16, {1024})});
+  const Cluster c = round_cluster(1);
+  const Profile profile = gpu_profile();
+  const Table eager = price(p, c, &profile);
+  EXPECT_EQ(eager.issue, to_picoseconds(6_us));
+  EXPECT_EQ(eager.idle, 90_W);
+  EXPECT_EQ(eager.energy, Grade::measured_here);
+  EXPECT_EQ(eager.entries[0].duration, to_picoseconds(10_us));
+  EXPECT_NEAR(eager.entries[0].energy.v, (490 - 90) * 10e-6, 1e-12);   // a product's power
+  EXPECT_NEAR(eager.entries[1].energy.v, (290 - 90) * 1.5e-6, 1e-12);  // bound by memory, as the norm that was measured
+  // Of a recording, the next kernel begins 3 - 2 = 1 us sooner, but no kernel takes less than half of its time: 0.75 of 1.5 us.
+  p.launch = program::Launch::graph;
+  const Table graph = price(p, c, &profile);
+  EXPECT_EQ(graph.issue, Picoseconds{700'000});
+  EXPECT_EQ(graph.entries[0].duration, to_picoseconds(9_us));
+  EXPECT_EQ(graph.entries[1].duration, Picoseconds{750'000});
+  EXPECT_EQ(price(p, c, nullptr).energy, Grade::assumed);
+}
+
+TEST(Price, TakesACollectiveAcrossNodesFromAMeasurementAcrossAsMany) {
+  // 8 ranks in nodes of 4: two nodes. What was measured within one node does not count, what was on two does.
+  const Program p = program_of({message(Operator::all_reduce, 1, 1 << 20)}, {1, 1, 8, 1});
+  Profile profile = gpu_profile();
+  profile.collectives = {{"all_reduce", 8, 1_MiB, Seconds{1e-6}, 0.01, 9, 1}};
+  const Table modelled = price(p, round_cluster(8), &profile);
+  EXPECT_NE(source(modelled, 0).grade, Grade::measured_here);
+  profile.collectives.push_back({"all_reduce", 8, 1_MiB, Seconds{3e-4}, 0.01, 9, 2});
+  const Table measured = price(p, round_cluster(8), &profile);
+  EXPECT_EQ(measured.entries[0].duration, Picoseconds{300'000'000});
+  EXPECT_EQ(source(measured, 0).grade, Grade::measured_here);
+}
+
 TEST(Price, TakesTheSlowestPlacementOfAGroup) {
   // pp of 8 in nodes of 4: the pair of ranks 3 and 4 crosses nodes, the others do not. 1 GB at 10 GB/s + 10 us.
   Program p = program_of({message(Operator::send, 2, 1'000'000'000)}, {1, 1, 1, 8});

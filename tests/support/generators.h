@@ -205,10 +205,38 @@ inline Profile profile() {
                                  Bytes{whole(0, 1LL << 40)},
                                  Seconds{real(-9, 1)},
                                  coin() ? 0 : real(-4, 0),
-                                 whole(1, 1000000)};
+                                 whole(1, 1000000),
+                                 whole(1, 64)};
   });
   p.issue = Seconds{coin() ? 0 : real(-9, -3)};
   p.left_out = list(text);
+  p.kind = one_of({DeviceKind::gpu, DeviceKind::cpu_core});
+  if (coin()) p.part = text();
+  p.issue_recorded = Seconds{coin() ? 0 : real(-9, -3)};
+  p.kernel = Seconds{coin() ? 0 : real(-9, -3)};
+  p.kernel_recorded = Seconds{coin() ? 0 : real(-9, -3)};
+  p.parameters = one_of({DType::fp32, DType::bf16});
+  p.gradients = one_of({DType::fp32, DType::bf16});
+  p.device_calls = list([] {
+    return DeviceCallMeasurement{word({"upload", "download", "fill", "allocate", "release"}), Bytes{whole(0, 1LL << 40)}, Seconds{real(-9, 1)},
+                                 coin() ? 0 : real(-4, 0), whole(1, 1000000)};
+  });
+  p.power = list([] { return PowerMeasurement{text(), Watts{real(0, 4)}, Seconds{real(-3, 2)}, coin() ? text() : std::string()}; });
+  p.states = list([] {
+    return DeviceState{
+        text(), coin() ? 0 : real(2, 4), coin() ? 0 : real(2, 4), coin() ? 0 : real(1, 2), Watts{coin() ? 0 : real(0, 4)}, list(text), whole(0, 9)};
+  });
+  p.interference = list([] {
+    return InterferenceMeasurement{word({"all_reduce", "send_recv"}),
+                                   whole(2, 1024),
+                                   Bytes{whole(0, 1LL << 40)},
+                                   text(),
+                                   list([] { return whole(0, 1 << 20); }),
+                                   real(-1, 1),
+                                   real(-1, 1),
+                                   whole(1, 1000)};
+  });
+  if (coin()) p.transferred = Transfer{text(), real(-3, 0), real(-3, 0)};
   return p;
 }
 
