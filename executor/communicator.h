@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "executor/device.h"
 #include "program/operators.h"
 
 namespace orrery::executor {
@@ -39,6 +40,7 @@ struct CommOperation {
   std::uint8_t channel = 0;               // send, recv
   std::int64_t root = 0;                  // broadcast: index into members
   std::vector<Ticket> after;              // must be complete before this one may touch its buffers
+  Mark ready;                             // of the rank's device: as `after`
 };
 
 struct CommTimes {
@@ -54,6 +56,12 @@ class Communicator {
   virtual Ticket start(const CommOperation& operation) = 0;
   // Blocks (never spins) until the ticket is complete; throws Error when the group was aborted. Waiting twice is allowed.
   virtual CommTimes wait(Ticket ticket) = 0;
+  // Of a communicator whose data is moved by a device: blocks until the operation is enqueued there, which may need its peers' threads, and returns the
+  // mark behind which it is complete. Else blocks as wait does, and returns null. The device that the rank computes on waits for the mark.
+  virtual Mark enqueued(Ticket ticket) {
+    wait(ticket);
+    return nullptr;
+  }
   // Makes every pending and later operation of every rank of this communicator's world fail.
   virtual void abort(const std::string& why) = 0;
 };

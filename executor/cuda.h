@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "executor/kernels/kernels.h"
+#include "executor/comm/mover.h"
+#include "executor/device.h"
 
 namespace orrery::executor {
 
@@ -18,34 +19,29 @@ struct CudaOptions {
   bool cudnn = true;       // attention by cuDNN where it has it
 };
 
-// A stream of one device and memory on that device.
-class CudaQueue {
- public:
-  virtual ~CudaQueue() = default;
-  virtual void* stream() const = 0;  // cudaStream_t
-  // Throws Error saying what was wanted and what was free.
-  virtual void* allocate(std::int64_t bytes) = 0;
-  virtual void release(void* memory) = 0;
-  // Enqueued; the host's memory must live until synchronise().
-  virtual void upload(void* device, const void* host, std::int64_t bytes) = 0;
-  virtual void download(void* host, const void* device, std::int64_t bytes) = 0;
-  // Waits for all that was enqueued; an error of the device ends here.
-  virtual void synchronise() = 0;
+struct CudaDeviceInfo {
+  std::string name, uuid;            // "NVIDIA H200", "GPU-…"
+  std::int64_t memory = 0;           // bytes
+  std::int64_t l2 = 0;               // bytes of its last-level cache
+  int multiprocessors = 0;
+  int capability = 0;                // 90: 9.0
+  int driver = 0, runtime = 0;       // versions of CUDA, 13000: 13.0
 };
 
 // What the plugin offers. All methods throw Error where the driver, the device or memory is missing.
 class CudaPlugin {
  public:
   virtual ~CudaPlugin() = default;
-  // Names of the devices, in CUDA's order.
-  virtual std::vector<std::string> devices() const = 0;
-  virtual std::unique_ptr<CudaQueue> make_queue(int device) const = 0;
-  // Kernels that are enqueued on `stream` (cudaStream_t, of `device`) and never wait: buffers are device pointers, scalars stay on the device.
-  virtual std::unique_ptr<KernelSet> make_kernels(int device, void* stream, const CudaOptions& options) const = 0;
+  // In CUDA's order; at least one.
+  virtual std::vector<CudaDeviceInfo> devices() const = 0;
+  // A compute queue on device number `device`, with kernels.
+  virtual std::unique_ptr<Device> make_device(int device, const CudaOptions& options) const = 0;
+  // Queues on that device for communication between ranks that share it.
+  virtual std::unique_ptr<Mover> make_mover(int device) const = 0;
 };
 
 // The plugin's one exported symbol: const CudaPlugin* orrery_cuda_plugin(std::uint32_t version); null where the versions differ.
-inline constexpr std::uint32_t kCudaPluginVersion = 1;
+inline constexpr std::uint32_t kCudaPluginVersion = 2;
 inline constexpr const char* kCudaPluginEntry = "orrery_cuda_plugin";
 
 // Loads the plugin, which stays for as long as the process: `path`, or, where it is empty, $ORRERY_CUDA_PLUGIN, or liborrery_cuda.so beside the

@@ -1,0 +1,29 @@
+// Moves the data of operations whose members are all there, on a device that they share.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "executor/communicator.h"
+
+namespace orrery::executor {
+
+// What a ThreadsWorld uses instead of the host's hands. It keeps a queue for each stream of each rank, in which operations run in the order of the
+// calls. Calls come one at a time, from any thread, and never block.
+class Mover {
+ public:
+  virtual ~Mover() = default;
+  // One member of an operation: its rank, and what it brought. Nothing of it may be touched before operation->ready; `after` is the caller's concern.
+  struct Member {
+    std::int64_t rank = 0;
+    const CommOperation* operation = nullptr;
+    Mark begin, done;  // out: when all members are there, and when the operation is over and this member's buffers are free
+  };
+  // In the order of the group.
+  virtual void collective(std::span<Member> members) = 0;
+  virtual void message(Member& send, Member& receive) = 0;
+  // When the mark was reached, on the steady clock; blocks until then. Throws Error where the device failed, or more rows were sent than there is room for.
+  virtual std::int64_t reached_ns(const Mark& mark) = 0;
+};
+
+}  // namespace orrery::executor

@@ -1,0 +1,40 @@
+// Which ranks live in this process, what each computes on, and how they talk: all that a run needs to know of the machine.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "executor/communicator.h"
+#include "executor/device.h"
+
+namespace orrery::executor {
+
+// Calls for different ranks come from different threads.
+class World {
+ public:
+  virtual ~World() = default;
+
+  // Of all processes together.
+  virtual std::int64_t ranks() const = 0;
+  // Those that are threads of this process, ascending.
+  virtual std::vector<std::int64_t> here() const = 0;
+  // Called once per rank, on its thread; both live on that thread, and the communicator is destroyed first.
+  virtual std::unique_ptr<Device> device(std::int64_t rank) = 0;
+  virtual std::unique_ptr<Communicator> communicator(std::int64_t rank, Device& device) = 0;
+  // Makes every pending and later operation of every rank fail; from any thread.
+  virtual void abort(const std::string& why) = 0;
+
+  // Bytes of memory that the ranks of this process share; 0: unknown. Nothing larger is tried.
+  virtual std::int64_t memory() const { return 0; }
+  // Number of this process; 0 is the one that reports.
+  virtual std::int64_t process() const { return 0; }
+  // What every process brought, in their order: all processes call it the same number of times. Throws Error when one has died.
+  virtual std::vector<std::string> gather(const std::string& mine) { return {mine}; }
+};
+
+// Ranks that are threads of this process, on the host's memory, with the given kernels, which must live as long.
+std::unique_ptr<World> make_host_world(std::int64_t ranks, const KernelSet& kernels);
+
+}  // namespace orrery::executor
