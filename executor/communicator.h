@@ -56,8 +56,8 @@ class Communicator {
   virtual Ticket start(const CommOperation& operation) = 0;
   // Blocks (never spins) until the ticket is complete; throws Error when the group was aborted. Waiting twice is allowed.
   virtual CommTimes wait(Ticket ticket) = 0;
-  // Of a communicator whose data is moved by a device: blocks until the operation is enqueued there, which may need its peers' threads, and returns the
-  // mark behind which it is complete. Else blocks as wait does, and returns null. The device that the rank computes on waits for the mark.
+  // Of a communicator whose data is moved by a device: blocks until the operation is enqueued there, which may need its peers' threads, and returns
+  // the mark behind which it is complete. Else blocks as wait does, and returns null. The device that the rank computes on waits for the mark.
   virtual Mark enqueued(Ticket ticket) {
     wait(ticket);
     return nullptr;

@@ -20,12 +20,12 @@ struct CudaOptions {
 };
 
 struct CudaDeviceInfo {
-  std::string name, uuid;            // "NVIDIA H200", "GPU-…"
-  std::int64_t memory = 0;           // bytes
-  std::int64_t l2 = 0;               // bytes of its last-level cache
+  std::string name, uuid;   // "NVIDIA H200", "GPU-…"
+  std::int64_t memory = 0;  // bytes
+  std::int64_t l2 = 0;      // bytes of its last-level cache
   int multiprocessors = 0;
-  int capability = 0;                // 90: 9.0
-  int driver = 0, runtime = 0;       // versions of CUDA, 13000: 13.0
+  int capability = 0;           // 90: 9.0
+  int driver = 0, runtime = 0;  // versions of CUDA, 13000: 13.0
 };
 
 // What the plugin offers. All methods throw Error where the driver, the device or memory is missing.

@@ -1,5 +1,5 @@
-// What a rank computes on: its memory, a queue of work that runs in order, and marks in that queue. The host's own runs everything at once; a GPU's is
-// behind the plugin (executor/cuda.h), and its work runs while the rank's thread goes on issuing.
+// What a rank computes on: its memory, a queue of work that runs in order, and marks in that queue. The host's own runs everything at once; a GPU's
+// is behind the plugin (executor/cuda.h), and its work runs while the rank's thread goes on issuing.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,8 @@ using Mark = std::shared_ptr<const DeviceEvent>;
 class Recording {
  public:
   virtual ~Recording() = default;
-  // Where upload number `index` (from 0, in the order of the calls) takes its data from. The work that read it last must be done before it is changed.
+  // Where upload number `index` (from 0, in the order of the calls) takes its data from. The work that read it last must be done before it is
+  // changed.
   virtual std::byte* source(std::size_t index) const = 0;
 };
 
@@ -60,8 +61,8 @@ class Device {
   // When the mark was reached, on the steady clock; blocks until it is. Null: 0.
   virtual std::int64_t reached_ns(const Mark& mark) = 0;
 
-  // What is enqueued until end_recording() is remembered and not run; queues that wait for this one's marks meanwhile are recorded with it, and must have
-  // been waited for when it ends. replay() enqueues all of it as one piece of work. Requires can_record().
+  // What is enqueued until end_recording() is remembered and not run; queues that wait for this one's marks meanwhile are recorded with it, and must
+  // have been waited for when it ends. replay() enqueues all of it as one piece of work. Requires can_record().
   virtual bool can_record() const { return false; }
   virtual void begin_recording() {}
   virtual std::unique_ptr<Recording> end_recording() { return nullptr; }

@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <chrono>
-#include <cstring>
 #include <limits>
-#include <new>
 #include <numeric>
 
 #include "core/error.h"
@@ -56,7 +54,7 @@ KernelSettings kernel_settings(const program::Program& program, const Model& mod
 
 }  // namespace
 
-RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& communicator)
+RankRunner::RankRunner(const Setting& setting, std::int64_t rank, std::unique_ptr<Device> device, Communicator& communicator)
     : setting_(setting),
       program_(setting.program),
       rank_(rank),
@@ -65,14 +63,11 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
       replica_(mesh_.place(coordinates_, program::kDpAxes)),
       context_{program_.sequence / program_.splits, mesh_.size[kCpInner], mesh_.size[kCpOuter], program_.balanced_context},
       role_(program_.role_of(rank)),
+      device_(std::move(device)),
+      immediate_(device_->immediate()),
       communicator_(communicator),
-      kernel_settings_(kernel_settings(program_, setting.model, setting.plan, rank)) {
-  const auto bytes = static_cast<std::size_t>(std::max(setting.arena_bytes, program::Arena::kAlignment));
-  const std::size_t rounded = (bytes + program::Arena::kAlignment - 1) / program::Arena::kAlignment * program::Arena::kAlignment;
-  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(program::Arena::kAlignment, rounded)));
-  if (!memory_) throw std::bad_alloc();
-  std::memset(memory_.get(), 0, rounded);
-
+      kernel_settings_(kernel_settings(program_, setting.model, setting.plan, rank)),
+      memory_(device_->allocate(setting.arena_bytes)) {
   groups_.resize(program_.groups.size());
   for (std::uint32_t i = 0; i < role_.buffers.size(); ++i) {
     const program::Buffer& b = role_.buffers[i];
@@ -98,13 +93,7 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
   measured_.persistent = live_;
   for (const Instruction& in : role_.instructions)
     if (in.op == Operator::optimizer_step && norm_buffer_ < 0) norm_buffer_ = static_cast<std::int32_t>(role_.accesses[in.accesses].buffer);
-  if (role_.parameter_buffer >= 0) {
-    float* flat = static_cast<float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
-    for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
-      initialise(p, program::origin(p, coordinates_, program_.experts_of(p.layer)), setting.plan.seed, first,
-                 std::span(flat + held, static_cast<std::size_t>(count)));
-    });
-  }
+  draw_parameters();
 
   for (const std::vector<std::int32_t>& experts : program_.experts) {
     std::vector<std::int32_t>& places = expert_places_.emplace_back(experts.size());
@@ -119,6 +108,32 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, Communicator& 
   events_.resize(slots);
   last_on_stream_.resize(program_.streams.size());
   stream_needs_.resize(program_.streams.size());
+  if (!immediate_) find_marked();
+}
+
+void RankRunner::draw_parameters() {
+  if (role_.parameter_buffer < 0) return;
+  float* flat = static_cast<float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
+  std::vector<float> values;
+  for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
+    values.resize(static_cast<std::size_t>(count));
+    initialise(p, program::origin(p, coordinates_, program_.experts_of(p.layer)), setting_.plan.seed, first, values);
+    device_->upload(flat + held, values.data(), count * std::int64_t{sizeof(float)});
+  });
+}
+
+// Marks cost a little: only work that communication depends on gets one.
+void RankRunner::find_marked() {
+  marked_.assign(role_.instructions.size(), false);
+  for (const program::PassTemplate& pass : role_.passes)
+    for (std::uint32_t i = pass.first; i < pass.first + pass.count; ++i) {
+      const Instruction& in = role_.instructions[i];
+      if (in.signal != program::kNone) marked_[i] = true;
+      if (in.stream == program::kComputeStream && in.opcode != Opcode::host_wait) continue;
+      for (std::uint32_t k = 0; k < in.dependency_count; ++k)
+        if (const program::Dependency& d = role_.dependencies[in.dependencies + k]; d.kind == DependencyKind::local)
+          marked_[pass.first + d.index] = true;
+    }
 }
 
 std::int64_t RankRunner::now() const {
@@ -138,7 +153,7 @@ void* RankRunner::at(std::uint32_t buffer, std::uint16_t microbatch) const {
   std::int64_t version = 0;
   if (owner.versions > 1)
     version = program_.updates(role_, role_.buffers[buffer].version, pass_step_ * program_.microbatches + microbatch) % owner.versions;
-  return memory_.get() + block.offset + version * owner.bytes + offset_[buffer];
+  return memory_ + block.offset + version * owner.bytes + offset_[buffer];
 }
 
 void RankRunner::allocate(std::uint32_t buffer, std::uint16_t microbatch) {
@@ -151,8 +166,7 @@ void RankRunner::allocate(std::uint32_t buffer, std::uint16_t microbatch) {
   live_ += bytes;
   measured_.peak_live = std::max(measured_.peak_live, live_);
   measured_.arena = std::max(measured_.arena, arena_.high_water());
-  if (setting_.options.poison && role_.buffers[owner].lifetime != Lifetime::persistent)
-    std::memset(memory_.get() + block.offset, 0xff, static_cast<std::size_t>(bytes));
+  if (setting_.options.poison && role_.buffers[owner].lifetime != Lifetime::persistent) device_->fill(memory_ + block.offset, 0xff, bytes);
 }
 
 void RankRunner::release(std::uint32_t buffer, std::uint16_t microbatch) {
@@ -164,12 +178,15 @@ void RankRunner::release(std::uint32_t buffer, std::uint16_t microbatch) {
   live_ -= role_.buffers[owner].bytes;
 }
 
-const float* RankRunner::parameters() const {
-  if (role_.parameter_buffer < 0) return nullptr;
+std::vector<float> RankRunner::parameters() const {
+  if (role_.parameter_buffer < 0) return {};
   const auto buffer = static_cast<std::uint32_t>(role_.parameter_buffer);
   const program::Buffer& b = role_.buffers[buffer];
   const std::int64_t updates = (step_ + 1) * program_.microbatches / program_.micro_batches_per_update();
-  return reinterpret_cast<const float*>(memory_.get() + blocks_[slot(buffer, 0)].offset + updates % b.versions * b.bytes);
+  std::vector<float> values(static_cast<std::size_t>(b.elements));
+  device_->download(values.data(), memory_ + blocks_[slot(buffer, 0)].offset + updates % b.versions * b.bytes,
+                    b.elements * std::int64_t{sizeof(float)});
+  return values;
 }
 
 void RankRunner::for_each_held(const std::function<void(const program::Parameter&, std::int64_t, std::int64_t, std::int64_t)>& visit) {
@@ -188,15 +205,21 @@ void RankRunner::for_each_held(const std::function<void(const program::Parameter
   }
 }
 
-double RankRunner::take_loss() {
-  if (role_.loss_buffer < 0) return 0;
-  double* loss = static_cast<double*>(at(static_cast<std::uint32_t>(role_.loss_buffer), 0));
-  return std::exchange(*loss, 0.0);
+double RankRunner::scalar(std::uint32_t buffer) const {
+  double value = 0;
+  device_->download(&value, at(buffer, 0), sizeof(value));
+  return value;
 }
 
-double RankRunner::squared_gradient_norm() const {
-  return norm_buffer_ < 0 ? 0 : *static_cast<const double*>(at(static_cast<std::uint32_t>(norm_buffer_), 0));
+double RankRunner::take_loss() {
+  if (role_.loss_buffer < 0) return 0;
+  const auto buffer = static_cast<std::uint32_t>(role_.loss_buffer);
+  const double loss = scalar(buffer);
+  device_->fill(at(buffer, 0), 0, sizeof(loss));
+  return loss;
 }
+
+double RankRunner::squared_gradient_norm() const { return norm_buffer_ < 0 ? 0 : scalar(static_cast<std::uint32_t>(norm_buffer_)); }
 
 void* RankRunner::operand(const Instruction& in, std::uint32_t place, std::uint16_t microbatch) const {
   return at(role_.accesses[in.accesses + place].buffer, microbatch);
@@ -226,7 +249,9 @@ void RankRunner::gather_needs(const Instruction& in, std::uint16_t microbatch) {
         need = &last_on_stream_[d.index];
         break;
     }
-    if (need->ticket.v != 0) needs_.push_back(*need);
+    if (need->ticket.v != 0 || need->mark) needs_.push_back(*need);
+    if (!immediate_ && d.kind == DependencyKind::issued && d.index == program::kComputeStream)
+      needs_.push_back({{}, WorkClass::control, device_->mark(), ++order_});
   }
 }
 
@@ -277,7 +302,8 @@ void RankRunner::load(const Instruction& in, std::uint16_t microbatch, bool targ
   const std::int64_t micro = kernel_settings_.micro_batch, sequence = program_.sequence, dp = mesh_.extent(program::kDpAxes);
   const program::Runs runs = own_positions(microbatch);
   assert(program_.shapes[in.shape].dims[0] == micro * program::length(runs));
-  auto* tokens = static_cast<std::int32_t*>(operand(in, 0, microbatch));
+  tokens_.resize(static_cast<std::size_t>(program_.shapes[in.shape].dims[0]));
+  std::int32_t* tokens = tokens_.data();
   window_.resize(static_cast<std::size_t>(sequence + 1));
   for (std::int64_t i = 0; i < micro; ++i) {
     setting_.source.window(pass_step_ * program_.global_batch + (microbatch / program_.splits * dp + replica_) * micro + i, window_);
@@ -290,6 +316,7 @@ void RankRunner::load(const Instruction& in, std::uint16_t microbatch, bool targ
         else
           tokens[row++ * micro + i] = targets ? -1 : window_[static_cast<std::size_t>(sequence)];
   }
+  device_->upload(operand(in, 0, microbatch), tokens_.data(), bytes_of(DType::int32, program_.shapes[in.shape].dims[0]));
 }
 
 void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
@@ -340,7 +367,7 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
                    only(program::kCountOnData0, program::kCpAxes | program::kDpAxes) &&
                    only(program::kCountOnOuter0, program::mask(Axis::dp_outer)) && only(program::kCountOnEdp0, program::mask(Axis::edp));
   if (in.op == Operator::expert_sort_received) check_room(operands_[0], shape.dims[1] * shape.dims[2], shape.dims[0]);
-  setting_.kernels.run(context);
+  device_->kernels().run(context);
   if (in.op == Operator::expert_sort_gathered) check_room(operands_[2], shape.dims[3], shape.dims[6]);
   if (in.op == Operator::route_forward) record_routing(in, microbatch);
 }
@@ -348,19 +375,23 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
 void RankRunner::record_routing(const Instruction& in, std::uint16_t microbatch) {
   const auto& d = program_.shapes[in.shape].dims;
   const bool balanced = d[5] != 0;
-  if (balanced || in.flags & program::kRecompute) return;
+  if (balanced || in.flags & program::kRecompute || !setting_.options.record_routing) return;
   std::vector<double>& counts = routed_[{pass_step_, microbatch, in.layer}];
   counts.assign(static_cast<std::size_t>(d[1]), 0.0);
-  const auto* chosen = static_cast<const std::int32_t*>(operands_[2]);
-  for (std::int64_t c = 0; c < d[0] * d[2]; ++c) ++counts[static_cast<std::size_t>(chosen[c])];
+  counts_.resize(static_cast<std::size_t>(d[0] * d[2]));
+  device_->download(counts_.data(), operands_[2], bytes_of(DType::int32, d[0] * d[2]));
+  for (const std::int32_t expert : counts_) ++counts[static_cast<std::size_t>(expert)];
   const std::int64_t groups = program_.mesh.ranks() / program_.mesh.extent(program::mask(Axis::etp) | program::mask(Axis::ep));
   while (static_cast<std::int64_t>(routed_.size()) > kDispatchesKept / groups) routed_.erase(routed_.begin());
 }
 
-// Before rows are moved to where they belong.
-void RankRunner::check_room(const void* counts, std::int64_t n, std::int64_t room) const {
-  const auto* of = static_cast<const std::int32_t*>(counts);
-  const std::int64_t rows = std::accumulate(of, of + n, std::int64_t{0});
+// Before rows are moved to where they belong. Where routers are free, a device waits here for what they chose.
+void RankRunner::check_room(const void* counts, std::int64_t n, std::int64_t room) {
+  if (!immediate_ && (setting_.plan.runtime.moe_balanced || setting_.plan.moe.capacity_factor || setting_.plan.moe.room.value_or("") == "all"))
+    return;
+  counts_.resize(static_cast<std::size_t>(n));
+  device_->download(counts_.data(), counts, bytes_of(DType::int32, n));
+  const std::int64_t rows = std::accumulate(counts_.begin(), counts_.end(), std::int64_t{0});
   if (rows > room) throw Error("", no_room(fmt::format("gets {} rows of tokens for its experts", rows), room));
 }
 
@@ -396,9 +427,17 @@ RankRunner::Started RankRunner::communicate(const Instruction& in, std::uint16_t
     o.members = pair;
     o.channel = in.channel;
   }
-  for (const Started& need : needs_) o.after.push_back(need.ticket);
-  for (const Started& need : stream_needs_[in.stream]) o.after.push_back(need.ticket);
+  std::uint64_t latest = 0;
+  const auto after = [&](const Started& need) {
+    if (need.ticket.v != 0) o.after.push_back(need.ticket);
+    if (need.mark && need.order > latest) o.ready = need.mark, latest = need.order;
+  };
+  for (const Started& need : needs_) after(need);
+  for (const Started& need : stream_needs_[in.stream]) after(need);
   stream_needs_[in.stream].clear();
+  // The poison comes before the data.
+  for (std::uint32_t k = 0; setting_.options.poison && k < in.access_count; ++k)
+    if (role_.accesses[in.accesses + k].first) o.ready = device_->mark();
   const WorkClass work = in.group == program::kNone ? WorkClass::pp_comm : program_.group_class[in.group];
   return {communicator_.start(o), work};
 }
@@ -416,7 +455,7 @@ void RankRunner::run_pass(const program::PassInstance& instance, std::uint32_t i
     const std::int64_t live_before = live_;
     for (const Access& a : accesses)
       if (a.first) allocate(a.buffer, microbatch);
-    if (live_ != live_before) record.memory.push_back({ps(now()), static_cast<std::uint32_t>(rank_), live_});
+    if (live_ != live_before) sample_memory(record);
 
     Span span;
     span.rank = static_cast<std::uint32_t>(rank_);
@@ -429,11 +468,15 @@ void RankRunner::run_pass(const program::PassInstance& instance, std::uint32_t i
     span.recompute = in.flags & program::kRecompute;
     if (program::is_communication(in.op)) {
       results_[i] = last_on_stream_[in.stream] = communicate(in, microbatch);
-      open_.emplace_back(static_cast<std::uint32_t>(record.spans.size()), results_[i].ticket);
-      record.spans.push_back(span);
+      if (timed_) pending_.communication.emplace_back(static_cast<std::uint32_t>(record.spans.size()), results_[i].ticket);
+      if (timed_) record.spans.push_back(span);
     } else if (is_wait(in) && in.opcode == Opcode::wait && in.stream != program::kComputeStream) {
       auto& later = stream_needs_[in.stream];
       later.insert(later.end(), needs_.begin(), needs_.end());
+    } else if (!immediate_) {
+      span.stream = program::kComputeStream;
+      results_[i] = enqueue(in, microbatch, static_cast<std::uint32_t>(record.spans.size()), marked_[pass.first + i]);
+      if (timed_) record.spans.push_back(span);
     } else {
       block(span);
       const std::int64_t start = now();
@@ -451,14 +494,58 @@ void RankRunner::run_pass(const program::PassInstance& instance, std::uint32_t i
     const std::int64_t live_now = live_;
     for (const Access& a : accesses)
       if (a.last) release(a.buffer, microbatch);
-    if (live_ != live_now) record.memory.push_back({ps(now()), static_cast<std::uint32_t>(rank_), live_});
+    if (live_ != live_now) sample_memory(record);
   }
 }
 
-// Fills in when communication of a recorded step took place.
-void RankRunner::take_times(StepRecord& record, std::vector<std::pair<std::uint32_t, Ticket>>& open) {
+void RankRunner::sample_memory(StepRecord& record) {
+  if (!timed_) return;
+  if (!immediate_) pending_.memory.emplace_back(record.memory.size(), device_->mark());
+  record.memory.push_back({ps(now()), static_cast<std::uint32_t>(rank_), live_});
+}
+
+// Puts into the compute queue what is to run next there, behind what it needs.
+RankRunner::Started RankRunner::enqueue(const Instruction& in, std::uint16_t microbatch, std::uint32_t span, bool marked) {
+  for (const Started& need : needs_) {
+    if (need.ticket.v != 0) device_->wait(communicator_.enqueued(need.ticket));
+    if (in.opcode != Opcode::host_wait) continue;
+    if (need.ticket.v != 0)
+      communicator_.wait(need.ticket);
+    else
+      device_->reached_ns(need.mark);
+  }
+  const Mark begin = timed_ ? device_->mark() : nullptr;
+  if (!is_wait(in)) compute(in, microbatch);
+  const Mark end = timed_ || marked ? device_->mark() : nullptr;
+  if (timed_) pending_.compute.push_back({span, begin, end, needs_});
+  return {{}, setting_.classes[2 * in.shape], end, ++order_};
+}
+
+// Fills in when communication of a recorded step took place, and what a device did.
+void RankRunner::take_times(StepRecord& record, Pending& pending) {
+  std::int64_t free_ns = record.begin_ns;
+  for (const Enqueued& e : pending.compute) {
+    Span& span = record.spans[e.span];
+    const std::int64_t start = device_->reached_ns(e.begin) - setting_.origin_ns, end = device_->reached_ns(e.end) - setting_.origin_ns;
+    span.start = ps(start);
+    span.end = ps(std::max(start, end));
+    span.waited = ps(std::max<std::int64_t>(0, start - free_ns));
+    span.cause = WaitCause::host;
+    std::int64_t latest = free_ns;
+    for (const Started& need : e.needs) {
+      if (need.ticket.v == 0) continue;
+      const CommTimes times = communicator_.wait(need.ticket);
+      const std::int64_t over = times.end_ns - setting_.origin_ns;
+      if (over <= latest) continue;
+      latest = over;
+      span.cause = wait_cause(need.work);
+      span.transfer = ps(over - std::max(free_ns, times.arrived_ns - setting_.origin_ns));
+    }
+    free_ns = std::max(start, end);
+  }
+  for (const auto& [sample, mark] : pending.memory) record.memory[sample].time = ps(device_->reached_ns(mark) - setting_.origin_ns);
   std::vector<std::int64_t> free(program_.streams.size(), record.begin_ns);
-  for (const auto& [index, ticket] : open) {
+  for (const auto& [index, ticket] : pending.communication) {
     const CommTimes times = communicator_.wait(ticket);
     Span& span = record.spans[index];
     const std::int64_t arrived = times.arrived_ns - setting_.origin_ns, end = times.end_ns - setting_.origin_ns;
@@ -468,12 +555,12 @@ void RankRunner::take_times(StepRecord& record, std::vector<std::pair<std::uint3
     span.cause = wait_cause(setting_.classes[span.kind]);
     free[span.stream] = end;
   }
-  open.clear();
+  pending = {};
 }
 
 // Whether the update before was right not to clip.
 bool RankRunner::validates() const {
-  return clip_coefficient(setting_.plan.optimizer.clip, *static_cast<const double*>(at(static_cast<std::uint32_t>(role_.validated_norm), 0))) == 1;
+  return clip_coefficient(setting_.plan.optimizer.clip, scalar(static_cast<std::uint32_t>(role_.validated_norm))) == 1;
 }
 
 // Leaves nothing of the passes since the step began, and makes the update of step `update` again. Whatever they sent has been received.
@@ -491,15 +578,16 @@ void RankRunner::redo(std::int64_t update) {
         live_ -= b.bytes * b.versions;
       }
   }
-  record.memory.push_back({ps(now()), static_cast<std::uint32_t>(rank_), live_});
+  sample_memory(record);
   // No pass of the step has its spans, nor those of what will be run again: the compute stream waits for all that.
   const bool anew = update < step_;
-  const std::size_t spans = anew ? 0 : record.spans.size(), open = anew ? 0 : open_.size();
+  const std::size_t spans = anew ? 0 : record.spans.size(), open = anew ? 0 : pending_.communication.size(),
+                    queued = anew ? 0 : pending_.compute.size();
   const std::int64_t free = anew ? record.begin_ns : compute_free_ns_, current = step_;
   step_ = update;
   run_pass({role_.redo, 0}, 0);
   step_ = current, compute_free_ns_ = free;
-  record.spans.resize(spans), open_.resize(open);
+  record.spans.resize(spans), pending_.communication.resize(open), pending_.compute.resize(queued);
   ++redone_;
 }
 
@@ -512,7 +600,8 @@ void RankRunner::step(std::int64_t number, bool last) {
   }
   record.step = number;
   record.begin_ns = compute_free_ns_ = now();
-  record.memory.push_back({ps(record.begin_ns), static_cast<std::uint32_t>(rank_), live_});
+  record.timed = timed_ = immediate_ || is_timed(number, setting_.options);
+  sample_memory(record);
   if (number == 0)
     for (const program::PassInstance& p : role_.prologue) run_pass(p, 0);
   const std::vector<program::PassInstance>& passes = last && !role_.epilogue.empty() ? role_.epilogue : role_.body;
@@ -527,14 +616,19 @@ void RankRunner::step(std::int64_t number, bool last) {
     }
     warm = true;
   }
+  device_->synchronise();
   record.end_ns = now();
-  if (records_.size() > 1) take_times(records_[records_.size() - 2], open_before_);
-  std::swap(open_, open_before_);
-  while (records_.size() > setting_.records_kept) records_.pop_front();
+  if (records_.size() > 1) take_times(records_[records_.size() - 2], pending_before_);
+  std::swap(pending_, pending_before_);
+  timed_records_ += timed_ ? 1 : 0;
+  for (; timed_records_ > setting_.records_kept; --timed_records_) {
+    const auto oldest = std::find_if(records_.begin(), records_.end(), [](const StepRecord& r) { return r.timed; });
+    *oldest = {oldest->step, oldest->begin_ns, oldest->end_ns, false, {}, {}};
+  }
 }
 
 void RankRunner::finish() {
-  if (!records_.empty()) take_times(records_.back(), open_before_);
+  if (!records_.empty()) take_times(records_.back(), pending_before_);
   for (const Started& s : last_on_stream_)
     if (s.ticket.v != 0) communicator_.wait(s.ticket);
 }

@@ -1,8 +1,8 @@
 // One rank's thread: interprets its role's instruction list on real buffers.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <map>
@@ -14,6 +14,7 @@
 #include "core/timeline.h"
 #include "executor/communicator.h"
 #include "executor/data/tokens.h"
+#include "executor/device.h"
 #include "executor/kernels/kernels.h"
 #include "executor/run.h"
 #include "program/arena.h"
@@ -26,14 +27,22 @@ namespace orrery::executor {
 struct StepRecord {
   std::int64_t step = 0;
   std::int64_t begin_ns = 0, end_ns = 0;
+  bool timed = true;        // else it has no spans and no samples
   std::vector<Span> spans;  // kind: 2 · shape, + 1 for the optimizer's share of it
   std::vector<MemorySample> memory;
 };
 
 inline constexpr bool is_wait(const program::Instruction& i) { return i.opcode == program::Opcode::wait || i.opcode == program::Opcode::host_wait; }
 
-// Interprets instructions in issue order. Compute runs at once, on the calling thread, after blocking on the communication that it depends on;
-// communication is started with what it depends on as tickets. Buffers live at the offsets of an arena, from `first` mark to `last` mark.
+// Whether a device's work is timed in this step, one instruction after another, which costs a little: rarely, and in the last step. On the host it
+// always is.
+inline bool is_timed(std::int64_t step, const RunOptions& options) {
+  return step + 1 == options.steps || (step < 20 ? step % 5 == 4 : step % 50 == 49);
+}
+
+// Interprets instructions in issue order. On the host compute runs at once, on the calling thread, after blocking on the communication that it
+// depends on; on a device it is enqueued behind the marks of that communication. Communication is started with what it depends on, as tickets and as
+// a mark of the compute queue. Buffers live at the offsets of an arena, from `first` mark to `last` mark.
 class RankRunner {
  public:
   struct Setting {
@@ -41,16 +50,15 @@ class RankRunner {
     const Model& model;
     const Plan& plan;
     const TokenSource& source;
-    const KernelSet& kernels;
     const RunOptions& options;
     std::int64_t origin_ns = 0;      // steady clock at the beginning of the run
     std::int64_t arena_bytes = 0;    // of this role
-    std::size_t records_kept = 2;    // latest steps
+    std::size_t records_kept = 2;    // latest timed steps; of others only the times are kept
     std::vector<WorkClass> classes;  // by kind, as in StepRecord
   };
 
-  // Allocates the arena and draws the initial parameters.
-  RankRunner(const Setting& setting, std::int64_t rank, Communicator& communicator);
+  // Allocates the arena and draws the initial parameters. The communicator must live until finish(), or until a step has thrown.
+  RankRunner(const Setting& setting, std::int64_t rank, std::unique_ptr<Device> device, Communicator& communicator);
 
   // Runs the body once. Communication that the next step waits for may still be going on.
   void step(std::int64_t number, bool last = false);
@@ -76,15 +84,30 @@ class RankRunner {
   };
   const std::map<Dispatch, std::vector<double>>& routed() const { return routed_; }
   const program::Coordinates& coordinates() const { return coordinates_; }
-  // The parameter buffer. What this rank holds of each parameter: visit(parameter, first element of its local ones, how many, where in the buffer).
-  const float* parameters() const;
+  // The parameter buffer. What this rank holds of each parameter: visit(parameter, first element of its local
+  // ones, how many, where in the buffer).
+  std::vector<float> parameters() const;
   void for_each_held(const std::function<void(const program::Parameter&, std::int64_t, std::int64_t, std::int64_t)>& visit);
 
  private:
-  // Communication that was started, and the axis it is of.
+  // What was issued and others may depend on: communication, and the axis it is of, or work in the device's compute queue.
   struct Started {
     Ticket ticket;
     WorkClass work = WorkClass::control;
+    Mark mark{};              // of the compute queue, …
+    std::uint64_t order = 0;  // … which reaches it after those of lower order
+  };
+  // A span of the compute queue whose times are known when its marks are reached.
+  struct Enqueued {
+    std::uint32_t span = 0;
+    Mark begin, end;
+    std::vector<Started> needs;
+  };
+  // What is not known of a step until the device has done it.
+  struct Pending {
+    std::vector<std::pair<std::uint32_t, Ticket>> communication;  // by span
+    std::vector<Enqueued> compute;
+    std::vector<std::pair<std::size_t, Mark>> memory;  // by sample
   };
 
   void* at(std::uint32_t buffer, std::uint16_t microbatch) const;
@@ -97,6 +120,8 @@ class RankRunner {
   void redo(std::int64_t update);
   void gather_needs(const program::Instruction& in, std::uint16_t microbatch);
   void block(Span& span);
+  Started enqueue(const program::Instruction& in, std::uint16_t microbatch, std::uint32_t span, bool marked);
+  void sample_memory(StepRecord& record);
   void compute(const program::Instruction& in, std::uint16_t microbatch);
   Started communicate(const program::Instruction& in, std::uint16_t microbatch);
   program::Runs own_positions(std::uint16_t microbatch) const;
@@ -105,9 +130,12 @@ class RankRunner {
   program::Runs key_positions(const program::Instruction& in, std::uint16_t microbatch) const;
   void load(const program::Instruction& in, std::uint16_t microbatch, bool targets);
   void record_routing(const program::Instruction& in, std::uint16_t microbatch);
-  void check_room(const void* counts, std::int64_t n, std::int64_t room) const;
+  void check_room(const void* counts, std::int64_t n, std::int64_t room);
   std::span<const std::int64_t> group(std::uint16_t index);
-  void take_times(StepRecord& record, std::vector<std::pair<std::uint32_t, Ticket>>& open);
+  void find_marked();
+  void draw_parameters();
+  void take_times(StepRecord& record, Pending& pending);
+  double scalar(std::uint32_t buffer) const;
   std::int64_t now() const;
 
   const Setting& setting_;
@@ -118,13 +146,12 @@ class RankRunner {
   std::int64_t replica_;           // place among the data-parallel ranks
   program::ContextShare context_;  // of a split
   const program::Role& role_;
+  std::unique_ptr<Device> device_;
+  const bool immediate_;
   Communicator& communicator_;
   KernelSettings kernel_settings_;
 
-  struct Free {
-    void operator()(std::byte* p) const { std::free(p); }
-  };
-  std::unique_ptr<std::byte, Free> memory_;
+  std::byte* memory_ = nullptr;  // the device's
   program::Arena arena_;
   std::vector<std::uint32_t> owner_;           // by buffer: whose bytes it shows
   std::vector<std::int64_t> offset_;           // by buffer: how far into them
@@ -142,14 +169,18 @@ class RankRunner {
   std::vector<Started> results_;                    // by instruction of the running pass
   std::vector<Started> needs_;                      // of the running instruction
   std::vector<std::vector<std::int64_t>> groups_;   // members, once asked for
+  std::vector<bool> marked_;                        // by instruction of the compute stream: communication may depend on it
+  std::uint64_t order_ = 0;
   std::vector<void*> operands_;
-  std::vector<std::int32_t> window_;
+  std::vector<std::int32_t> window_, tokens_, counts_;
   std::vector<std::vector<std::int32_t>> expert_places_;  // by layer and expert; empty: in order
   std::map<Dispatch, std::vector<double>> routed_;
 
   std::int64_t step_ = 0, pass_step_ = 0, compute_free_ns_ = 0;  // pass_step_: of the micro-batch of the pass that runs
   std::deque<StepRecord> records_;
-  std::vector<std::pair<std::uint32_t, Ticket>> open_, open_before_;  // spans of this step and of the one before whose times are not known yet
+  std::size_t timed_records_ = 0;
+  bool timed_ = true;                 // this step
+  Pending pending_, pending_before_;  // of this step and of the one before
 };
 
 }  // namespace orrery::executor

@@ -1,9 +1,8 @@
 #include "executor/run.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
-
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
@@ -15,7 +14,6 @@
 #include <tuple>
 
 #include "core/error.h"
-#include "executor/comm/threads.h"
 #include "executor/rank.h"
 #include "program/check.h"
 #include "program/memory.h"
@@ -35,7 +33,7 @@ bool runtime_does(Operator op) {
   return program::is_communication(op) || op == Operator::load_tokens || op == Operator::load_targets || op == Operator::wait;
 }
 
-void refuse_what_nothing_executes(const Program& program, const Model& model, const KernelSet& kernels) {
+void refuse_what_nothing_executes(const Program& program, const Model& model, const World& world) {
   if (!model.simulate_only.empty())
     throw Error("model", fmt::format("'{}' can be simulated but not run: {}", model.name, model.simulate_only),
                 "e.g. cpu-llama-small; 'orrery show models' marks those that are simulated only");
@@ -46,7 +44,7 @@ void refuse_what_nothing_executes(const Program& program, const Model& model, co
         throw Error("plan", fmt::format("stream '{}' is neither for compute nor for communication; this executor has no such stream", stream.name));
       const program::Shape& shape = program.shapes[in.shape];
       if (runtime_does(in.op)) continue;
-      if (!kernels.has(shape))
+      if (!world.has(shape))
         throw Error("plan", fmt::format("there is no kernel for {} in {} ({} needs it)", program::name(in.op), name(shape.dtype), role.name),
                     shape.dtype == DType::fp32 ? "" : "set precision.compute, params, grads and optimizer to fp32");
     }
@@ -101,6 +99,7 @@ class Progress {
     s.begin = std::min(s.begin, record.begin_ns);
     s.end = std::max(s.end, record.end_ns);
     s.peak = std::max(s.peak, rank.memory().peak_live);
+    s.timed = record.timed;
     if (++s.ranks == program_.ranks()) changed_.notify_all();
   }
 
@@ -139,6 +138,7 @@ class Progress {
     r.period = Seconds{static_cast<double>(s.end - from) * 1e-9};
     r.tokens_per_second = tokens / r.period.v;
     r.peak_live = s.peak;
+    r.timed = s.timed;
     return r;
   }
 
@@ -164,6 +164,7 @@ class Progress {
     double norm = 0;
     std::int64_t begin = std::numeric_limits<std::int64_t>::max(), end = 0, peak = 0;
     std::int64_t ranks = 0;
+    bool timed = true;
   };
   const Program& program_;
   const RunOptions& options_;
@@ -259,6 +260,7 @@ void lay_out_timeline(const Program& program, bool last, const RunOptions& optio
 
 // Adds one rank's shards to the global tensors.
 void collect_parameters(const Program& program, RankRunner& rank, RunResult& result) {
+  const std::vector<float> held_values = rank.parameters();
   rank.for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
     std::vector<float>& global = result.parameters[p.name];
     if (global.empty()) global.assign(static_cast<std::size_t>(p.global_rows * p.global_cols), std::numeric_limits<float>::quiet_NaN());
@@ -266,7 +268,7 @@ void collect_parameters(const Program& program, RankRunner& rank, RunResult& res
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t row = row0 + (first + i) / p.cols, col = col0 + (first + i) % p.cols;
       if (row >= p.global_rows || col >= p.global_cols) continue;
-      const float mine = rank.parameters()[held + i];
+      const float mine = held_values[static_cast<std::size_t>(held + i)];
       float& theirs = global[static_cast<std::size_t>(row * p.global_cols + col)];
       if (!std::isnan(theirs))
         result.replica_difference = std::max(result.replica_difference, std::abs(static_cast<double>(mine) - static_cast<double>(theirs)));
@@ -296,14 +298,16 @@ std::vector<program::LayerLine> dispatches(const Program& program, const std::ve
 }  // namespace
 
 RunResult run(const Program& program, const Model& model, const Plan& plan, const TokenSource& source, const RunOptions& options) {
-  const std::unique_ptr<KernelSet> own = options.kernels ? nullptr : make_cpu_kernels();
-  const KernelSet& kernels = options.kernels ? *options.kernels : *own;
   const std::int64_t ranks = program.ranks();
   if (options.steps < 1) throw Error("--steps", fmt::format("{} steps cannot be run", options.steps), "ask for at least one");
   if (ranks > options.most_ranks)
     throw Error("plan", fmt::format("has {} ranks; this executor runs at most {} as threads of one machine", ranks, options.most_ranks),
                 "take a smaller cluster, or simulate it");
-  refuse_what_nothing_executes(program, model, kernels);
+  const std::unique_ptr<KernelSet> kernels = options.world ? nullptr : make_cpu_kernels();
+  const std::unique_ptr<World> own = options.world ? nullptr : make_host_world(ranks, *kernels);
+  World& world = options.world ? *options.world : *own;
+  assert(world.ranks() == ranks);
+  refuse_what_nothing_executes(program, model, world);
   if (const auto broken = program::check(program); !broken.empty())
     throw Error("program", fmt::format("{}: {}", program::name(broken.front().rule), broken.front().what));
   if (source.vocabulary() > model.vocab)
@@ -320,9 +324,8 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
     bytes += predicted.back().arena * alike;
     for (const program::PassInstance& p : role.body) spans += role.passes[p.pass].count * static_cast<std::size_t>(alike);
   }
-  const std::int64_t physical = static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::int64_t>(sysconf(_SC_PAGESIZE));
-  if (bytes > physical)
-    throw Error("plan", fmt::format("its {} ranks need {:.1f} GiB together, this machine has {:.1f} GiB", ranks, gib(bytes), gib(physical)),
+  if (const std::int64_t room = world.memory(); room > 0 && bytes > room)
+    throw Error("plan", fmt::format("its {} ranks need {:.1f} GiB together, this machine has {:.1f} GiB", ranks, gib(bytes), gib(room)),
                 "take a smaller model or micro-batch, recompute, or simulate it");
 
   if (options.peak.v > 0) {
@@ -346,22 +349,21 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   const std::int64_t origin = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
   std::vector<RankRunner::Setting> settings;
   settings.reserve(predicted.size());
-  for (const program::MemoryReport& m : predicted)
-    settings.push_back({program, model, plan, source, kernels, options, origin, m.arena, kept, classes});
+  for (const program::MemoryReport& m : predicted) settings.push_back({program, model, plan, source, options, origin, m.arena, kept, classes});
 
   RunResult result;
   Progress progress(program, options);
-  ThreadsWorld world(ranks);
   std::vector<std::unique_ptr<RankRunner>> runners(static_cast<std::size_t>(ranks));
   std::vector<std::thread> threads;
   for (std::int64_t r = 0; r < ranks; ++r)
     threads.emplace_back([&, r] {
       try {
-        const std::unique_ptr<Communicator> communicator = world.communicator(r);
+        std::unique_ptr<Device> device = world.device(r);
+        const std::unique_ptr<Communicator> communicator = world.communicator(r, *device);
         try {
           const std::size_t stage = program.stage_of(r);
           auto& runner = runners[static_cast<std::size_t>(r)];
-          runner = std::make_unique<RankRunner>(settings[stage], r, *communicator);
+          runner = std::make_unique<RankRunner>(settings[stage], r, std::move(device), *communicator);
           for (std::int64_t step = 0; progress.goes_on(step); ++step) {
             const bool last = ends_otherwise(program) && !progress.goes_on(step + 1);
             runner->step(step, last);
@@ -404,21 +406,22 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   if (result.steps.empty()) return result;
 
   const std::size_t done = result.steps.size(), skipped = std::min(static_cast<std::size_t>(std::max<std::int64_t>(options.warm_up, 0)), done - 1);
-  std::vector<Seconds> periods;
-  for (std::size_t i = skipped; i < done; ++i) periods.push_back(result.steps[i].period);
-  result.step_time = median(std::move(periods));
-  const std::size_t oldest = done - std::min(done, runners.front()->records().size());
+  std::vector<Seconds> periods, untimed;
+  for (std::size_t i = skipped; i < done; ++i) (result.steps[i].timed ? periods : untimed).push_back(result.steps[i].period);
+  result.step_time = median(std::move(untimed.empty() ? periods : untimed));
   const bool drains = ends_otherwise(program);
   const std::size_t whole = drains && done > 1 ? done - 1 : done;
-  std::size_t shown = whole - 1;
-  for (std::size_t i = std::max(oldest, std::min(skipped, whole - 1)); i < whole; ++i) {
+  const auto& kept_records = runners.front()->records();
+  std::size_t shown = done;
+  for (std::size_t i = std::min(skipped, whole - 1); i < done; ++i) {
     const auto distance = [&](std::size_t k) { return std::abs(result.steps[k].period.v - result.step_time.v); };
-    if (distance(i) < distance(shown)) shown = i;
+    if (kept_records[i].timed && (shown == done || (i < whole && distance(i) < distance(shown)))) shown = i;
   }
+  if (shown == done) return result;  // cancelled before any step was timed
   result.timeline_step = static_cast<std::int64_t>(shown);
   std::vector<const StepRecord*> records;
   records.reserve(runners.size());
-  for (const auto& runner : runners) records.push_back(&runner->records()[shown - oldest]);
+  for (const auto& runner : runners) records.push_back(&runner->records()[shown]);
   lay_out_timeline(program, drains && shown + 1 == done, options, classes, records, result.steps[shown].period, result);
   return result;
 }

@@ -1,4 +1,5 @@
-// Runs a Program on this machine: one thread per rank interprets its role's list, instruction by instruction, and leaves a measured Timeline.
+// Runs a Program on this machine, on the host or on its GPUs: one thread per rank interprets its role's list, instruction by instruction, and leaves
+// a measured Timeline.
 #pragma once
 
 #include <atomic>
@@ -13,7 +14,7 @@
 #include "core/timeline.h"
 #include "core/units.h"
 #include "executor/data/tokens.h"
-#include "executor/kernels/kernels.h"
+#include "executor/world.h"
 #include "program/layer_lines.h"
 #include "program/program.h"
 
@@ -26,6 +27,7 @@ struct StepReport {
   double gradient_norm = 0;  // over all parameters, before clipping
   Seconds period;            // from the end of the step before (the first: from its start) to its end, on the slowest rank
   double tokens_per_second = 0;
+  bool timed = true;           // each instruction was: on a device such steps take a little longer, and do not count for step_time
   std::int64_t peak_live = 0;  // bytes on the fullest rank so far
   bool operator==(const StepReport&) const = default;
 };
@@ -43,11 +45,12 @@ struct RunOptions {
   std::int64_t warm_up = 2;                         // first steps that do not count for step_time, as long as others are left
   FlopsPerSecond peak;                              // of one rank, for the waterfall's ideal time; 0: unknown, and ideal is 0
   std::int64_t most_ranks = 64;                     // refuse more: threads that share a few cores
-  const KernelSet* kernels = nullptr;               // null: the CPU kernels
+  World* world = nullptr;                           // null: threads of this process with the CPU kernels; must have as many ranks as the program
   std::function<void(const StepReport&)> progress;  // called on the caller's thread, in order
   const std::atomic<bool>* cancel = nullptr;        // looked at between steps
   bool keep_parameters = false;
-  bool poison = false;  // fill what is allocated with NaN: nothing may read what nothing wrote
+  bool record_routing = true;  // of free routers; on a device each then waits for what it chose
+  bool poison = false;         // fill what is allocated with NaN: nothing may read what nothing wrote
 };
 
 struct RunResult {

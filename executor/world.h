@@ -20,7 +20,9 @@ class World {
   virtual std::int64_t ranks() const = 0;
   // Those that are threads of this process, ascending.
   virtual std::vector<std::int64_t> here() const = 0;
-  // Called once per rank, on its thread; both live on that thread, and the communicator is destroyed first.
+  // Whether its devices have a kernel for this shape.
+  virtual bool has(const program::Shape& shape) const = 0;
+  // Called once per rank, on its thread; the communicator is destroyed first.
   virtual std::unique_ptr<Device> device(std::int64_t rank) = 0;
   virtual std::unique_ptr<Communicator> communicator(std::int64_t rank, Device& device) = 0;
   // Makes every pending and later operation of every rank fail; from any thread.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "executor/communicator.h"
 
@@ -13,16 +14,18 @@ namespace orrery::executor {
 class Mover {
  public:
   virtual ~Mover() = default;
-  // One member of an operation: its rank, and what it brought. Nothing of it may be touched before operation->ready; `after` is the caller's concern.
+  // One member of an operation: its rank, what it brought, and the marks behind which the device may touch its buffers.
   struct Member {
     std::int64_t rank = 0;
     const CommOperation* operation = nullptr;
+    std::vector<Mark> after;
     Mark begin, done;  // out: when all members are there, and when the operation is over and this member's buffers are free
   };
   // In the order of the group.
   virtual void collective(std::span<Member> members) = 0;
   virtual void message(Member& send, Member& receive) = 0;
-  // When the mark was reached, on the steady clock; blocks until then. Throws Error where the device failed, or more rows were sent than there is room for.
+  // When the mark was reached, on the steady clock; blocks until then. Throws Error where the device failed, or more rows were sent than there is
+  // room for.
   virtual std::int64_t reached_ns(const Mark& mark) = 0;
 };
 

@@ -28,6 +28,8 @@ using program::Operator;
 constexpr std::int64_t kDoneByLastArrival = 2048;
 // Times of so many of a rank's latest operations are kept for those who wait late; an older ticket is complete, with times of zero.
 constexpr std::size_t kTicketsKept = 65536;
+// With a mover each holds events of the device; no device lets the host run so far ahead of it.
+constexpr std::size_t kTicketsKeptOnDevice = 8192;
 // Parts of a reduction start at multiples of this many elements, so that no two members write to one cache line.
 constexpr std::int64_t kPartAlignment = 16;
 
@@ -55,7 +57,9 @@ struct Op {
   std::size_t blockers = 0;    // operations of this rank that must be complete before this one is ready
   std::vector<Op*> dependents;
   CommTimes times;
-  bool complete = false;
+  std::vector<Ticket> after;  // with a mover, which must wait for these too
+  Mark begin, done;           // of the mover
+  bool complete = false;      // with a mover: enqueued
 };
 
 struct Stream {
@@ -125,7 +129,9 @@ void reduce_part(const Meeting& m, std::size_t index) {
     reduce<T>(m, begin, end, add, everywhere);
 }
 
-bool can_reduce(DType t) { return t == DType::fp32 || t == DType::tf32 || t == DType::fp64 || t == DType::int32; }
+bool can_reduce(DType t, bool on_device) {
+  return t == DType::fp32 || t == DType::tf32 || t == DType::fp64 || t == DType::int32 || (on_device && (t == DType::bf16 || t == DType::fp16));
+}
 
 void copy_bytes(void* to, const void* from, std::int64_t bytes) {
   if (bytes > 0 && to != from) std::memmove(to, from, static_cast<std::size_t>(bytes));
@@ -211,7 +217,9 @@ std::string describe(const Op& op) {
 }  // namespace
 
 struct ThreadsWorld::State {
-  explicit State(std::int64_t n) : ranks(static_cast<std::size_t>(n)) {}
+  State(std::int64_t n, std::unique_ptr<Mover> moves) : mover(std::move(moves)), ranks(static_cast<std::size_t>(n)) {}
+
+  const std::unique_ptr<Mover> mover;  // null: the host's hands
 
   std::mutex mutex;  // guards everything below; data is moved outside of it, except where that is less work than waking somebody
   std::vector<Rank> ranks;
@@ -296,6 +304,15 @@ struct ThreadsWorld::State {
       wake_worker(r, stream);
   }
 
+  Mover::Member member(Op& op) {
+    Mover::Member m{op.rank, &op.what, {}, {}, {}};
+    if (op.what.ready) m.after.push_back(std::move(op.what.ready));
+    for (const Ticket t : op.after)
+      if (const Op* before = rank(op.rank).find(t); before && before->what.stream != op.what.stream) m.after.push_back(before->done);
+    op.after.clear();
+    return m;
+  }
+
   void arrive_collective(Op& op, std::vector<Op*>& ready) {
     Meeting& m = *op.meeting;
     m.ops[op.index] = &op;
@@ -306,6 +323,14 @@ struct ThreadsWorld::State {
         return;
       }
     if (++m.arrived < m.ops.size()) return;
+    if (mover) {
+      std::vector<Mover::Member> members;
+      for (Op* each : m.ops) members.push_back(member(*each));
+      mover->collective(members);
+      for (std::size_t i = 0; i < members.size(); ++i) m.ops[i]->begin = members[i].begin, m.ops[i]->done = members[i].done;
+      complete_all(m, ready);
+      return;
+    }
     const std::int64_t now = now_ns();
     for (Op* each : m.ops) each->times.arrived_ns = now;
     if (const std::string why = obstacle(m); !why.empty()) {
@@ -335,6 +360,14 @@ struct ThreadsWorld::State {
       return;
     }
     const std::int64_t now = now_ns();
+    if (mover) {
+      Mover::Member from = member(send), to = member(receive);
+      mover->message(from, to);
+      send.begin = from.begin, send.done = from.done, receive.begin = to.begin, receive.done = to.done;
+      complete(send, ready, now);
+      complete(receive, ready, now);
+      return;
+    }
     send.times.arrived_ns = receive.times.arrived_ns = now;
     if (receive.what.elements < kDoneByLastArrival) {
       copy_bytes(receive.what.output, send.what.input, bytes_of(send.what.dtype, send.what.elements));
@@ -448,7 +481,7 @@ class ThreadsCommunicator final : public Communicator {
     for (const std::int64_t m : operation.members)
       if (m < 0 || m >= static_cast<std::int64_t>(world_->ranks.size())) refuse(fmt::format("there is no rank {}", m));
     const bool sums = operation.op == Operator::all_reduce || operation.op == Operator::all_reduce_max || operation.op == Operator::reduce_scatter;
-    if (sums && !can_reduce(operation.dtype)) refuse("reductions are of fp32, fp64 and int32");
+    if (sums && !can_reduce(operation.dtype, world_->mover != nullptr)) refuse("reductions are of fp32, fp64 and int32");
     if ((operation.op == Operator::reduce_scatter || operation.op == Operator::all_gather) && operation.elements % size != 0)
       refuse(fmt::format("{} members cannot have equal shards", size));
     if (operation.op == Operator::broadcast && (operation.root < 0 || operation.root >= size)) refuse("the root is not a member");
@@ -456,7 +489,7 @@ class ThreadsCommunicator final : public Communicator {
     if (pair && (size != 2 || operation.members[0] != rank_)) refuse("members must be this rank and its peer");
 
     Rank& me = world_->rank(rank_);
-    while (me.ops.size() > kTicketsKept && me.ops.front().complete) {
+    while (me.ops.size() > (world_->mover ? kTicketsKeptOnDevice : kTicketsKept) && me.ops.front().complete) {
       me.ops.pop_front();
       ++me.base;
     }
@@ -464,6 +497,7 @@ class ThreadsCommunicator final : public Communicator {
     op.what = operation;
     op.what.members = {};
     op.what.after.clear();
+    if (world_->mover) op.after = operation.after;
     op.rank = rank_;
     op.ticket = me.base + me.ops.size() - 1;
     if (pair) {
@@ -496,18 +530,40 @@ class ThreadsCommunicator final : public Communicator {
   }
 
   CommTimes wait(Ticket ticket) override {
+    CommTimes times;
+    Mark begin, done;
+    if (!finish(ticket, [&](const Op& op) { times = op.times, begin = op.begin, done = op.done; })) return {};
+    if (world_->mover) times.arrived_ns = world_->mover->reached_ns(begin), times.end_ns = world_->mover->reached_ns(done);
+    return times;
+  }
+
+  Mark enqueued(Ticket ticket) override {
+    Mark done;
+    finish(ticket, [&](const Op& op) { done = op.done; });
+    return done;
+  }
+
+  void abort(const std::string& why) override {
+    const std::lock_guard lock(world_->mutex);
+    world_->fail(why);
+  }
+
+ private:
+  // Blocks until the operation is complete and shows it; false: long ago.
+  template <class Look>
+  bool finish(Ticket ticket, Look look) {
     std::unique_lock lock(world_->mutex);
     Rank& me = world_->rank(rank_);
-    if (ticket.v < me.base) return {};
+    if (ticket.v < me.base) return false;
     assert(ticket.v < me.base + me.ops.size());
     Op& op = *me.find(ticket);
     Stream& stream = me.streams.at(op.what.stream);
     for (;;) {
       if (op.complete) {
-        const CommTimes times = op.times;
+        look(op);
         if (stream.part) world_->wake_worker(me, stream);
         world_->release(lock);
-        return times;
+        return true;
       }
       if (world_->failed) world_->throw_failure(lock);
       if (stream.part) {
@@ -522,19 +578,15 @@ class ThreadsCommunicator final : public Communicator {
     }
   }
 
-  void abort(const std::string& why) override {
-    const std::lock_guard lock(world_->mutex);
-    world_->fail(why);
-  }
-
- private:
   std::shared_ptr<ThreadsWorld::State> world_;
   std::int64_t rank_;
 };
 
 }  // namespace
 
-ThreadsWorld::ThreadsWorld(std::int64_t ranks) : state_(std::make_shared<State>(ranks)) { assert(ranks >= 1); }
+ThreadsWorld::ThreadsWorld(std::int64_t ranks, std::unique_ptr<Mover> mover) : state_(std::make_shared<State>(ranks, std::move(mover))) {
+  assert(ranks >= 1);
+}
 ThreadsWorld::~ThreadsWorld() = default;
 
 std::unique_ptr<Communicator> ThreadsWorld::communicator(std::int64_t rank) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "executor/comm/mover.h"
 #include "executor/communicator.h"
 
 namespace orrery::executor {
@@ -14,8 +15,9 @@ namespace orrery::executor {
 // A world whose ranks all wait for each other in a ring is aborted, and the error says who waits for what.
 class ThreadsWorld {
  public:
-  // ranks >= 1.
-  explicit ThreadsWorld(std::int64_t ranks);
+  // ranks >= 1. With a mover, ranks share a device, and it moves their data: an operation is ready when those before it are enqueued there, and is
+  // enqueued when every member's is ready.
+  explicit ThreadsWorld(std::int64_t ranks, std::unique_ptr<Mover> mover = nullptr);
   ~ThreadsWorld();
   ThreadsWorld(const ThreadsWorld&) = delete;
   ThreadsWorld& operator=(const ThreadsWorld&) = delete;

@@ -186,8 +186,9 @@ class Tired final : public KernelSet {
 
 TEST(Run, AFailureInAKernelStopsAllRanks) {
   const Tired kernels;
+  const std::unique_ptr<World> world = make_host_world(2, kernels);
   RunOptions o;
-  o.kernels = &kernels;
+  o.world = world.get();
   EXPECT_EQ(refusal([&] { run_tiny({.tp = 2}, 5, o); }), "rank 1: cannot multiply any more");
 }
 

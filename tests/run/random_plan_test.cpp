@@ -14,6 +14,7 @@
 #include "program/memory.h"
 #include "run/runs.h"
 #include "sim/simulate.h"
+#include "support/fake_device.h"
 #include "support/segmented_plans.h"
 
 namespace orrery::executor {
@@ -227,7 +228,8 @@ const Alone& alone(const Drawn& d) {
     p.optimizer.clip = d.plan.optimizer.clip;
     const WatchedRouter kernels;
     RunOptions o = options();
-    o.kernels = &kernels;
+    const std::unique_ptr<World> world = make_host_world(1, kernels);
+    o.world = world.get();
     Alone now{run(compiled(d.model, p, 1), d.model, p, tokens(d.model), o).steps, seed, 0};
     now.comparable = std::min(kSteps, kernels.first_border());
     if (best.steps.empty() || now.comparable > best.comparable) best = std::move(now);
@@ -299,6 +301,32 @@ RC_GTEST_PROP(RandomPlan, OfManyRanksRunsAsItWasSimulatedAndLikeOneRank, ()) {
   const Drawn d = draw_any();
   RC_PRE(d.ranks() >= 4);
   expect_runs_like_one_rank(d);
+}
+
+// A device runs what was enqueued when its marks allow, and in no other order: the same sums in the same order, and so the same bits.
+RC_GTEST_PROP(RandomPlan, OnADeviceGivesTheSameBitsAsOnTheHost, ()) {
+  if (pick<int>({0, 0, 1}) == 0) return;  // each takes five times as long as the others'
+  Drawn d = draw_any();
+  RC_LOG() << write_plan(d.plan) << d.model.layers << " layers, dp " << d.dp << "\n";
+  Cluster cluster = cores(d.ranks());
+  if (d.plan.data_parallel.hierarchical) cluster.node_size = std::max<std::int64_t>(1, cluster.devices / 2);
+  RC_PRE(program::refusals(d.model, cluster, d.plan).empty());
+  const program::Program program = program::compile(d.model, cluster, d.plan);
+  RunOptions o = options();
+  o.keep_parameters = true, o.record_routing = coin();
+  const RunResult host = run(program, d.model, d.plan, tokens(d.model), o);
+  static const std::unique_ptr<KernelSet> kernels = make_cpu_kernels();
+  FakeWorld world(d.ranks(), *kernels, pick<std::uint64_t>({1, 2, 3, 4, 5}));
+  o.world = &world;
+  const RunResult device = run(program, d.model, d.plan, tokens(d.model), o);
+  for (std::size_t s = 0; s < kSteps; ++s) {
+    RC_ASSERT(device.steps[s].loss == host.steps[s].loss);
+    RC_ASSERT(device.steps[s].gradient_norm == host.steps[s].gradient_norm);
+  }
+  RC_ASSERT(device.parameters == host.parameters);
+  RC_ASSERT(device.memory == host.memory);
+  RC_ASSERT(device.redone == host.redone);
+  if (device.timeline_step == host.timeline_step && host.redone == 0) RC_ASSERT(order(device.timeline) == order(host.timeline));
 }
 
 }  // namespace
