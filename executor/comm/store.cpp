@@ -1,11 +1,8 @@
 #include "executor/comm/store.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -28,6 +25,7 @@
 
 #include "core/error.h"
 #include "executor/comm/bytes.h"
+#include "executor/comm/socket.h"
 
 namespace orrery::executor {
 namespace {
@@ -52,38 +50,6 @@ enum class Answer : std::uint8_t { value, refused, failed };
 std::int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count(); }
 
 std::string reason_of(int error) { return std::strerror(error); }  // NOLINT(concurrency-mt-unsafe): glibc's is safe for known numbers
-
-class Socket {
- public:
-  explicit Socket(int fd = -1) : fd_(fd) {}
-  ~Socket() { close(); }
-  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Socket& operator=(Socket&& other) noexcept {
-    if (this != &other) close(), fd_ = std::exchange(other.fd_, -1);
-    return *this;
-  }
-  int fd() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-  void close() {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-  }
-
- private:
-  int fd_;
-};
-
-void set_option(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
-
-// So that a machine that goes away without a word is noticed: after 15 + 3 * 5 s of silence, or 30 s of data that nobody takes.
-void notice_silence(int fd) {
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 15);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 30'000);
-}
 
 bool is_loopback(const std::string& address) { return address == "localhost" || address == "::1" || address.rfind("127.", 0) == 0; }
 
@@ -154,41 +120,12 @@ class Server {
   };
 
   void listen() {
-    const bool loopback = is_loopback(settings_.address);
-    // Where the machine has both, one socket takes both.
-    for (const int family : {loopback && settings_.address != "::1" ? AF_INET : AF_INET6, AF_INET}) {
-      Socket s(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-      if (!s) continue;
-      set_option(s.fd(), SOL_SOCKET, SO_REUSEADDR, 1);
-      sockaddr_storage any{};
-      socklen_t size = 0;
-      if (family == AF_INET6) {
-        set_option(s.fd(), IPPROTO_IPV6, IPV6_V6ONLY, 0);
-        auto& a = reinterpret_cast<sockaddr_in6&>(any);
-        a.sin6_family = AF_INET6;
-        a.sin6_port = htons(static_cast<std::uint16_t>(settings_.port));
-        a.sin6_addr = loopback ? in6addr_loopback : in6addr_any;
-        size = sizeof a;
-      } else {
-        auto& a = reinterpret_cast<sockaddr_in&>(any);
-        a.sin_family = AF_INET;
-        a.sin_port = htons(static_cast<std::uint16_t>(settings_.port));
-        a.sin_addr.s_addr = htonl(loopback ? INADDR_LOOPBACK : INADDR_ANY);
-        size = sizeof a;
-      }
-      if (bind(s.fd(), reinterpret_cast<sockaddr*>(&any), size) != 0 || ::listen(s.fd(), SOMAXCONN) != 0) {
-        const int error = errno;
-        if (family == AF_INET6 && error != EADDRINUSE) continue;  // a machine without IPv6
-        throw Error("processes", fmt::format("process 0 cannot listen at port {}: {}", settings_.port, reason_of(error)),
-                    error == EADDRINUSE ? "another run meets there: set MASTER_PORT to another port, in all processes" : "");
-      }
-      size = sizeof any;
-      getsockname(s.fd(), reinterpret_cast<sockaddr*>(&any), &size);
-      port_ = ntohs(any.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(any).sin6_port : reinterpret_cast<sockaddr_in&>(any).sin_port);
-      listener_ = std::move(s);
-      return;
-    }
-    throw Error("processes", fmt::format("process 0 cannot make a socket: {}", reason_of(errno)));
+    port_ = settings_.port;
+    listener_ = listen_at(port_, is_loopback(settings_.address), settings_.address == "::1");
+    if (listener_) return;
+    const int error = errno;
+    throw Error("processes", fmt::format("process 0 cannot listen at port {}: {}", settings_.port, reason_of(error)),
+                error == EADDRINUSE ? "another run meets there: set MASTER_PORT to another port, in all processes" : "");
   }
 
   void serve() {
@@ -481,48 +418,6 @@ std::string machine() {
   return boot;
 }
 
-// Of a blocking call on the socket; 0: none.
-void limit_wait(int fd, int which, milliseconds most) {
-  const timeval limit{most.count() / 1000, most.count() % 1000 * 1000};
-  setsockopt(fd, SOL_SOCKET, which, &limit, sizeof limit);
-}
-
-// One attempt. Empty socket: `why` says what happened.
-Socket connect_once(const std::string& address, int port, milliseconds most, std::string& why) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  if (const int error = getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found); error != 0) {
-    why = gai_strerror(error);
-    return Socket();
-  }
-  Socket s;
-  for (const addrinfo* a = found; a && !s; a = a->ai_next) {
-    s = Socket(::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol));
-    if (s) limit_wait(s.fd(), SO_SNDTIMEO, std::max(most, milliseconds{1}));  // Linux limits connect by it, too
-    if (!s || connect(s.fd(), a->ai_addr, a->ai_addrlen) != 0) {
-      why = errno == EINPROGRESS ? "no answer" : reason_of(errno);
-      s.close();
-    }
-  }
-  freeaddrinfo(found);
-  if (!s) return s;
-  limit_wait(s.fd(), SO_SNDTIMEO, {});
-  notice_silence(s.fd());
-  return s;
-}
-
-// Exactly n bytes; false where the connection ends before.
-bool receive(int fd, char* to, std::size_t n) {
-  while (n > 0) {
-    const ssize_t got = recv(fd, to, n, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    to += got;
-    n -= static_cast<std::size_t>(got);
-  }
-  return true;
-}
-
 struct Reply {
   Answer kind = Answer::value;
   std::uint64_t id = 0;
@@ -531,30 +426,22 @@ struct Reply {
 
 std::optional<Reply> receive_reply(int fd) {
   std::uint32_t size = 0;
-  if (!receive(fd, reinterpret_cast<char*>(&size), sizeof size)) return std::nullopt;
+  if (!receive_all(fd, &size, sizeof size)) return std::nullopt;
   constexpr std::uint32_t kHead = 1 + sizeof(std::uint64_t);
   if (size < kHead || size > kMostFrame) return std::nullopt;
   char head[kHead];
-  if (!receive(fd, head, kHead)) return std::nullopt;
+  if (!receive_all(fd, head, kHead)) return std::nullopt;
   Reply r;
   ByteReader reader(std::string_view(head, kHead));
   r.kind = reader.get<Answer>();
   r.id = reader.get<std::uint64_t>();
   if (r.kind > Answer::failed) return std::nullopt;
   r.payload.resize(size - kHead);
-  if (!receive(fd, r.payload.data(), r.payload.size())) return std::nullopt;
+  if (!receive_all(fd, r.payload.data(), r.payload.size())) return std::nullopt;
   return r;
 }
 
-bool send_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return true;
-}
+bool send_text(int fd, std::string_view bytes) { return send_all(fd, bytes.data(), bytes.size()); }
 
 std::string message(Ask ask, std::uint64_t id, const std::string& rest) {
   ByteWriter w;
@@ -595,7 +482,7 @@ struct Store::State {
     std::string why;
     for (;;) {
       const auto left = std::chrono::duration_cast<milliseconds>(until - Clock::now());
-      if (Socket s = connect_once(address, port, left, why)) {
+      if (Socket s = connect_to(address, port, left, why)) {
         ByteWriter w;
         w.put(kMagic);
         w.put(kVersion);
@@ -603,7 +490,7 @@ struct Store::State {
         w.put(settings.processes);
         // Nobody who is slow to answer a greeting is process 0.
         limit_wait(s.fd(), SO_RCVTIMEO, kGreeting);
-        if (send_all(s.fd(), message(Ask::greet, 0, w.take()))) {
+        if (send_text(s.fd(), message(Ask::greet, 0, w.take()))) {
           if (const auto reply = receive_reply(s.fd())) {
             if (reply->kind == Answer::refused) refuse(reply->payload);
             limit_wait(s.fd(), SO_RCVTIMEO, {});
@@ -668,7 +555,7 @@ struct Store::State {
     bool sent = false;
     {
       const std::lock_guard whole(sending);
-      sent = send_all(socket.fd(), message(what, id, rest));
+      sent = send_text(socket.fd(), message(what, id, rest));
     }
     lock.lock();
     // A connection that ends is the reader's to explain: it may hold the reason still.
@@ -717,7 +604,7 @@ Store::~Store() {
   }
   {
     const std::lock_guard whole(s.sending);
-    send_all(s.socket.fd(), message(Ask::leave, 0, {}));
+    send_text(s.socket.fd(), message(Ask::leave, 0, {}));
     shutdown(s.socket.fd(), SHUT_WR);
   }
   // Closed by the server, who has read the goodbye by then.
@@ -727,6 +614,17 @@ Store::~Store() {
 std::int64_t Store::process() const { return state_->settings.process; }
 std::int64_t Store::processes() const { return state_->settings.processes; }
 int Store::port() const { return state_->port; }
+
+std::string Store::local_address() const {
+  sockaddr_storage mine{};
+  socklen_t size = sizeof mine;
+  char text[NI_MAXHOST] = {};
+  if (getsockname(state_->socket.fd(), reinterpret_cast<sockaddr*>(&mine), &size) == 0)
+    getnameinfo(reinterpret_cast<sockaddr*>(&mine), size, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
+  std::string address = text;
+  if (address.rfind("::ffff:", 0) == 0) address = address.substr(7);  // of IPv4, in the words of IPv6
+  return address.empty() || is_loopback(address) ? state_->settings.address : address;
+}
 
 void Store::set(const std::string& key, const std::string& value) {
   if (value.size() > kMostBytes) throw Error("processes", fmt::format("'{}' has {} bytes, more than fit a message", key, value.size()));
@@ -810,7 +708,7 @@ void Store::abort(const std::string& why) {
     const std::lock_guard whole(s.sending);
     ByteWriter w;
     w.text(why);
-    send_all(s.socket.fd(), message(Ask::abort, 0, w.take()));
+    send_text(s.socket.fd(), message(Ask::abort, 0, w.take()));
   }
   s.fail(why);
 }

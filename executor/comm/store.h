@@ -38,6 +38,8 @@ class Store {
   std::int64_t process() const;
   std::int64_t processes() const;
   int port() const;
+  // By which the other processes reach this one: its end of the connection to process 0, or, on process 0's own machine, that machine's.
+  std::string local_address() const;
 
   // Setting a key twice replaces it. At most 64 MiB.
   void set(const std::string& key, const std::string& value);
