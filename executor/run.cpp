@@ -14,6 +14,7 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "executor/comm/bytes.h"
 #include "executor/rank.h"
 #include "program/check.h"
 #include "program/memory.h"
@@ -61,21 +62,60 @@ bool ends_otherwise(const Program& program) {
 
 double gib(std::int64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(std::int64_t{1} << 30U); }
 
-// What ranks report and agree upon.
+// What ranks report of one step.
+struct StepTotals {
+  std::vector<double> loss;  // local sums, by place among the ranks that hold the same parameters
+  double norm = 0;
+  std::int64_t begin = std::numeric_limits<std::int64_t>::max(), end = 0, peak = 0;
+  std::int64_t ranks = 0;
+  bool timed = true;
+
+  void add(const StepTotals& other, const Program& program) {
+    loss.resize(std::max(loss.size(), other.loss.size()));
+    for (std::size_t i = 0; i < other.loss.size(); ++i) loss[i] += other.loss[i];
+    add_norm(other.norm, program);
+    begin = std::min(begin, other.begin);
+    end = std::max(end, other.end);
+    peak = std::max(peak, other.peak);
+    ranks += other.ranks;
+    timed = timed && other.timed;
+  }
+  void add_norm(double other, const Program& program) {
+    if (program.update_every == 0)  // the same on every rank, or, with post-validation, whole on the last stage only
+      norm = std::isnan(other) ? other : std::max(norm, other);
+    else
+      norm += other;  // each stage's own
+  }
+};
+
+// What the ranks of this process report, and whether they all go on.
 class Progress {
  public:
-  Progress(const Program& program, const RunOptions& options) : program_(program), options_(options) {}
+  // With `agreed`, whoever agrees with the other processes decides; otherwise whoever asks first.
+  Progress(const Program& program, const RunOptions& options, std::int64_t ranks, bool agreed)
+      : program_(program), options_(options), ranks_(ranks), agreed_(agreed) {}
 
   // Every rank gets the same answer for the same step.
   bool goes_on(std::int64_t step) {
-    const std::lock_guard lock(mutex_);
-    while (static_cast<std::int64_t>(decisions_.size()) <= step) {
-      const auto next = static_cast<std::int64_t>(decisions_.size());
-      const bool cancel = options_.cancel && options_.cancel->load();
-      if (cancel && next < options_.steps && !cancelled_at_) cancelled_at_ = next;
-      decisions_.push_back(next < options_.steps && !cancel && !cancelled_at_);
+    std::unique_lock lock(mutex_);
+    if (agreed_) {
+      changed_.wait(lock, [&] { return static_cast<std::int64_t>(decisions_.size()) > step || stopped_; });
+      if (stopped_) return false;
     }
+    while (static_cast<std::int64_t>(decisions_.size()) <= step) decide_next(options_.cancel && options_.cancel->load());
     return decisions_[static_cast<std::size_t>(step)];
+  }
+  // What is agreed for the next step that nothing is agreed for yet.
+  void decide(bool cancel) {
+    const std::lock_guard lock(mutex_);
+    decide_next(cancel);
+    changed_.notify_all();
+  }
+  // Nobody will decide anything any more.
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    changed_.notify_all();
   }
 
   void finished(std::int64_t step, RankRunner& rank) {
@@ -87,20 +127,18 @@ class Progress {
       // Of the stage that computes it: the last.
       steps_.back().loss.resize(static_cast<std::size_t>(program_.mesh_at(program_.ranks() - 1).extent(program::kReplicaAxes)));
     }
-    Step& s = steps_[static_cast<std::size_t>(step)];
+    StepTotals& s = steps_[static_cast<std::size_t>(step)];
     const program::Coordinates& c = rank.coordinates();
     const program::Mesh& mesh = rank.mesh();
     if (mesh.place(c, program::kTpAxis) == 0 && rank.role().loss_buffer >= 0)
       s.loss[static_cast<std::size_t>(mesh.place(c, program::kReplicaAxes))] += loss;  // both ends of a mirrored pipeline have some
-    if (program_.update_every == 0)  // the same on every rank, or, with post-validation, whole on the last stage only
-      s.norm = std::isnan(norm) ? norm : std::max(s.norm, norm);
-    else if (mesh.place(c, program::kTpAxis) == 0 && mesh.place(c, program::kReplicaAxes) == 0)
-      s.norm += norm;  // of this stage's last update
+    // Where stages have norms of their own, of this stage's last update.
+    if (program_.update_every == 0 || (mesh.place(c, program::kTpAxis) == 0 && mesh.place(c, program::kReplicaAxes) == 0)) s.add_norm(norm, program_);
     s.begin = std::min(s.begin, record.begin_ns);
     s.end = std::max(s.end, record.end_ns);
     s.peak = std::max(s.peak, rank.memory().peak_live);
     s.timed = record.timed;
-    if (++s.ranks == program_.ranks()) changed_.notify_all();
+    if (++s.ranks == ranks_) changed_.notify_all();
   }
 
   void fail(std::int64_t rank, std::exception_ptr why) {
@@ -119,64 +157,145 @@ class Progress {
     changed_.notify_all();
   }
 
-  // Blocks until step number `step` is complete on all ranks, or (empty) all ranks have left without it.
-  std::optional<StepReport> wait_for(std::int64_t step) {
+  // Blocks until step number `step` is complete on all ranks of this process, or (empty) all have left without it.
+  std::optional<StepTotals> wait_for(std::int64_t step) {
     std::unique_lock lock(mutex_);
-    const auto complete = [&] {
-      return static_cast<std::int64_t>(steps_.size()) > step && steps_[static_cast<std::size_t>(step)].ranks == program_.ranks();
-    };
-    changed_.wait(lock, [&] { return complete() || left_ == program_.ranks(); });
+    const auto complete = [&] { return static_cast<std::int64_t>(steps_.size()) > step && steps_[static_cast<std::size_t>(step)].ranks == ranks_; };
+    changed_.wait(lock, [&] { return complete() || left_ == ranks_; });
     if (!complete()) return std::nullopt;
-    const Step& s = steps_[static_cast<std::size_t>(step)];
-    const double tokens = static_cast<double>(program_.global_batch * program_.sequence);
-    StepReport r;
-    r.step = step;
-    for (const double loss : s.loss) r.loss += loss;
-    r.loss /= tokens;
-    r.gradient_norm = std::sqrt(s.norm);
-    const std::int64_t from = step == 0 ? s.begin : steps_[static_cast<std::size_t>(step - 1)].end;
-    r.period = Seconds{static_cast<double>(s.end - from) * 1e-9};
-    r.tokens_per_second = tokens / r.period.v;
-    r.peak_live = s.peak;
-    r.timed = s.timed;
-    return r;
+    return steps_[static_cast<std::size_t>(step)];
   }
 
   // Throws what the first failing rank threw, with the rank's name.
   void rethrow() {
-    if (!failure_) return;
-    const std::string where = fmt::format("rank {}", failed_rank_);
+    if (failure_) std::rethrow_exception(named(failed_rank_, failure_));
+  }
+  static std::exception_ptr named(std::int64_t rank, const std::exception_ptr& failure) {
+    const std::string where = fmt::format("rank {}", rank);
     try {
-      std::rethrow_exception(failure_);
+      std::rethrow_exception(failure);
     } catch (const Error& e) {
-      throw Error(where, e.where().empty() ? e.message() : fmt::format("{}: {}", e.where(), e.message()), e.hint());
+      return std::make_exception_ptr(Error(where, e.where().empty() ? e.message() : fmt::format("{}: {}", e.where(), e.message()), e.hint()));
     } catch (const std::bad_alloc&) {
-      throw Error(where, "there is not enough memory for its buffers", "take a smaller micro-batch, more stages or recomputation");
+      return std::make_exception_ptr(
+          Error(where, "there is not enough memory for its buffers", "take a smaller micro-batch, more stages or recomputation"));
     } catch (const std::exception& e) {
-      throw Error(where, e.what());
+      return std::make_exception_ptr(Error(where, e.what()));
     }
   }
   bool cancelled() const { return cancelled_at_.has_value(); }
 
  private:
-  struct Step {
-    std::vector<double> loss;  // local sums, by place among the ranks that hold the same parameters
-    double norm = 0;
-    std::int64_t begin = std::numeric_limits<std::int64_t>::max(), end = 0, peak = 0;
-    std::int64_t ranks = 0;
-    bool timed = true;
-  };
+  void decide_next(bool cancel) {
+    const auto next = static_cast<std::int64_t>(decisions_.size());
+    if (cancel && next < options_.steps && !cancelled_at_) cancelled_at_ = next;
+    decisions_.push_back(next < options_.steps && !cancel && !cancelled_at_);
+  }
+
   const Program& program_;
   const RunOptions& options_;
+  const std::int64_t ranks_;
+  const bool agreed_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<bool> decisions_;
+  bool stopped_ = false;
   std::optional<std::int64_t> cancelled_at_;
-  std::vector<Step> steps_;
+  std::vector<StepTotals> steps_;
   std::exception_ptr failure_;
   std::int64_t failed_rank_ = -1;
   std::int64_t left_ = 0;
 };
+
+StepReport report_of(const Program& program, std::int64_t step, const StepTotals& s, std::int64_t from) {
+  const double tokens = static_cast<double>(program.global_batch * program.sequence);
+  StepReport r;
+  r.step = step;
+  for (const double loss : s.loss) r.loss += loss;
+  r.loss /= tokens;
+  r.gradient_norm = std::sqrt(s.norm);
+  r.period = Seconds{static_cast<double>(s.end - from) * 1e-9};
+  r.tokens_per_second = tokens / r.period.v;
+  r.peak_live = s.peak;
+  r.timed = s.timed;
+  return r;
+}
+
+// --- Between processes ---------------------------------------------------------------------------------------------------------------------------
+
+std::string packed(const StepTotals& s, bool cancel) {
+  ByteWriter w;
+  w.put(cancel);
+  w.list(s.loss);
+  w.put(s.norm), w.put(s.begin), w.put(s.end), w.put(s.peak), w.put(s.ranks), w.put(s.timed);
+  return w.take();
+}
+
+StepTotals unpacked(const std::string& bytes, bool& cancel) {
+  ByteReader r(bytes);
+  StepTotals s;
+  cancel = r.get<bool>() || cancel;
+  s.loss = r.list<double>();
+  s.norm = r.get<double>(), s.begin = r.get<std::int64_t>(), s.end = r.get<std::int64_t>(), s.peak = r.get<std::int64_t>();
+  s.ranks = r.get<std::int64_t>(), s.timed = r.get<bool>();
+  return s;
+}
+
+// What two processes that run the same have in common, and those that were started with different plans, data or numbers of steps have not.
+std::string fingerprint(const Program& program, const Plan& plan, const TokenSource& source, const RunOptions& options) {
+  std::string text = fmt::format("{} ranks, {} x {} tokens, {} micro-batches, seed {}, {} steps, {}", program.ranks(), program.global_batch,
+                                 program.sequence, program.microbatches, plan.seed, options.steps, source.description());
+  for (const program::Role& role : program.roles)
+    text += fmt::format("; {} with {} instructions and {} buffers", role.name, role.instructions.size(), role.buffers.size());
+  return text;
+}
+
+// What is left of a rank's run when it is over.
+struct RankOutcome {
+  RankMemory memory;
+  std::int64_t redone = 0;
+  std::map<RankRunner::Dispatch, std::vector<double>> routed;
+  StepRecord record;  // of the step that is shown
+};
+
+// What a rank holds of a parameter.
+struct Shard {
+  std::int64_t rank = 0;
+  std::uint64_t parameter = 0;  // of its role
+  std::int64_t first = 0;       // of the rank's own part of it
+  std::vector<float> values;
+};
+
+void pack(ByteWriter& w, const RankOutcome& o) {
+  w.put(o.memory), w.put(o.redone);
+  w.put(static_cast<std::uint64_t>(o.routed.size()));
+  for (const auto& [dispatch, counts] : o.routed) w.put(dispatch), w.list(counts);
+  w.put(o.record.step), w.put(o.record.begin_ns), w.put(o.record.end_ns), w.put(o.record.timed);
+  w.list(o.record.spans), w.list(o.record.memory);
+}
+
+RankOutcome unpack_outcome(ByteReader& r) {
+  RankOutcome o;
+  o.memory = r.get<RankMemory>(), o.redone = r.get<std::int64_t>();
+  for (auto n = r.get<std::uint64_t>(); n > 0; --n) {
+    const auto dispatch = r.get<RankRunner::Dispatch>();
+    o.routed[dispatch] = r.list<double>();
+  }
+  o.record.step = r.get<std::int64_t>(), o.record.begin_ns = r.get<std::int64_t>(), o.record.end_ns = r.get<std::int64_t>();
+  o.record.timed = r.get<bool>();
+  o.record.spans = r.list<Span>(), o.record.memory = r.list<MemorySample>();
+  return o;
+}
+
+// Clocks do not run equally fast: a record's times, of a run that ended at `end_ns`, on a clock that had then gone wrong by `drift_ns`.
+void correct(StepRecord& record, std::int64_t drift_ns, std::int64_t end_ns) {
+  if (drift_ns == 0 || end_ns <= 0) return;
+  const double slope = static_cast<double>(drift_ns) / static_cast<double>(end_ns);
+  const auto at = [&](std::int64_t t) { return t + std::llround(slope * static_cast<double>(t)); };
+  record.begin_ns = at(record.begin_ns), record.end_ns = at(record.end_ns);
+  for (Span& s : record.spans) s.start = Picoseconds{at(s.start.v)}, s.end = Picoseconds{at(s.end.v)};
+  for (MemorySample& m : record.memory) m.time = Picoseconds{at(m.time.v)};
+}
 
 std::vector<WorkClass> kind_classes(const Program& program) {
   std::vector<WorkClass> classes;
@@ -258,32 +377,40 @@ void lay_out_timeline(const Program& program, bool last, const RunOptions& optio
   result.waterfall = waterfall.finish(t.step, std::vector<std::int64_t>(records.size(), 1), program.roles.size() > 1);
 }
 
-// Adds one rank's shards to the global tensors.
-void collect_parameters(const Program& program, RankRunner& rank, RunResult& result) {
-  const std::vector<float> held_values = rank.parameters();
+std::vector<Shard> shards_of(RankRunner& rank, std::int64_t number) {
+  std::vector<Shard> out;
+  const std::vector<float> values = rank.parameters();
   rank.for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
-    std::vector<float>& global = result.parameters[p.name];
-    if (global.empty()) global.assign(static_cast<std::size_t>(p.global_rows * p.global_cols), std::numeric_limits<float>::quiet_NaN());
-    const auto [row0, col0] = program::origin(p, rank.coordinates(), program.experts_of(p.layer));
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t row = row0 + (first + i) / p.cols, col = col0 + (first + i) % p.cols;
-      if (row >= p.global_rows || col >= p.global_cols) continue;
-      const float mine = held_values[static_cast<std::size_t>(held + i)];
-      float& theirs = global[static_cast<std::size_t>(row * p.global_cols + col)];
-      if (!std::isnan(theirs))
-        result.replica_difference = std::max(result.replica_difference, std::abs(static_cast<double>(mine) - static_cast<double>(theirs)));
-      theirs = mine;
-    }
+    out.push_back(
+        {number, static_cast<std::uint64_t>(&p - rank.role().parameters.data()), first, {values.begin() + held, values.begin() + held + count}});
   });
+  return out;
+}
+
+// Adds a rank's shard to the global tensors.
+void collect(const Program& program, const Shard& shard, RunResult& result) {
+  const program::Parameter& p = program.role_of(shard.rank).parameters[static_cast<std::size_t>(shard.parameter)];
+  std::vector<float>& global = result.parameters[p.name];
+  if (global.empty()) global.assign(static_cast<std::size_t>(p.global_rows * p.global_cols), std::numeric_limits<float>::quiet_NaN());
+  const auto [row0, col0] = program::origin(p, program.coordinates(shard.rank), program.experts_of(p.layer));
+  for (std::size_t i = 0; i < shard.values.size(); ++i) {
+    const std::int64_t at = shard.first + static_cast<std::int64_t>(i), row = row0 + at / p.cols, col = col0 + at % p.cols;
+    if (row >= p.global_rows || col >= p.global_cols) continue;
+    const float mine = shard.values[i];
+    float& theirs = global[static_cast<std::size_t>(row * p.global_cols + col)];
+    if (!std::isnan(theirs))
+      result.replica_difference = std::max(result.replica_difference, std::abs(static_cast<double>(mine) - static_cast<double>(theirs)));
+    theirs = mine;
+  }
 }
 
 // What the members of each group that shares experts sent to each expert together.
-std::vector<program::LayerLine> dispatches(const Program& program, const std::vector<std::unique_ptr<RankRunner>>& runners) {
+std::vector<program::LayerLine> dispatches(const Program& program, const std::vector<RankOutcome>& outcomes) {
   const program::Group sharing{.axes = static_cast<program::AxisMask>(program::mask(program::Axis::etp) | program::mask(program::Axis::ep))};
   std::map<std::tuple<std::uint16_t, std::int64_t, std::uint16_t, std::int64_t>, std::vector<double>> sums;
-  for (std::size_t r = 0; r < runners.size(); ++r) {
+  for (std::size_t r = 0; r < outcomes.size(); ++r) {
     const std::int64_t first = program::first_member(program.mesh, sharing, static_cast<std::int64_t>(r));
-    for (const auto& [dispatch, counts] : runners[r]->routed()) {
+    for (const auto& [dispatch, counts] : outcomes[r].routed) {
       std::vector<double>& sum = sums[{dispatch.layer, dispatch.step, dispatch.microbatch, first}];
       sum.resize(counts.size());
       for (std::size_t e = 0; e < counts.size(); ++e) sum[e] += counts[e];
@@ -300,7 +427,7 @@ std::vector<program::LayerLine> dispatches(const Program& program, const std::ve
 RunResult run(const Program& program, const Model& model, const Plan& plan, const TokenSource& source, const RunOptions& options) {
   const std::int64_t ranks = program.ranks();
   if (options.steps < 1) throw Error("--steps", fmt::format("{} steps cannot be run", options.steps), "ask for at least one");
-  if (ranks > options.most_ranks)
+  if (!options.world && ranks > options.most_ranks)
     throw Error("plan", fmt::format("has {} ranks; this executor runs at most {} as threads of one machine", ranks, options.most_ranks),
                 "take a smaller cluster, or simulate it");
   const std::unique_ptr<KernelSet> kernels = options.world ? nullptr : make_cpu_kernels();
@@ -321,11 +448,12 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
     const program::Role& role = program.roles[r];
     const std::int64_t alike = program.ranks_of_role(r);
     predicted.push_back(program::memory(program, role));
-    bytes += predicted.back().arena * alike;
     for (const program::PassInstance& p : role.body) spans += role.passes[p.pass].count * static_cast<std::size_t>(alike);
   }
+  const std::vector<std::int64_t> here = world.here();
+  for (const std::int64_t r : here) bytes += predicted[program.stage_of(r)].arena;
   if (const std::int64_t room = world.memory(); room > 0 && bytes > room)
-    throw Error("plan", fmt::format("its {} ranks need {:.1f} GiB together, this machine has {:.1f} GiB", ranks, gib(bytes), gib(room)),
+    throw Error("plan", fmt::format("its {} ranks need {:.1f} GiB together, this machine has {:.1f} GiB", here.size(), gib(bytes), gib(room)),
                 "take a smaller model or micro-batch, recompute, or simulate it");
 
   if (options.peak.v > 0) {
@@ -346,23 +474,60 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
 
   const std::vector<WorkClass> classes = kind_classes(program);
   const std::size_t kept = std::clamp<std::size_t>(kRecordBytes / (spans * (sizeof(Span) + sizeof(MemorySample))), 2, 256);
-  const std::int64_t origin = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  const bool alone = world.processes() == 1;
+  const auto now = [] { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); };
+  std::int64_t origin = now();
+  const std::int64_t offset = world.clock_offset_ns();
+  bool cancel = false;
+  if (!alone) {
+    // Times are since process 0's beginning, on its clock.
+    ByteWriter w;
+    const std::string runs = fingerprint(program, plan, source, options);
+    w.put(options.cancel && options.cancel->load());
+    w.put(origin);
+    w.text(runs);
+    const std::vector<std::string> all = world.gather(w.take());
+    for (std::size_t p = 0; p < all.size(); ++p) {
+      ByteReader r(all[p]);
+      cancel = r.get<bool>() || cancel;
+      const auto theirs = r.get<std::int64_t>();
+      if (p == 0) origin = theirs - offset;
+      if (const std::string what = r.text(); what != runs)
+        throw Error("processes", fmt::format("process {} runs another plan than process {}: {}, not {}", p, world.process(), what, runs),
+                    "start all with the same plan, data and settings");
+    }
+  }
   std::vector<RankRunner::Setting> settings;
   settings.reserve(predicted.size());
   for (const program::MemoryReport& m : predicted) settings.push_back({program, model, plan, source, options, origin, m.arena, kept, classes});
 
   RunResult result;
-  Progress progress(program, options);
-  std::vector<std::unique_ptr<RankRunner>> runners(static_cast<std::size_t>(ranks));
+  Progress progress(program, options, static_cast<std::int64_t>(here.size()), !alone);
+  // Whether a step follows is agreed two steps ahead, so that nobody waits for the answer.
+  for (int ahead = 0; ahead < 2 && !alone; ++ahead) progress.decide(cancel);
+  std::vector<std::unique_ptr<RankRunner>> runners(here.size());
   std::vector<std::thread> threads;
-  for (std::int64_t r = 0; r < ranks; ++r)
-    threads.emplace_back([&, r] {
+  // Before the others are told, so that what they then throw is not taken for the cause; what another process has told is not this rank's failure.
+  const auto failed = [&](std::int64_t r) {
+    const std::exception_ptr what = std::current_exception();
+    std::string text;
+    try {
+      std::rethrow_exception(Progress::named(r, what));
+    } catch (const Error& e) {
+      text = e.what();
+      const std::string told = world.failure();
+      if (told.empty() || e.message().find(told) == std::string::npos) progress.fail(r, what);
+    }
+    return text;
+  };
+  for (std::size_t i = 0; i < here.size(); ++i)
+    threads.emplace_back([&, i, r = here[i]] {
       try {
         std::unique_ptr<Device> device = world.device(r);
         const std::unique_ptr<Communicator> communicator = world.communicator(r, *device);
         try {
           const std::size_t stage = program.stage_of(r);
-          auto& runner = runners[static_cast<std::size_t>(r)];
+          auto& runner = runners[i];
           runner = std::make_unique<RankRunner>(settings[stage], r, std::move(device), *communicator);
           for (std::int64_t step = 0; progress.goes_on(step); ++step) {
             const bool last = ends_otherwise(program) && !progress.goes_on(step + 1);
@@ -371,57 +536,103 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
           }
           runner->finish();
         } catch (...) {
-          // Before the others are told, so that what they then throw is not taken for the cause.
-          progress.fail(r, std::current_exception());
-          communicator->abort(fmt::format("rank {} failed", r));
+          communicator->abort(failed(r));
         }
       } catch (...) {
-        progress.fail(r, std::current_exception());
-        world.abort(fmt::format("rank {} failed", r));
+        world.abort(failed(r));
       }
       progress.left();
     });
 
   std::exception_ptr thrown;
+  std::int64_t before = 0;  // end of the step before
   try {
-    while (const auto report = progress.wait_for(static_cast<std::int64_t>(result.steps.size()))) {
-      result.steps.push_back(*report);
-      if (options.progress) options.progress(*report);
+    for (std::int64_t step = 0;; ++step) {
+      std::optional<StepTotals> totals = progress.wait_for(step);
+      if (!totals) break;
+      if (!alone) {
+        cancel = options.cancel && options.cancel->load();
+        StepTotals sum;
+        for (const std::string& part : world.gather(packed(*totals, cancel))) sum.add(unpacked(part, cancel), program);
+        totals = std::move(sum);
+        progress.decide(cancel);
+      }
+      result.steps.push_back(report_of(program, step, *totals, step == 0 ? totals->begin : before));
+      before = totals->end;
+      if (options.progress) options.progress(result.steps.back());
     }
   } catch (...) {
     thrown = std::current_exception();
     world.abort("the caller gave up");
   }
+  progress.stop();
   for (std::thread& t : threads) t.join();
+  if (progress.failed() && !alone) progress.rethrow();  // of which the caller's thread has heard from the others
   if (thrown) std::rethrow_exception(thrown);
   progress.rethrow();
+  if (const std::string why = world.failure(); !why.empty()) throw Error("", why);
 
+  // Which step is shown, every process finds for itself.
   result.cancelled = progress.cancelled();
-  for (const auto& runner : runners) result.memory.push_back(runner->memory());
-  result.redone = runners.front()->redone();
-  if (options.keep_parameters)
-    for (const auto& runner : runners) collect_parameters(program, *runner, result);
-  if (model.moe) result.expert_load = dispatches(program, runners);
   result.timeline.origin = "measured";
-  if (result.steps.empty()) return result;
-
-  const std::size_t done = result.steps.size(), skipped = std::min(static_cast<std::size_t>(std::max<std::int64_t>(options.warm_up, 0)), done - 1);
-  std::vector<Seconds> periods, untimed;
-  for (std::size_t i = skipped; i < done; ++i) (result.steps[i].timed ? periods : untimed).push_back(result.steps[i].period);
-  result.step_time = median(std::move(untimed.empty() ? periods : untimed));
-  const bool drains = ends_otherwise(program);
-  const std::size_t whole = drains && done > 1 ? done - 1 : done;
-  const auto& kept_records = runners.front()->records();
+  const std::size_t done = result.steps.size();
   std::size_t shown = done;
-  for (std::size_t i = std::min(skipped, whole - 1); i < done; ++i) {
-    const auto distance = [&](std::size_t k) { return std::abs(result.steps[k].period.v - result.step_time.v); };
-    if (kept_records[i].timed && (shown == done || (i < whole && distance(i) < distance(shown)))) shown = i;
+  const bool drains = ends_otherwise(program);
+  if (done > 0) {
+    const std::size_t skipped = std::min(static_cast<std::size_t>(std::max<std::int64_t>(options.warm_up, 0)), done - 1);
+    std::vector<Seconds> periods, untimed;
+    for (std::size_t i = skipped; i < done; ++i) (result.steps[i].timed ? periods : untimed).push_back(result.steps[i].period);
+    result.step_time = median(std::move(untimed.empty() ? periods : untimed));
+    const std::size_t whole = drains && done > 1 ? done - 1 : done;
+    const auto& kept_records = runners.front()->records();
+    for (std::size_t i = std::min(skipped, whole - 1); i < done; ++i) {
+      const auto distance = [&](std::size_t k) { return std::abs(result.steps[k].period.v - result.step_time.v); };
+      if (kept_records[i].timed && (shown == done || (i < whole && distance(i) < distance(shown)))) shown = i;
+    }
   }
+
+  std::vector<RankOutcome> outcomes;
+  for (const auto& runner : runners) {
+    outcomes.push_back({runner->memory(), runner->redone(), runner->routed(), {}});
+    if (shown < done) outcomes.back().record = runner->records()[shown];
+  }
+  if (!alone) {
+    const std::int64_t drift = world.clock_offset_ns() - offset, end = now() - origin;
+    ByteWriter w;
+    for (RankOutcome& o : outcomes) correct(o.record, drift, end), pack(w, o);
+    outcomes.clear();
+    for (const std::string& part : world.gather_at_first(w.take()))
+      for (ByteReader r(part); !r.empty();) outcomes.push_back(unpack_outcome(r));
+  }
+  if (options.keep_parameters) {
+    std::vector<Shard> shards;
+    for (std::size_t i = 0; i < here.size(); ++i) {
+      for (Shard& s : shards_of(*runners[i], here[i])) shards.push_back(std::move(s));
+      if (!alone) continue;
+      for (const Shard& s : shards) collect(program, s, result);
+      shards.clear();
+    }
+    if (!alone) {
+      ByteWriter w;
+      for (const Shard& s : shards) w.put(s.rank), w.put(s.parameter), w.put(s.first), w.list(s.values);
+      for (const std::string& part : world.gather_at_first(w.take()))
+        for (ByteReader r(part); !r.empty();) {
+          Shard s;
+          s.rank = r.get<std::int64_t>(), s.parameter = r.get<std::uint64_t>(), s.first = r.get<std::int64_t>(), s.values = r.list<float>();
+          collect(program, s, result);
+        }
+    }
+  }
+  if (outcomes.empty()) return result;  // not process 0
+
+  for (const RankOutcome& o : outcomes) result.memory.push_back(o.memory);
+  result.redone = outcomes.front().redone;
+  if (model.moe) result.expert_load = dispatches(program, outcomes);
   if (shown == done) return result;  // cancelled before any step was timed
   result.timeline_step = static_cast<std::int64_t>(shown);
   std::vector<const StepRecord*> records;
-  records.reserve(runners.size());
-  for (const auto& runner : runners) records.push_back(&runner->records()[shown]);
+  records.reserve(outcomes.size());
+  for (const RankOutcome& o : outcomes) records.push_back(&o.record);
   lay_out_timeline(program, drains && shown + 1 == done, options, classes, records, result.steps[shown].period, result);
   return result;
 }

@@ -44,7 +44,7 @@ struct RunOptions {
   std::int64_t steps = 20;
   std::int64_t warm_up = 2;                         // first steps that do not count for step_time, as long as others are left
   FlopsPerSecond peak;                              // of one rank, for the waterfall's ideal time; 0: unknown, and ideal is 0
-  std::int64_t most_ranks = 64;                     // refuse more: threads that share a few cores
+  std::int64_t most_ranks = 64;                     // refuse more without a world: threads that share a few cores
   World* world = nullptr;                           // null: threads of this process with the CPU kernels; must have as many ranks as the program
   std::function<void(const StepReport&)> progress;  // called on the caller's thread, in order
   const std::atomic<bool>* cancel = nullptr;        // looked at between steps
@@ -74,6 +74,8 @@ struct RunResult {
 // `program` is what compile(model, cluster, plan) made for any cluster. Throws Error when the program breaks a rule of check(), has an operator, a
 // type, a stream or a model that nothing here executes (naming the first), needs more ranks or memory than there are, when the source's tokens do
 // not fit the model, and when a rank fails (naming it).
+// Where the world has several processes, all call this with the same arguments, `progress` and `cancel` being each one's own (any process's cancels
+// all, two steps later); the result is whole in process 0, and elsewhere has its steps only.
 RunResult run(const program::Program& program, const Model& model, const Plan& plan, const TokenSource& source, const RunOptions& options);
 
 }  // namespace orrery::executor

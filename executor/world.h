@@ -34,6 +34,13 @@ class World {
   virtual std::int64_t process() const { return 0; }
   // What every process brought, in their order: all processes call it the same number of times. Throws Error when one has died.
   virtual std::vector<std::string> gather(const std::string& mine) { return {mine}; }
+  // The same, but for process 0 alone: the others get nothing back.
+  virtual std::vector<std::string> gather_at_first(const std::string& mine) { return {mine}; }
+  virtual std::int64_t processes() const { return 1; }
+  // How far process 0's steady clock is ahead of this process's, asked anew at each call.
+  virtual std::int64_t clock_offset_ns() { return 0; }
+  // Why it was aborted, by whatever process; empty: it was not, or there is one process only.
+  virtual std::string failure() const { return {}; }
 };
 
 // Ranks that are threads of this process, on the host's memory, with the given kernels, which must live as long.

@@ -23,10 +23,11 @@ class ByteWriter {
     put(static_cast<std::uint64_t>(value.size()));
     bytes_.append(value);
   }
-  template <class List>
-  void list(const List& values) {
+  template <class T>
+  void list(const std::vector<T>& values) {
+    static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>);
     put(static_cast<std::uint64_t>(values.size()));
-    for (const auto& value : values) put(value);
+    if (!values.empty()) bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
   }
   std::string take() { return std::move(bytes_); }
 

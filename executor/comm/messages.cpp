@@ -322,9 +322,10 @@ struct MessagesWorld::State {
       for (auto& [id, stream] : r.streams) stream.work.notify_all();
     }
   }
+  // The store's reason is everybody's, so it comes first; its watcher fails this world.
   void abort(const std::string& why) {
-    fail(why);
     store.abort(why);
+    fail(why);
   }
 
   // --- Operations --------------------------------------------------------------------------------------------------------------------------------
