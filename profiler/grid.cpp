@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "cost/reuse.h"
+#include "program/compile.h"
 
 namespace orrery::profiler {
 namespace {
@@ -39,14 +40,25 @@ executor::KernelSettings settings_of(const Model& model) {
   return s;
 }
 
+executor::KernelSettings settings_of(const Model& model, const Plan& plan) {
+  executor::KernelSettings s = settings_of(model);
+  s.parameters = plan.precision.params;
+  s.gradients = plan.precision.grads;
+  return s;
+}
+
 ProfileGrid grid_for(std::span<const program::Program> programs, const executor::KernelSettings& settings) {
+  return grid_for(programs, settings, *executor::make_cpu_kernels(), kFootprints);
+}
+
+ProfileGrid grid_for(std::span<const program::Program> programs, const executor::KernelSettings& settings, const executor::KernelSet& kernels,
+                     std::span<const std::int64_t> told_apart) {
   ProfileGrid grid;
   grid.settings = settings;
-  const auto kernels = executor::make_cpu_kernels();
   std::map<decltype(key(Shape{})), std::size_t> seen;
   std::set<CollectiveItem> collectives;
   std::vector<std::set<std::int64_t>> footprints;  // by operator of the grid
-  const std::vector<double> distances(kFootprints.begin(), kFootprints.end());
+  const std::vector<double> distances(told_apart.begin(), told_apart.end());
   for (const program::Program& program : programs) {
     const std::vector<cost::Reuse> reuse = cost::reuse(program);
     for (const program::Role& role : program.roles) {
@@ -55,7 +67,7 @@ ProfileGrid grid_for(std::span<const program::Program> programs, const executor:
         if (program::is_communication(shape.op)) {
           const bool pair = program::is_point_to_point(shape.op);
           collectives.insert(item(shape.op, pair ? 2 : program::group_size(program, program.groups[shape.group]), shape.bytes));
-        } else if (kernels->has(shape) || is_load(shape)) {
+        } else if (kernels.has(shape) || is_load(shape)) {
           const auto [at, is_new] = seen.try_emplace(key(shape), grid.operators.size());
           if (is_new) {
             grid.operators.push_back({shape, i.access_count});
@@ -66,7 +78,7 @@ ProfileGrid grid_for(std::span<const program::Program> programs, const executor:
           }
           const std::vector<double> shares = reuse[i.shape].over(distances);
           for (std::size_t f = 0; f < shares.size(); ++f)
-            if (shares[f] >= kLeastShare) footprints[at->second].insert(kFootprints[f]);
+            if (shares[f] >= kLeastShare) footprints[at->second].insert(told_apart[f]);
         }
       }
     }
@@ -129,6 +141,43 @@ ProfileGrid default_grid() {
       }
       if (ranks == 2) grid.collectives.push_back(item(Operator::send, 2, bytes));
     }
+  }
+  return grid;
+}
+
+const std::vector<std::string>& grid_models() {
+  static const std::vector<std::string> kModels{"llama-3.2-1b", "llama-3.1-8b", "gpt2-xl",       "llama-3.1-70b",
+                                                "mixtral-8x7b", "deepseek-v3",  "qwen3-30b-a3b", "llama-3.1-405b"};
+  return kModels;
+}
+
+ProfileGrid gpu_grid(std::span<const Model> models, const Cluster& cluster, const executor::KernelSet& kernels) {
+  constexpr std::int64_t kNode = 8, kLongest = 4096, kLayers = 4;  // DeepSeek-V3's first mixture is its fourth layer
+  ProfileGrid grid;
+  std::set<decltype(key(Shape{}))> seen;
+  for (Model model : models) {
+    model.layers = std::min(model.layers, kLayers);
+    std::vector<program::Program> programs;
+    Plan plan;
+    plan.model = model.name, plan.cluster = cluster.name;
+    plan.batch.sequence = model.max_positions > 0 ? std::min(model.max_positions, kLongest) : kLongest;
+    const auto add = [&](std::int64_t tp, std::int64_t ep, std::int64_t micro) {
+      Cluster c = cluster;
+      c.devices = std::max(tp, ep);
+      plan.parallel.tp = tp, plan.parallel.ep = ep, plan.parallel.sp = tp > 1;
+      plan.batch.micro = micro, plan.batch.global = micro * c.devices / tp;
+      if (c.devices <= kNode && program::refusals(model, c, plan).empty()) programs.push_back(program::compile(model, c, plan));
+    };
+    if (model.moe) {
+      add(1, kNode, 1);
+    } else {
+      for (const std::int64_t tp : {1, 2, 4, 8}) add(tp, 1, 1);
+      add(1, 1, 2);
+    }
+    ProfileGrid own = grid_for(programs, settings_of(model, plan), kernels, kGpuFootprints);
+    if (grid.operators.empty()) grid.settings = own.settings;
+    for (OperatorItem& item : own.operators)
+      if (seen.insert(key(item.shape)).second) grid.operators.push_back(std::move(item));
   }
   return grid;
 }

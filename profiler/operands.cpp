@@ -14,11 +14,22 @@ constexpr std::int64_t kMostSets = 16384;
 
 std::int64_t padded(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-Operand floats(std::int64_t n, Fill fill = Fill::uniform) { return {4 * n, fill, 0}; }
-Operand tokens(std::int64_t n, std::int64_t below) { return {4 * n, Fill::tokens, below}; }
+Operand numbers(DType type, std::int64_t n, Fill fill = Fill::uniform) { return {bytes_of(type, n), fill, 0, type}; }
+Operand floats(std::int64_t n, Fill fill = Fill::uniform) { return numbers(DType::fp32, n, fill); }
+Operand tokens(std::int64_t n, std::int64_t below) { return {4 * n, Fill::tokens, below, DType::int32}; }
 // Rows of each of so many experts.
-Operand counts(std::int64_t experts, std::int64_t rows) { return {4 * experts, Fill::same, rows / std::max<std::int64_t>(1, experts)}; }
-Operand scalar(Fill fill) { return {8, fill, 0}; }
+Operand counts(std::int64_t experts, std::int64_t rows) { return {4 * experts, Fill::same, rows / std::max<std::int64_t>(1, experts), DType::int32}; }
+Operand scalar(Fill fill) { return {8, fill, 0, DType::fp64}; }
+
+// A number of magnitude below 2, rounded towards zero; normal in fp16 or zero.
+std::uint16_t half_bits(float x) {
+  std::uint32_t b = 0;
+  std::memcpy(&b, &x, 4);
+  const std::uint32_t sign = b >> 16U & 0x8000U, exponent = b >> 23U & 0xffU;
+  return static_cast<std::uint16_t>(exponent < 113 ? sign : sign | (exponent - 112) << 10U | (b >> 13U & 0x3ffU));  // biases: 127 and 15
+}
+
+}  // namespace
 
 void fill(const Operand& operand, std::byte* to, std::uint64_t& state) {
   const auto next = [&state] {  // xorshift64 (Marsaglia 2003)
@@ -32,9 +43,33 @@ void fill(const Operand& operand, std::byte* to, std::uint64_t& state) {
     case Fill::uniform:
     case Fill::positive: {
       const float shift = operand.fill == Fill::uniform ? 0.5F : -0.5F;
-      for (std::int64_t i = 0; i < n; ++i) {
+      const int width = bits(operand.type);
+      if (operand.type == DType::fp64) {
+        for (std::int64_t i = 0; i < operand.bytes / 8; ++i) {
+          const double x = static_cast<double>(static_cast<float>(next()) * 0x1p-24F - shift);
+          std::memcpy(to + 8 * i, &x, 8);
+        }
+        return;
+      }
+      if (width <= 8) {  // e4m3: sign, exponents 1 to 6 (2^-6 to 2^-1) or, where positive, 6 (0.5 to 1)
+        for (std::int64_t i = 0; i < operand.bytes; ++i) {
+          const std::uint64_t r = next();
+          const std::uint64_t exponent = operand.fill == Fill::positive ? 6 : 1 + (r >> 4U) % 6,
+                              sign = operand.fill == Fill::positive ? 0 : r & 0x80U;
+          to[i] = static_cast<std::byte>(sign | exponent << 3U | (r & 7U));
+        }
+        return;
+      }
+      for (std::int64_t i = 0; i < operand.bytes * 8 / width; ++i) {
         const float x = static_cast<float>(next()) * 0x1p-24F - shift;
-        std::memcpy(to + 4 * i, &x, 4);
+        if (width == 32) {
+          std::memcpy(to + 4 * i, &x, 4);
+          continue;
+        }
+        std::uint32_t b = 0;
+        std::memcpy(&b, &x, 4);
+        const std::uint16_t narrow = operand.type == DType::fp16 ? half_bits(x) : static_cast<std::uint16_t>(b >> 16U);  // towards zero
+        std::memcpy(to + 2 * i, &narrow, 2);
       }
       return;
     }
@@ -62,8 +97,6 @@ void fill(const Operand& operand, std::byte* to, std::uint64_t& state) {
   }
 }
 
-}  // namespace
-
 executor::KernelSettings settings_for(const OperatorItem& item, const executor::KernelSettings& settings) {
   executor::KernelSettings s = settings;
   s.vocab_offset = 0;
@@ -84,50 +117,53 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
   const std::int64_t rows = d[0], packed = d[1] * d[0] * ((d[2] + d[3]) * d[4] + d[3] * d[5]), attended = d[1] * d[0] * d[2] * d[5];
   const std::int64_t gated = d[2] != 0 ? 2 : 1, statistics = settings.layer_norm ? 2 * rows : rows;
   const std::int64_t positions = rows / std::max<std::int64_t>(1, settings.micro_batch) + 1;
+  const auto x = [&](std::int64_t n, Fill how = Fill::uniform) { return numbers(item.shape.dtype, n, how); };
+  const auto parameter = [&](std::int64_t n) { return numbers(settings.parameters, n); };
+  const auto gradient = [&](std::int64_t n) { return numbers(settings.gradients, n); };
   std::vector<Operand> o;
   switch (item.shape.op) {
     case Operator::embedding_forward:
-      o = {tokens(rows, d[2]), floats(d[2] * d[1]), floats(rows * d[1])};
+      o = {tokens(rows, d[2]), parameter(d[2] * d[1]), x(rows * d[1])};
       break;
     case Operator::embedding_backward:
-      o = {tokens(rows, d[2]), floats(rows * d[1]), floats(d[2] * d[1])};
+      o = {tokens(rows, d[2]), x(rows * d[1]), gradient(d[2] * d[1])};
       break;
     case Operator::position_forward:
-      o = {floats(positions * d[1]), floats(rows * d[1])};
+      o = {parameter(positions * d[1]), x(rows * d[1])};
       break;
     case Operator::position_backward:
-      o = {floats(rows * d[1]), floats(positions * d[1])};
+      o = {x(rows * d[1]), gradient(positions * d[1])};
       break;
     case Operator::norm_forward:
-      o = {floats(rows * d[1]), floats(d[1])};
-      if (count == 5) o.push_back(floats(d[1]));
-      o.insert(o.end(), {floats(rows * d[1]), floats(statistics)});
+      o = {x(rows * d[1]), parameter(d[1])};
+      if (count == 5) o.push_back(parameter(d[1]));
+      o.insert(o.end(), {x(rows * d[1]), floats(statistics)});
       break;
     case Operator::norm_backward:
-      o = {floats(rows * d[1]), floats(rows * d[1]), floats(d[1]), floats(statistics, Fill::positive), floats(rows * d[1]), floats(d[1])};
-      if (count == 7) o.push_back(floats(d[1]));
+      o = {x(rows * d[1]), x(rows * d[1]), parameter(d[1]), floats(statistics, Fill::positive), x(rows * d[1]), gradient(d[1])};
+      if (count == 7) o.push_back(gradient(d[1]));
       break;
     case Operator::linear_forward:
-      o = {floats(rows * d[1]), floats(d[1] * d[2])};
-      if (count == 4) o.push_back(floats(d[2]));
-      o.push_back(floats(rows * d[2]));
+      o = {x(rows * d[1]), parameter(d[1] * d[2])};
+      if (count == 4) o.push_back(parameter(d[2]));
+      o.push_back(x(rows * d[2]));
       break;
     case Operator::linear_input_grad:
-      o = {floats(rows * d[2]), floats(d[1] * d[2]), floats(rows * d[1])};
+      o = {x(rows * d[2]), parameter(d[1] * d[2]), x(rows * d[1])};
       break;
     case Operator::linear_weight_grad:
-      o = {floats(rows * d[1]), floats(rows * d[2]), floats(d[1] * d[2])};
-      if (count == 4) o.push_back(floats(d[2]));
+      o = {x(rows * d[1]), x(rows * d[2]), gradient(d[1] * d[2])};
+      if (count == 4) o.push_back(gradient(d[2]));
       break;
     case Operator::rope_forward:
     case Operator::rope_backward:
-      o = {floats(rows * (d[1] + 2 * d[2]) * d[3])};
+      o = {x(rows * (d[1] + 2 * d[2]) * d[3])};
       break;
     case Operator::attention_forward:
-      o = {floats(packed), floats(attended), floats(d[0] * d[1] * d[2])};
+      o = {x(packed), x(attended), floats(d[0] * d[1] * d[2])};
       break;
     case Operator::attention_backward:  // a log-sum-exp near 1 keeps the recomputed probabilities near those of short sequences
-      o = {floats(packed), floats(attended), floats(d[0] * d[1] * d[2], Fill::positive), floats(attended), floats(packed)};
+      o = {x(packed), x(attended), floats(d[0] * d[1] * d[2], Fill::positive), x(attended), x(packed)};
       break;
     case Operator::attention_block_forward:
     case Operator::attention_block_backward:
@@ -141,52 +177,54 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
       // As large as the operator needs; log-sum-exps near 1, as above.
       const std::string_view pattern = program::access_pattern(item.shape.op);
       for (std::size_t i = 0; i < pattern.size(); ++i) {
-        const bool lse =
-            (item.shape.op == Operator::attention_block_backward && i == 3) || (item.shape.op == Operator::attention_merge && (i == 1 || i == 3));
-        o.push_back(floats(program::operand_elements(item.shape, i), lse ? Fill::positive : Fill::uniform));
+        const Operator op = item.shape.op;
+        const bool lse = ((op == Operator::attention_block_forward || op == Operator::attention_block_backward) && i == 3) ||
+                         (op == Operator::attention_merge && (i == 1 || i == 3));
+        const std::int64_t n = program::operand_elements(item.shape, i);
+        o.push_back(lse ? floats(n, Fill::positive) : x(n));
       }
       break;
     }
     case Operator::activation_forward:
-      o = {floats(rows * d[1] * gated), floats(rows * d[1])};
+      o = {x(rows * d[1] * gated), x(rows * d[1])};
       break;
     case Operator::activation_backward:
-      o = {floats(rows * d[1] * gated), floats(rows * d[1]), floats(rows * d[1] * gated)};
+      o = {x(rows * d[1] * gated), x(rows * d[1]), x(rows * d[1] * gated)};
       break;
     case Operator::residual_forward:
-      o = {floats(rows * d[1])};
-      if (count == 3) o.push_back(floats(d[1]));
-      o.push_back(floats(rows * d[1]));
+      o = {x(rows * d[1])};
+      if (count == 3) o.push_back(parameter(d[1]));
+      o.push_back(x(rows * d[1]));
       break;
     case Operator::bias_grad:
-      o = {floats(rows * d[1]), floats(d[1])};
+      o = {x(rows * d[1]), gradient(d[1])};
       break;
     case Operator::accumulate:
-      o = {floats(rows), floats(rows)};
+      o = {x(rows), x(rows)};
       break;
     case Operator::copy:
-      o = {{bytes_of(item.shape.dtype, rows), Fill::uniform, 0}, {bytes_of(item.shape.dtype, rows), Fill::uniform, 0}};
+      o = {x(rows), x(rows)};
       break;
     case Operator::zero:
-      o = {{bytes_of(item.shape.dtype, rows), Fill::uniform, 0}};
+      o = {x(rows)};
       break;
     case Operator::split_columns:
-      o = {floats(rows * (d[1] + d[2])), floats(rows * d[1]), floats(rows * d[2])};
+      o = {x(rows * (d[1] + d[2])), x(rows * d[1]), x(rows * d[2])};
       break;
     case Operator::join_columns:
-      o = {floats(rows * d[1]), floats(rows * d[2]), floats(rows * (d[1] + d[2]))};
+      o = {x(rows * d[1]), x(rows * d[2]), x(rows * (d[1] + d[2]))};
       break;
     case Operator::mla_pack_forward:
-      for (const std::size_t i : {0U, 1U, 2U, 3U}) o.push_back(floats(program::operand_elements(item.shape, i)));
+      for (const std::size_t i : {0U, 1U, 2U, 3U}) o.push_back(x(program::operand_elements(item.shape, i)));
       break;
     case Operator::mla_pack_backward:
-      for (const std::size_t i : {0U, 1U, 2U, 3U}) o.push_back(floats(program::operand_elements(item.shape, i)));
+      for (const std::size_t i : {0U, 1U, 2U, 3U}) o.push_back(x(program::operand_elements(item.shape, i)));
       break;
     case Operator::route_forward:
-      o = {floats(rows * d[1]), floats(rows * d[2]), tokens(rows * d[2], d[1])};
+      o = {x(rows * d[1]), floats(rows * d[2]), tokens(rows * d[2], d[1])};
       break;
     case Operator::route_backward:
-      o = {floats(rows * d[2]), floats(rows * d[1]), tokens(rows * d[2], d[1]), floats(rows * d[1])};
+      o = {floats(rows * d[2]), x(rows * d[1]), tokens(rows * d[2], d[1]), x(rows * d[1])};
       break;
     case Operator::expert_sort:
       o = {tokens(rows * d[1], d[2]), tokens(rows * d[1] * d[4], 1), tokens(d[2] * d[4], 1)};
@@ -198,41 +236,41 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
       o = {tokens(rows * d[1], d[2]), tokens(rows * d[1], 1), tokens(d[3], 1)};
       break;
     case Operator::expert_permute:
-      o = {floats(rows * d[2]), tokens(rows * d[1], d[3]), floats(d[3] * d[2])};
+      o = {x(rows * d[2]), tokens(rows * d[1], d[3]), x(d[3] * d[2])};
       break;
     case Operator::expert_unpermute:
-      o = {floats(d[3] * d[2]), tokens(rows * d[1], d[3]), floats(rows * d[2])};
+      o = {x(d[3] * d[2]), tokens(rows * d[1], d[3]), x(rows * d[2])};
       break;
     case Operator::expert_linear_forward:
-      o = {floats(d[4] * d[2]), counts(d[1], rows), floats(d[1] * d[2] * d[3]), floats(d[4] * d[3])};
+      o = {x(d[4] * d[2]), counts(d[1], rows), parameter(d[1] * d[2] * d[3]), x(d[4] * d[3])};
       break;
     case Operator::expert_linear_input_grad:
-      o = {floats(d[4] * d[3]), counts(d[1], rows), floats(d[1] * d[2] * d[3]), floats(d[4] * d[2])};
+      o = {x(d[4] * d[3]), counts(d[1], rows), parameter(d[1] * d[2] * d[3]), x(d[4] * d[2])};
       break;
     case Operator::expert_linear_weight_grad:
-      o = {floats(d[4] * d[2]), floats(d[4] * d[3]), counts(d[1], rows), floats(d[1] * d[2] * d[3])};
+      o = {x(d[4] * d[2]), x(d[4] * d[3]), counts(d[1], rows), gradient(d[1] * d[2] * d[3])};
       break;
     case Operator::expert_activation_forward:
-      o = {floats(d[4] * d[1] * gated), counts(d[3], rows), floats(d[4]), floats(d[4] * d[1])};
+      o = {x(d[4] * d[1] * gated), counts(d[3], rows), floats(d[4]), x(d[4] * d[1])};
       break;
     case Operator::expert_activation_backward:
-      o = {floats(d[4] * d[1] * gated), counts(d[3], rows), floats(d[4]), floats(d[4] * d[1]), floats(d[4] * d[1] * gated), floats(d[4])};
+      o = {x(d[4] * d[1] * gated), counts(d[3], rows), floats(d[4]), x(d[4] * d[1]), x(d[4] * d[1] * gated), floats(d[4])};
       break;
     case Operator::cross_entropy_max:
-      o = {floats(rows * d[1]), floats(rows)};
+      o = {x(rows * d[1]), floats(rows)};
       break;
     case Operator::cross_entropy_sum:
-      o = {floats(rows * d[1]), floats(rows, Fill::positive), tokens(rows, d[1]), floats(2 * rows)};
+      o = {x(rows * d[1]), floats(rows, Fill::positive), tokens(rows, d[1]), floats(2 * rows)};
       break;
     case Operator::cross_entropy_grad:
-      o = {floats(rows, Fill::positive), floats(2 * rows, Fill::positive), tokens(rows, d[1]), floats(rows * d[1]), scalar(Fill::zero)};
+      o = {floats(rows, Fill::positive), floats(2 * rows, Fill::positive), tokens(rows, d[1]), x(rows * d[1]), scalar(Fill::zero)};
       break;
     case Operator::gradient_norm:
-      o = {floats(rows), scalar(Fill::zero)};
+      o = {x(rows), scalar(Fill::zero)};
       break;
     case Operator::optimizer_step:
-      o = {scalar(Fill::one), floats(rows)};
-      for (std::size_t i = 2; i < count; ++i) o.push_back(floats(rows, i == 4 ? Fill::positive : Fill::uniform));  // v is a mean of squares
+      o = {scalar(Fill::one), gradient(rows), x(rows)};
+      for (std::size_t i = 3; i < count; ++i) o.push_back(floats(rows, i == 4 ? Fill::positive : Fill::uniform));  // v is a mean of squares
       break;
     case Operator::load_tokens:
     case Operator::load_targets:

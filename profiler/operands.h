@@ -17,9 +17,14 @@ struct Operand {
   std::int64_t bytes = 0;
   Fill fill = Fill::uniform;
   std::int64_t tokens = 0;  // Fill::tokens: values lie below this; Fill::same: all are this
+  DType type = DType::fp32;
 };
 
-// Operands in access order. Requires an operator that the CPU kernels have and a count of operands that it may be called with (asserted).
+// Writes an operand's `bytes` to `to`; `state` is that of a generator, and not 0. fp8 numbers are e4m3.
+void fill(const Operand& operand, std::byte* to, std::uint64_t& state);
+
+// Operands in access order, each of the type that executor/kernels/kernels.h says. Requires an operator that is a kernel's, and a count of operands
+// that it may be called with (asserted).
 std::vector<Operand> operands_of(const OperatorItem& item, const executor::KernelSettings& settings);
 
 // `settings` with what follows from the item: the whole vocabulary is this rank's, the loss is the mean over this call's tokens, and the count of

@@ -5,8 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
 
+#include "core/cluster_json.h"
+#include "core/model_json.h"
 #include "profiler/operands.h"
+#include "program/compile.h"
 
 namespace orrery::profiler {
 namespace {
@@ -174,6 +178,67 @@ TEST(Operands, AreWhatTheAccessPatternAsksForAndKernelsStayFiniteOnThem) {
       }
     }
   }
+}
+
+TEST(Operands, AreOfTheTypesAndNoSmallerThanTheBuffersOfACompiledProgram) {
+  // bf16 with fp32 gradients and optimizer states, and without masters: every operand that the compiler's buffers tell the type of.
+  for (const char* name : {"cpu-llama-tiny", "cpu-gpt-small", "cpu-mixtral-tiny", "cpu-deepseek-tiny"})
+    for (const DType gradients : {DType::fp32, DType::bf16}) {
+      const Model model = load_model(name);
+      Plan plan;
+      plan.precision.grads = gradients;
+      plan.batch.sequence = 32;
+      Cluster cluster = load_cluster("dgx-h100:1");
+      ASSERT_TRUE(program::refusals(model, cluster, plan).empty()) << name;
+      const program::Program p = program::compile(model, cluster, plan);
+      executor::KernelSettings settings = settings_of(model, plan);
+      std::int64_t compared = 0;
+      for (const program::Role& role : p.roles)
+        for (const program::Instruction& in : role.instructions) {
+          const Shape& s = p.shapes[in.shape];
+          if (in.opcode != program::Opcode::compute || s.op == Operator::load_tokens || s.op == Operator::load_targets || s.op == Operator::wait)
+            continue;
+          const std::vector<Operand> operands = operands_of({s, in.access_count, {}}, settings);
+          for (std::size_t i = 0; i < operands.size(); ++i) {
+            const program::Buffer& b = role.buffers[role.accesses[in.accesses + i].buffer];
+            EXPECT_EQ(operands[i].type, b.dtype) << name << ": " << program::name(s.op) << " operand " << i;
+            ++compared;
+          }
+        }
+      EXPECT_GT(compared, 100);
+    }
+}
+
+TEST(GpuGrid, HasTheLayoutsOfEveryModelsProductsInBf16) {
+  std::vector<Model> models;
+  for (const std::string& name : grid_models()) models.push_back(load_model(name));
+  class All final : public executor::KernelSet {
+    bool has(const Shape& s) const override { return !program::is_communication(s.op) && s.op != Operator::wait; }
+    void run(const executor::KernelContext&) const override {}
+  };
+  const ProfileGrid grid = gpu_grid(models, load_cluster("dgx-h200"), All{});
+  const auto has = [&](Operator op, std::array<std::int64_t, 9> dims) {
+    return std::any_of(grid.operators.begin(), grid.operators.end(),
+                       [&](const OperatorItem& i) { return i.shape.op == op && i.shape.dtype == DType::bf16 && i.shape.dims == dims; });
+  };
+  // Llama 3.1 70B on 8: 4096 tokens, 8192 wide, 28672 / 8 columns of gate and of up; unsplit with two sequences; and the three layouts of it.
+  for (const Operator op : {Operator::linear_forward, Operator::linear_input_grad, Operator::linear_weight_grad}) {
+    EXPECT_TRUE(has(op, {4096, 8192, 2 * 28672 / 8})) << program::name(op);
+    EXPECT_TRUE(has(op, {8192, 8192, 2 * 28672})) << program::name(op);
+  }
+  EXPECT_TRUE(has(Operator::attention_forward, {1, 4096, 8, 1, 128, 128, 1}));
+  const auto operators = [&] {
+    std::set<Operator> all;
+    for (const OperatorItem& i : grid.operators) all.insert(i.shape.op);
+    return all;
+  }();
+  for (const Operator op : {Operator::expert_linear_forward, Operator::route_backward, Operator::mla_pack_forward, Operator::optimizer_step,
+                            Operator::gradient_norm, Operator::cross_entropy_grad, Operator::embedding_backward, Operator::load_tokens})
+    EXPECT_TRUE(operators.count(op)) << program::name(op);
+  EXPECT_EQ(grid.settings.parameters, DType::bf16);
+  EXPECT_EQ(grid.settings.gradients, DType::fp32);
+  EXPECT_GT(grid.operators.size(), 300U);
+  EXPECT_LT(grid.operators.size(), 1500U);
 }
 
 TEST(Operands, SetsTakeTheirFootprintAndTurns) {
