@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/quantity_text.h"
+#include "executor/checkpoint/checkpoint.h"
 #include "executor/data/tokens.h"
 #include "planner/search.h"
 #include "program/compile.h"
@@ -27,8 +29,43 @@ double relative_noise(const std::vector<executor::StepReport>& steps, std::size_
   return (quantile(0.75) - quantile(0.25)) / 2 / quantile(0.5);
 }
 
+Error with_last_checkpoint(const Error& error, const std::string& folder) {
+  const auto last = executor::newest_checkpoint(folder);
+  if (!last) return error;
+  const std::string way = fmt::format("the last checkpoint is {}: the same command with --resume {} goes on from there", last->string(), folder);
+  return {error.where(), error.message(), error.hint().empty() ? way : error.hint() + "; " + way};
+}
+
+std::string plan_that_fits(const Inputs& inputs, std::int64_t free) {
+  if (inputs.plan.segments) return {};  // which the search does not change
+  Cluster cluster = inputs.cluster;
+  cluster.device.memory = Bytes{free};
+  planner::Options options;
+  options.top = 1;
+  const planner::Outcome found = planner::search(inputs.model, cluster, inputs.plan, {}, inputs.profile ? &*inputs.profile : nullptr, options);
+  const std::string room = format_bytes(Bytes{free});
+  if (found.ranked.empty())
+    return fmt::format("no plan for these devices fits into {}: take more of them, a smaller model or shorter sequences", room);
+  const Plan& p = found.ranked.front().plan;
+  std::string flags = fmt::format("--tp {} --pp {} --micro-batch {} --recompute {} --zero {}", p.parallel.tp, p.parallel.pp, p.batch.micro,
+                                  p.recompute.kind, p.sharding.zero);
+  if (p.parallel.vp > 1) flags += fmt::format(" --vp {}", p.parallel.vp);
+  if (p.parallel.pp > 1) flags += fmt::format(" --schedule {}", p.schedule);
+  return fmt::format("{} fits into {}, needing {}", flags, room, format_bytes(found.ranked.front().peak_memory));
+}
+
 RunReport run(const Inputs& inputs, const RunSettings& settings) {
-  const auto& [model, cluster, plan, profile, given] = inputs;
+  executor::CheckpointOptions checkpoints = settings.checkpoints;
+  checkpoints.every = inputs.plan.checkpoint.every_steps.value_or(0);
+  checkpoints.in_background = inputs.plan.checkpoint.mode == "async";
+  if (checkpoints.every > 0 && checkpoints.folder.empty())
+    throw at_flag({"checkpoint.every_steps", fmt::format("asks for a checkpoint every {} steps, and nothing says where to", checkpoints.every),
+                   "give a folder: --checkpoint DIR"},
+                  inputs.given);
+  // The program is the same: the executor makes checkpoints between its steps, and a prediction has none of their time.
+  Inputs between = inputs;
+  between.plan.checkpoint.every_steps.reset();
+  const auto& [model, cluster, plan, profile, given] = between;
   if (cluster.device.kind != DeviceKind::cpu_core)
     throw at_flag(
         {"cluster", fmt::format("'{}' is not this machine", plan.cluster),
@@ -37,18 +74,28 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   RunReport report{inputs, {}, {}, {}, {}, {}, {}, 0};
   SimulateOptions simulate_options;
   simulate_options.operators = true;
-  report.predicted = simulate(inputs, simulate_options);
+  report.predicted = simulate(between, simulate_options);
 
   const std::unique_ptr<executor::TokenSource> tokens = executor::open_tokens(settings.data, model.vocab, plan.batch.sequence, plan.seed);
   report.data = tokens->description();
   report.entropy_rate = tokens->entropy_rate();
-  const program::Program program = compile(inputs);
+  const program::Program program = compile(between);
   executor::RunOptions options;
   options.steps = settings.steps;
   options.peak = profile ? profile->peak : cluster.device.peak_of(plan.precision.compute);
   options.progress = settings.progress;
   options.cancel = settings.cancel;
-  report.result = executor::run(program, model, plan, *tokens, options);
+  options.checkpoints = checkpoints;
+  try {
+    report.result = executor::run(program, model, plan, *tokens, options);
+  } catch (const executor::OutOfMemory& e) {
+    const std::string way = plan_that_fits(between, e.free());
+    const Error told(e.where(), e.message(), way.empty() ? e.hint() : way);
+    throw checkpoints.folder.empty() ? told : with_last_checkpoint(told, checkpoints.folder);
+  } catch (const Error& e) {
+    if (checkpoints.folder.empty()) throw;
+    throw with_last_checkpoint(e, checkpoints.folder);
+  }
   if (!report.result.expert_load.empty()) report.expert_load = program::write_expert_load(report.result.expert_load);
   report.noise = relative_noise(report.result.steps, static_cast<std::size_t>(options.warm_up));
 

@@ -18,6 +18,8 @@ struct RunSettings {
   std::int64_t steps = 20;
   std::function<void(const executor::StepReport&)> progress;
   const std::atomic<bool>* cancel = nullptr;
+  // `every` and `in_background` are the plan's: checkpoint.every_steps and checkpoint.mode.
+  executor::CheckpointOptions checkpoints;
 };
 
 struct RunReport {
@@ -30,6 +32,12 @@ struct RunReport {
   std::string expert_load;   // what its routers chose, as moe.load reads it; empty where none was free
   double noise = 0;          // half the interquartile range of the periods after warm-up, relative to their median
 };
+
+// The Error, and how to go on from the last checkpoint in `folder` where there is one.
+Error with_last_checkpoint(const Error& error, const std::string& folder);
+
+// Where a rank found only `free` bytes: the fastest plan that makes do with them, in the flags that ask for it, or that none does.
+std::string plan_that_fits(const Inputs& inputs, std::int64_t free);
 
 // Throws Error when the plan's cluster is not this machine's CPU, and whatever executor::run and simulate throw. Cancelled runs report what they did.
 RunReport run(const Inputs& inputs, const RunSettings& settings);

@@ -25,6 +25,8 @@ std::string to_json(const RunReport& r) {
                  {"entropy_rate", r.entropy_rate ? Json(*r.entropy_rate) : Json(nullptr)},
                  {"interrupted", r.result.cancelled},
                  {"steps", r.result.steps.size()},
+                 {"first_step", r.result.first_step},
+                 {"checkpoint_steps", r.result.checkpoint > 0 ? Json(r.result.checkpoint) : Json(nullptr)},
                  {"step_time_s", r.result.step_time.v},
                  {"noise", r.noise},
                  {"predicted_step_time_s", r.predicted.step_time.v},

@@ -212,7 +212,18 @@ int main_with_errors(int argc, char** argv) {
   sub->add_option("--data", run_command.data, "a file (its bytes are the tokens), an llm.c .bin, or markov: generated text")
       ->type_name("FILE")
       ->capture_default_str();
-  sub->add_option("--steps", run_command.steps, "optimizer steps")->type_name("N")->capture_default_str()->check(whole(1, 100'000'000));
+  sub->add_option("--checkpoint", run_command.checkpoint, "folder for checkpoints; one is made after the last step, too")->type_name("DIR");
+  sub->add_option("--checkpoint-every", run_command.checkpoint_every, "steps between them (checkpoint.every_steps)")
+      ->type_name("N")
+      ->check(whole(1, 100'000'000));
+  sub->add_option("--resume", run_command.resume, "go on from a checkpoint, or the newest in a folder; any layout reads any other's")
+      ->type_name("DIR");
+  sub->add_option("--init", run_command.init, "weights to begin with: a checkpoint, Hugging Face's folder, or a .safetensors file")
+      ->type_name("PATH");
+  sub->add_option("--steps", run_command.steps, "optimizer steps, those before --resume included")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(whole(1, 100'000'000));
   sub->add_option("--device", run_command.device, "where to run")->type_name("DEVICE")->capture_default_str();
   sub->add_option("--trace", run_command.trace, "write the measured timeline")->type_name("FILE");
   sub->add_option("-o,--report", run_command.report, "write the report that --json prints")->type_name("FILE");
@@ -280,7 +291,10 @@ int main_with_errors(int argc, char** argv) {
            "     orrery simulate --plan plan.json --set cluster.levels.1.bandwidth=\"800 Gb/s\" --trace t.json");
   examples("plan", "e.g. orrery plan --model llama-3.1-70b --cluster dgx-h100:64 --global-batch 512 --sequence 8192 --explain -o plan.json");
   examples("sweep", "e.g. orrery sweep --plan plan.json --grid batch.micro=1,2,4 --grid recompute.kind=none,full -o sweep.csv");
-  examples("run", "e.g. orrery run --model cpu-llama-small --cluster this-machine --sequence 256 --global-batch 8 --data README.md");
+  examples("run",
+           "e.g. orrery run --model cpu-llama-small --cluster this-machine --sequence 256 --global-batch 8 --data README.md\n"
+           "     orrery run plan.json --data text.bin --steps 1000 --checkpoint kept --checkpoint-every 100\n"
+           "     orrery run plan.json --data text.bin --steps 1000 --checkpoint kept --resume kept");
   examples("schedule",
            "e.g. orrery schedule interleaved --ranks 4 --microbatches 8 --chunks 2\n"
            "     orrery schedule zb-auto --ranks 4 --microbatches 12 --cost F=1,I=1.2,W=.8,p2p=.1 --memory-limit 6 --svg -o order.svg\n"

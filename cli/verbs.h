@@ -62,6 +62,8 @@ struct ProfileCommand {
 struct RunCommand {
   app::PlanFlags plan;
   std::string data = "markov", trace, report, expert_load, device = "cpu";
+  std::string checkpoint, resume, init;
+  std::optional<std::int64_t> checkpoint_every;
   std::int64_t steps = 20;
 };
 

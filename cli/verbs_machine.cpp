@@ -61,6 +61,11 @@ int run(const RunCommand& command, const Common& common) {
   settings.data = command.data;
   settings.steps = command.steps;
   settings.cancel = &interrupted();
+  settings.checkpoints.folder = command.checkpoint, settings.checkpoints.resume = command.resume, settings.checkpoints.init = command.init;
+  if (command.checkpoint_every) {
+    if (command.checkpoint.empty()) throw Error("--checkpoint-every", "nothing says where to", "give a folder: --checkpoint DIR");
+    flags.settings.push_back(fmt::format("checkpoint.every_steps={}", *command.checkpoint_every));
+  }
   const app::Inputs inputs = app::load_inputs(flags);
   if (!command.expert_load.empty() && (!inputs.model.moe || inputs.plan.runtime.moe_balanced))
     throw Error("--expert-load", fmt::format("no router of {} is free to choose", inputs.model.name),
@@ -87,6 +92,9 @@ int run(const RunCommand& command, const Common& common) {
     if (!report.expert_load.empty()) write_file_atomically(command.expert_load, report.expert_load);
     fmt::print(stderr, "expert load: {}\n", report.expert_load.empty() ? "nothing was routed" : command.expert_load);
   }
+  if (report.result.checkpoint > 0)
+    fmt::print(stderr, "checkpoint: {} has {} steps{}\n", command.checkpoint, report.result.checkpoint,
+               report.result.cancelled ? fmt::format(": the same command with --resume {} goes on from there", command.checkpoint) : "");
   const std::string out = common.json ? app::to_json(report) : text(report);
   print(out);
   return report.result.cancelled ? kInterrupted : kOk;

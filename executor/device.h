@@ -6,10 +6,25 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "core/error.h"
 #include "executor/kernels/kernels.h"
 
 namespace orrery::executor {
+
+// A rank needs more memory than there is.
+class OutOfMemory : public Error {
+ public:
+  // `wanted` and `free`: bytes, of one rank.
+  OutOfMemory(std::string where, std::string what, std::string hint, std::int64_t wanted, std::int64_t free)
+      : Error(std::move(where), std::move(what), std::move(hint)), wanted_(wanted), free_(free) {}
+  std::int64_t wanted() const { return wanted_; }
+  std::int64_t free() const { return free_; }
+
+ private:
+  std::int64_t wanted_, free_;
+};
 
 // A point in some queue of a device: all that was enqueued there before it. Null: reached long ago. Made and understood by one kind of device; it may
 // be used by all queues of that device, from any thread, and may outlive what made it.

@@ -211,6 +211,14 @@ double RankRunner::scalar(std::uint32_t buffer) const {
   return value;
 }
 
+void RankRunner::fetch(void* to, std::int32_t buffer, std::int64_t from, std::int64_t bytes) {
+  device_->download(to, static_cast<std::byte*>(at(static_cast<std::uint32_t>(buffer), 0)) + from, bytes);
+}
+
+void RankRunner::store(std::int32_t buffer, std::int64_t to, const void* from, std::int64_t bytes) {
+  device_->upload(static_cast<std::byte*>(at(static_cast<std::uint32_t>(buffer), 0)) + to, from, bytes);
+}
+
 double RankRunner::take_loss() {
   if (role_.loss_buffer < 0) return 0;
   const auto buffer = static_cast<std::uint32_t>(role_.loss_buffer);

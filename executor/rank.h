@@ -84,6 +84,9 @@ class RankRunner {
   };
   const std::map<Dispatch, std::vector<double>>& routed() const { return routed_; }
   const program::Coordinates& coordinates() const { return coordinates_; }
+  // Bytes of a persistent buffer, as fetch and store of checkpoints: to the host after all that is enqueued, and from it.
+  void fetch(void* to, std::int32_t buffer, std::int64_t from, std::int64_t bytes);
+  void store(std::int32_t buffer, std::int64_t to, const void* from, std::int64_t bytes);
   // The parameter buffer. What this rank holds of each parameter: visit(parameter, first element of its local
   // ones, how many, where in the buffer).
   std::vector<float> parameters() const;

@@ -14,6 +14,7 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "executor/checkpoint/checkpoint.h"
 #include "executor/comm/bytes.h"
 #include "executor/rank.h"
 #include "program/check.h"
@@ -91,9 +92,9 @@ struct StepTotals {
 // What the ranks of this process report, and whether they all go on.
 class Progress {
  public:
-  // With `agreed`, whoever agrees with the other processes decides; otherwise whoever asks first.
-  Progress(const Program& program, const RunOptions& options, std::int64_t ranks, bool agreed)
-      : program_(program), options_(options), ranks_(ranks), agreed_(agreed) {}
+  // `first`: number of the first step. With `agreed`, whoever agrees with the other processes decides; otherwise whoever asks first.
+  Progress(const Program& program, const RunOptions& options, std::int64_t first, std::int64_t ranks, bool agreed)
+      : program_(program), options_(options), first_(first), ranks_(ranks), agreed_(agreed), decisions_(static_cast<std::size_t>(first), true) {}
 
   // Every rank gets the same answer for the same step.
   bool goes_on(std::int64_t step) {
@@ -122,12 +123,12 @@ class Progress {
     const double loss = rank.take_loss(), norm = rank.squared_gradient_norm();
     const StepRecord& record = rank.records().back();
     const std::lock_guard lock(mutex_);
-    while (static_cast<std::int64_t>(steps_.size()) <= step) {
+    while (static_cast<std::int64_t>(steps_.size()) <= step - first_) {
       steps_.emplace_back();
       // Of the stage that computes it: the last.
       steps_.back().loss.resize(static_cast<std::size_t>(program_.mesh_at(program_.ranks() - 1).extent(program::kReplicaAxes)));
     }
-    StepTotals& s = steps_[static_cast<std::size_t>(step)];
+    StepTotals& s = steps_[static_cast<std::size_t>(step - first_)];
     const program::Coordinates& c = rank.coordinates();
     const program::Mesh& mesh = rank.mesh();
     if (mesh.place(c, program::kTpAxis) == 0 && rank.role().loss_buffer >= 0)
@@ -160,10 +161,11 @@ class Progress {
   // Blocks until step number `step` is complete on all ranks of this process, or (empty) all have left without it.
   std::optional<StepTotals> wait_for(std::int64_t step) {
     std::unique_lock lock(mutex_);
-    const auto complete = [&] { return static_cast<std::int64_t>(steps_.size()) > step && steps_[static_cast<std::size_t>(step)].ranks == ranks_; };
+    const std::int64_t i = step - first_;
+    const auto complete = [&] { return static_cast<std::int64_t>(steps_.size()) > i && steps_[static_cast<std::size_t>(i)].ranks == ranks_; };
     changed_.wait(lock, [&] { return complete() || left_ == ranks_; });
     if (!complete()) return std::nullopt;
-    return steps_[static_cast<std::size_t>(step)];
+    return steps_[static_cast<std::size_t>(i)];
   }
 
   // Throws what the first failing rank threw, with the rank's name.
@@ -174,6 +176,9 @@ class Progress {
     const std::string where = fmt::format("rank {}", rank);
     try {
       std::rethrow_exception(failure);
+    } catch (const OutOfMemory& e) {
+      const std::string what = e.where().empty() ? e.message() : fmt::format("{}: {}", e.where(), e.message());
+      return std::make_exception_ptr(OutOfMemory(where, what, e.hint(), e.wanted(), e.free()));
     } catch (const Error& e) {
       return std::make_exception_ptr(Error(where, e.where().empty() ? e.message() : fmt::format("{}: {}", e.where(), e.message()), e.hint()));
     } catch (const std::bad_alloc&) {
@@ -194,7 +199,7 @@ class Progress {
 
   const Program& program_;
   const RunOptions& options_;
-  const std::int64_t ranks_;
+  const std::int64_t first_, ranks_;
   const bool agreed_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -242,9 +247,10 @@ StepTotals unpacked(const std::string& bytes, bool& cancel) {
 }
 
 // What two processes that run the same have in common, and those that were started with different plans, data or numbers of steps have not.
-std::string fingerprint(const Program& program, const Plan& plan, const TokenSource& source, const RunOptions& options) {
-  std::string text = fmt::format("{} ranks, {} x {} tokens, {} micro-batches, seed {}, {} steps, {}", program.ranks(), program.global_batch,
-                                 program.sequence, program.microbatches, plan.seed, options.steps, source.description());
+std::string fingerprint(const Program& program, const Plan& plan, const TokenSource& source, const RunOptions& options, std::int64_t first) {
+  std::string text = fmt::format("{} ranks, {} x {} tokens, {} micro-batches, seed {}, steps {} to {}, {}", program.ranks(), program.global_batch,
+                                 program.sequence, program.microbatches, plan.seed, first, options.steps, source.description());
+  if (!options.checkpoints.folder.empty()) text += fmt::format("; checkpoints every {} steps", options.checkpoints.every);
   for (const program::Role& role : program.roles)
     text += fmt::format("; {} with {} instructions and {} buffers", role.name, role.instructions.size(), role.buffers.size());
   return text;
@@ -422,6 +428,22 @@ std::vector<program::LayerLine> dispatches(const Program& program, const std::ve
   return out;
 }
 
+// What the run begins with; null: random numbers.
+std::unique_ptr<CheckpointReader> open_beginning(const Program& program, const Model& model, const Plan& plan, const TokenSource& source,
+                                                 const RunOptions& options) {
+  const CheckpointOptions& o = options.checkpoints;
+  if (!o.resume.empty() && !o.init.empty()) throw Error("--init", "a run that is resumed has its weights already", "give --resume or --init");
+  if (!o.init.empty()) return CheckpointReader::to_begin(o.init, model);
+  if (o.resume.empty()) return nullptr;
+  refuse_checkpoints(program);
+  auto from = CheckpointReader::to_resume(o.resume, plan, source.description());
+  if (from->info().steps >= options.steps)
+    throw Error("--steps",
+                fmt::format("{} has {} steps already, and the run is to have {} in all", from->path().string(), from->info().steps, options.steps),
+                fmt::format("e.g. --steps {}", 2 * from->info().steps));
+  return from;
+}
+
 }  // namespace
 
 RunResult run(const Program& program, const Model& model, const Plan& plan, const TokenSource& source, const RunOptions& options) {
@@ -453,8 +475,9 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   const std::vector<std::int64_t> here = world.here();
   for (const std::int64_t r : here) bytes += predicted[program.stage_of(r)].arena;
   if (const std::int64_t room = world.memory(); room > 0 && bytes > room)
-    throw Error("plan", fmt::format("its {} ranks need {:.1f} GiB together, this machine has {:.1f} GiB", here.size(), gib(bytes), gib(room)),
-                "take a smaller model or micro-batch, recompute, or simulate it");
+    throw OutOfMemory("plan", fmt::format("its {} ranks need {:.1f} GiB together, this machine has {:.1f} GiB", here.size(), gib(bytes), gib(room)),
+                      "take a smaller model or micro-batch, recompute, or simulate it", bytes / static_cast<std::int64_t>(here.size()),
+                      room / static_cast<std::int64_t>(here.size()));
 
   if (options.peak.v > 0) {
     double busiest = 0;
@@ -475,6 +498,16 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   const std::vector<WorkClass> classes = kind_classes(program);
   const std::size_t kept = std::clamp<std::size_t>(kRecordBytes / (spans * (sizeof(Span) + sizeof(MemorySample))), 2, 256);
   const bool alone = world.processes() == 1;
+  const std::unique_ptr<CheckpointReader> beginning = open_beginning(program, model, plan, source, options);
+  const std::int64_t first_step = beginning ? beginning->info().steps : 0;
+  // Before the processes first hear of each other: the first one clears away what an earlier run left half written.
+  std::unique_ptr<CheckpointWriter> writer;
+  if (!options.checkpoints.folder.empty()) {
+    CheckpointWriter::Settings w;
+    w.folder = options.checkpoints.folder, w.in_background = options.checkpoints.in_background;
+    w.ranks_here = static_cast<std::int64_t>(here.size()), w.process = world.process(), w.processes = world.processes();
+    writer = std::make_unique<CheckpointWriter>(program, model, plan, source.description(), std::move(w));
+  }
   const auto now = [] { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); };
   std::int64_t origin = now();
   const std::int64_t offset = world.clock_offset_ns();
@@ -482,7 +515,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   if (!alone) {
     // Times are since process 0's beginning, on its clock.
     ByteWriter w;
-    const std::string runs = fingerprint(program, plan, source, options);
+    const std::string runs = fingerprint(program, plan, source, options, first_step);
     w.put(options.cancel && options.cancel->load());
     w.put(origin);
     w.text(runs);
@@ -502,7 +535,8 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   for (const program::MemoryReport& m : predicted) settings.push_back({program, model, plan, source, options, origin, m.arena, kept, classes});
 
   RunResult result;
-  Progress progress(program, options, static_cast<std::int64_t>(here.size()), !alone);
+  result.first_step = first_step;
+  Progress progress(program, options, first_step, static_cast<std::int64_t>(here.size()), !alone);
   // Whether a step follows is agreed two steps ahead, so that nobody waits for the answer.
   for (int ahead = 0; ahead < 2 && !alone; ++ahead) progress.decide(cancel);
   std::vector<std::unique_ptr<RankRunner>> runners(here.size());
@@ -511,6 +545,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   const auto failed = [&](std::int64_t r) {
     const std::exception_ptr what = std::current_exception();
     std::string text;
+    if (writer) writer->abort();
     try {
       std::rethrow_exception(Progress::named(r, what));
     } catch (const Error& e) {
@@ -529,12 +564,22 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
           const std::size_t stage = program.stage_of(r);
           auto& runner = runners[i];
           runner = std::make_unique<RankRunner>(settings[stage], r, std::move(device), *communicator);
-          for (std::int64_t step = 0; progress.goes_on(step); ++step) {
+          if (beginning)
+            beginning->load(program, model, r,
+                            [&](std::int32_t buffer, std::int64_t to, const void* from, std::int64_t n) { runner->store(buffer, to, from, n); });
+          const auto save = [&](std::int64_t steps) {
+            writer->save(steps, r, [&](void* to, std::int32_t buffer, std::int64_t from, std::int64_t n) { runner->fetch(to, buffer, from, n); });
+          };
+          const std::int64_t every = options.checkpoints.every;
+          std::int64_t step = first_step, saved = step;
+          for (; progress.goes_on(step); ++step) {
             const bool last = ends_otherwise(program) && !progress.goes_on(step + 1);
             runner->step(step, last);
             progress.finished(step, *runner);
+            if (writer && every > 0 && (step + 1) % every == 0) save(saved = step + 1);
           }
           runner->finish();
+          if (writer && saved < step) save(step);
         } catch (...) {
           communicator->abort(failed(r));
         }
@@ -547,7 +592,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   std::exception_ptr thrown;
   std::int64_t before = 0;  // end of the step before
   try {
-    for (std::int64_t step = 0;; ++step) {
+    for (std::int64_t step = first_step;; ++step) {
       std::optional<StepTotals> totals = progress.wait_for(step);
       if (!totals) break;
       if (!alone) {
@@ -557,12 +602,13 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
         totals = std::move(sum);
         progress.decide(cancel);
       }
-      result.steps.push_back(report_of(program, step, *totals, step == 0 ? totals->begin : before));
+      result.steps.push_back(report_of(program, step, *totals, step == first_step ? totals->begin : before));
       before = totals->end;
       if (options.progress) options.progress(result.steps.back());
     }
   } catch (...) {
     thrown = std::current_exception();
+    if (writer) writer->abort();
     world.abort("the caller gave up");
   }
   progress.stop();
@@ -571,6 +617,11 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   if (thrown) std::rethrow_exception(thrown);
   progress.rethrow();
   if (const std::string why = world.failure(); !why.empty()) throw Error("", why);
+  if (writer) {
+    writer->finish();
+    if (!alone) world.gather("");  // all have
+    if (!result.steps.empty()) result.checkpoint = first_step + static_cast<std::int64_t>(result.steps.size());
+  }
 
   // Which step is shown, every process finds for itself.
   result.cancelled = progress.cancelled();
@@ -629,7 +680,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   result.redone = outcomes.front().redone;
   if (model.moe) result.expert_load = dispatches(program, outcomes);
   if (shown == done) return result;  // cancelled before any step was timed
-  result.timeline_step = static_cast<std::int64_t>(shown);
+  result.timeline_step = first_step + static_cast<std::int64_t>(shown);
   std::vector<const StepRecord*> records;
   records.reserve(outcomes.size());
   for (const RankOutcome& o : outcomes) records.push_back(&o.record);

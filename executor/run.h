@@ -40,8 +40,18 @@ struct RankMemory {
   bool operator==(const RankMemory&) const = default;
 };
 
+// What a run keeps for later, and what it begins with.
+struct CheckpointOptions {
+  std::string folder{};       // checkpoints go here, one also after the last step; empty: none are made
+  std::int64_t every = 0;     // steps; 0: only after the last
+  bool in_background = true;  // ranks go on while what they had is being written
+  std::string resume{};       // a checkpoint, or a folder of them: the run goes on from there
+  std::string init{};         // weights to begin with: a checkpoint, a folder of Hugging Face's, or a .safetensors file
+};
+
 struct RunOptions {
-  std::int64_t steps = 20;
+  std::int64_t steps = 20;  // in all, those before a resumed checkpoint included
+  CheckpointOptions checkpoints;
   std::int64_t warm_up = 2;                         // first steps that do not count for step_time, as long as others are left
   FlopsPerSecond peak;                              // of one rank, for the waterfall's ideal time; 0: unknown, and ideal is 0
   std::int64_t most_ranks = 64;                     // refuse more without a world: threads that share a few cores
@@ -56,6 +66,8 @@ struct RunOptions {
 struct RunResult {
   std::vector<StepReport> steps;  // those completed
   Seconds step_time;              // median period after warm-up
+  std::int64_t first_step = 0;    // steps before the first of these, where the run was resumed
+  std::int64_t checkpoint = 0;    // steps that the last complete checkpoint of this run has; 0: there is none
   bool cancelled = false;
   std::int64_t redone = 0;         // updates that post-validation took back and made again
   std::vector<RankMemory> memory;  // by rank
@@ -73,9 +85,9 @@ struct RunResult {
 
 // `program` is what compile(model, cluster, plan) made for any cluster. Throws Error when the program breaks a rule of check(), has an operator, a
 // type, a stream or a model that nothing here executes (naming the first), needs more ranks or memory than there are, when the source's tokens do
-// not fit the model, and when a rank fails (naming it).
+// not fit the model, when a checkpoint cannot be read or written or is of another run, and when a rank fails (naming it).
 // Where the world has several processes, all call this with the same arguments, `progress` and `cancel` being each one's own (any process's cancels
-// all, two steps later); the result is whole in process 0, and elsewhere has its steps only.
+// all, two steps later), and one file system behind the checkpoints' folder; the result is whole in process 0, and elsewhere has its steps only.
 RunResult run(const program::Program& program, const Model& model, const Plan& plan, const TokenSource& source, const RunOptions& options);
 
 }  // namespace orrery::executor

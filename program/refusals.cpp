@@ -137,7 +137,9 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   r.not_built(plan.offload.activations || plan.offload.optimizer || plan.offload.details, "offloading", "offload", "leave offload out");
   r.not_built(plan.lora.has_value(), "LoRA", "lora", "leave lora null");
   r.not_built(plan.clocks.has_value(), "clock schedules", "clocks", "leave clocks null");
-  r.not_built(plan.checkpoint.every_steps.has_value(), "checkpoints", "checkpoint.every_steps", "leave checkpoint.every_steps null");
+  // The executor makes them between the steps of a program that knows nothing of it (app/run.cpp).
+  r.not_built(plan.checkpoint.every_steps.has_value(), "checkpoints in simulated time: what they take is not in a predicted step",
+              "checkpoint.every_steps", "leave checkpoint.every_steps null; orrery run makes checkpoints: --checkpoint DIR --checkpoint-every N");
   if (plan.overlap.tp && plan.parallel.tp > 1 && !plan.parallel.sp && !plan.segments)
     r.add("overlapped tensor parallelism needs sp", "overlap.tp", "overlap.tp takes linears apart by the rows that sp shards, and sp is off",
           "use sp true, or overlap.tp false");

@@ -120,7 +120,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     if (!S_ISREG(status.st_mode)) throw Error(path.string(), "is not a file of tensors", "name a .safetensors file");
     const std::int64_t size = status.st_size;
     std::uint64_t length = 0;
-    if (size < 8) throw Error(path.string(), fmt::format("has {} bytes: no safetensors file is that short", size));
+    if (size < 8) throw Error(path.string(), fmt::format("has {} bytes, fewer than any safetensors file", size));
     read_at(file_, path, 0, &length, 8);
     if (length > static_cast<std::uint64_t>(kLongestHeader))
       throw Error(path.string(), fmt::format("says that its header has {} bytes, more than {}", length, kLongestHeader),
