@@ -545,7 +545,6 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   const auto failed = [&](std::int64_t r) {
     const std::exception_ptr what = std::current_exception();
     std::string text;
-    if (writer) writer->abort();
     try {
       std::rethrow_exception(Progress::named(r, what));
     } catch (const Error& e) {
@@ -553,6 +552,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
       const std::string told = world.failure();
       if (told.empty() || e.message().find(told) == std::string::npos) progress.fail(r, what);
     }
+    if (writer) writer->abort();
     return text;
   };
   for (std::size_t i = 0; i < here.size(); ++i)
