@@ -71,10 +71,9 @@ struct KernelContext {
   const program::Shape& shape;
   std::span<void* const> buffers;
   const KernelSettings& settings;
-  std::int64_t position_offset = 0;       // added to the positions of `rows`
-  std::int64_t step = 1;                  // optimizer_step: 1 in the first step, for the bias correction; …
-  const std::int64_t* step_at = nullptr;  // … or where the device finds it when it runs, which may be again and again
-  bool counts = true;                     // gradient_norm: false where another rank counts these parameters; nothing is added then
+  std::int64_t position_offset = 0;  // added to the positions of `rows`
+  std::int64_t step = 1;             // optimizer_step: 1 in the first step, for the bias correction
+  bool counts = true;                // gradient_norm: false where another rank counts these parameters; nothing is added then
   // position_*, rope_*, mla_pack_*, route_*, attention_block_* (of the queries): positions of the rows; empty: all from 0 on
   std::span<const program::Run> rows{};
   std::span<const program::Run> keys{};  // attention_block_*: positions of the rows of kv; empty: all from 0 on
@@ -82,6 +81,8 @@ struct KernelContext {
   std::span<const std::int32_t> expert_places{};
   std::int64_t expert_rank = 0;
   double loss_weight = 1;  // cross_entropy_grad: by which this loss and its gradient are multiplied
+  const std::int64_t* step_at =
+      nullptr;  // optimizer_step on a device: where it finds `step` when it runs, which may be again and again; null: as above
 };
 
 // Runs operators one at a time on the calling thread. Results depend on the arguments alone, bit for bit; calls from several threads at once are

@@ -33,30 +33,27 @@ class NeedsGpu final : public testing::Environment {
 
 }  // namespace
 
-CudaUnderTest::CudaUnderTest()
-    : queue(load_cuda_plugin(ORRERY_CUDA_PLUGIN).make_queue(0)), kernels(load_cuda_plugin(ORRERY_CUDA_PLUGIN).make_kernels(0, queue->stream(), {})) {}
-
-CudaUnderTest& cuda_under_test() {
-  static CudaUnderTest one;
-  return one;
+Device& device_under_test() {
+  static const std::unique_ptr<Device> one = load_cuda_plugin(ORRERY_CUDA_PLUGIN).make_device(0, {});
+  return *one;
 }
 
-const KernelSet& kernels_under_test() { return *cuda_under_test().kernels; }
+const KernelSet& kernels_under_test() { return device_under_test().kernels(); }
 
 void run_under_test(const KernelContext& context, std::span<const std::size_t> bytes) {
-  CudaUnderTest& cuda = cuda_under_test();
-  ASSERT_TRUE(cuda.kernels->has(context.shape));
-  std::vector<void*> device;
+  Device& device = device_under_test();
+  ASSERT_TRUE(device.kernels().has(context.shape));
+  std::vector<std::byte*> there;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
-    device.push_back(cuda.queue->allocate(static_cast<std::int64_t>(bytes[i])));
-    cuda.queue->upload(device.back(), context.buffers[i], static_cast<std::int64_t>(bytes[i]));
+    there.push_back(device.allocate(static_cast<std::int64_t>(bytes[i])));
+    device.upload(there.back(), context.buffers[i], static_cast<std::int64_t>(bytes[i]));
   }
-  KernelContext there = context;
-  there.buffers = device;
-  cuda.kernels->run(there);
-  for (std::size_t i = 0; i < bytes.size(); ++i) cuda.queue->download(context.buffers[i], device[i], static_cast<std::int64_t>(bytes[i]));
-  cuda.queue->synchronise();
-  for (void* memory : device) cuda.queue->release(memory);
+  const std::vector<void*> operands(there.begin(), there.end());
+  KernelContext moved{context};
+  moved.buffers = operands;
+  device.kernels().run(moved);
+  for (std::size_t i = 0; i < bytes.size(); ++i) device.download(context.buffers[i], there[i], static_cast<std::int64_t>(bytes[i]));
+  for (std::byte* memory : there) device.release(memory);
 }
 
 namespace {

@@ -140,6 +140,27 @@ void expert_linear_input_grad(Stream stream, DType type, Index experts, Index in
 void expert_linear_weight_grad(Stream stream, DType type, Index experts, Index in, Index out, const void* x, const void* dy,
                                const std::int32_t* counts, Array d_weight);
 
+// sharing.cu: communication between ranks that share a GPU
+inline constexpr int kMostSharing = 64;
+struct Ends {
+  const void* in[kMostSharing];
+  void* out[kMostSharing];
+  int members;
+};
+struct EndCounts {
+  const std::int32_t* of[kMostSharing];
+  std::int64_t room[kMostSharing];  // rows; -1: enough
+  Index per_rank, row_bytes;
+};
+// What did not fit: written by the device into the host's memory.
+struct Overflow {
+  std::int32_t member;  // + 1; 0: everything fitted
+  std::int64_t rows, room;
+};
+// In member order, in double, rounded once. `shard`: elements of each member's part, which it alone gets; 0: everybody gets all.
+void reduce_shared(Stream stream, DType type, const Ends& ends, Index elements, Index shard, bool greatest);
+void move_by_count(Stream stream, const Ends& ends, const EndCounts& counts, Overflow* overflow);
+
 // attention.cu: correct for every shape with heads of at most kMostHead; what cuDNN does not do, or where it is not there
 inline constexpr Index kMostHead = 256;
 struct AttentionProblem {

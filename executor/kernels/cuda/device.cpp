@@ -1,0 +1,210 @@
+// A GPU as a rank's device: a stream for its work, memory, pinned staging for what goes up, and graphs of recorded work.
+#include "executor/kernels/cuda/device.h"
+
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <limits>
+#include <vector>
+
+#include "core/error.h"
+#include "executor/kernels/cuda/cuda_kernels.h"
+#include "executor/kernels/cuda/events.h"
+
+namespace orrery::executor::cuda {
+namespace {
+
+// Pinned memory through which uploads go, as a ring: twice what keeps a copy at full speed.
+constexpr std::size_t kStaging = std::size_t{16} << 20U, kPiece = kStaging / 2;
+// Events' times are in single precision: after so long a fresh reference is taken (5 s: half a microsecond).
+constexpr std::int64_t kClockIsGoodFor = 5'000'000'000;
+
+std::int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double gib(std::size_t bytes) { return static_cast<double>(bytes) / static_cast<double>(std::size_t{1} << 30U); }
+
+struct Pinned {
+  explicit Pinned(std::size_t bytes) { check_cuda(cudaHostAlloc(&data, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault), "pinned memory"); }
+  ~Pinned() { cudaFreeHost(data); }
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+  std::byte* bytes() const { return static_cast<std::byte*>(data); }
+  void* data = nullptr;
+};
+
+class Graph final : public Recording {
+ public:
+  ~Graph() override {
+    if (run) cudaGraphExecDestroy(run);
+  }
+  std::byte* source(std::size_t index) const override { return sources.at(index)->bytes(); }
+  std::vector<std::unique_ptr<Pinned>> sources;
+  cudaGraphExec_t run = nullptr;
+};
+
+class CudaDevice final : public Device {
+ public:
+  CudaDevice(int device, const CudaOptions& options) : device_(device), events_(std::make_shared<EventPool>(device)) {
+    use();
+    cudaDeviceProp properties{};
+    check_cuda(cudaGetDeviceProperties(&properties, device), "asking for a device");
+    name_ = properties.name;
+    check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream");
+    // Scratch is asked for in every call: what is given back stays with the process rather than with the driver.
+    std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
+    check_cuda(cudaDeviceGetDefaultMemPool(&pool_, device), "asking for the memory pool");
+    check_cuda(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &keep), "keeping the memory pool");
+    kernels_ = make_cuda_kernels(device, stream_, options);
+    staging_ = std::make_unique<Pinned>(kStaging);
+    set_clock();
+  }
+  ~CudaDevice() override {
+    cudaSetDevice(device_);
+    cudaStreamSynchronize(stream_);
+    kernels_.reset();
+    for (std::byte* memory : memory_) cudaFree(memory);
+    cudaStreamDestroy(stream_);
+  }
+  CudaDevice(const CudaDevice&) = delete;
+  CudaDevice& operator=(const CudaDevice&) = delete;
+
+  std::string name() const override { return name_; }
+  bool immediate() const override { return false; }
+
+  std::byte* allocate(std::int64_t bytes) override {
+    use();
+    void* memory = nullptr;
+    const auto wanted = static_cast<std::size_t>(std::max<std::int64_t>(bytes, 1));
+    const cudaError_t status = cudaMalloc(&memory, wanted);
+    if (status == cudaErrorMemoryAllocation) {
+      std::size_t free = 0, all = 0;
+      cudaGetLastError();  // the failure is ours to report, not the next launch's
+      cudaMemGetInfo(&free, &all);
+      throw Error(
+          "cuda",
+          fmt::format("{:.2f} GiB are wanted on device {} ({}), and {:.2f} of {:.2f} GiB are free", gib(wanted), device_, name_, gib(free), gib(all)),
+          "use a smaller micro-batch, recompute or sharding; 'orrery plan' finds plans that fit");
+    }
+    check_cuda(status, "allocating");
+    memory_.push_back(static_cast<std::byte*>(memory));
+    check_cuda(cudaMemsetAsync(memory, 0, wanted, stream_), "clearing memory");
+    return memory_.back();
+  }
+  void release(std::byte* memory) override {
+    use();
+    memory_.erase(std::find(memory_.begin(), memory_.end(), memory));
+    check_cuda(cudaFree(memory), "giving memory back");
+  }
+  std::int64_t beside() const override {
+    std::uint64_t most = 0;
+    check_cuda(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemHigh, &most), "asking the memory pool");
+    return static_cast<std::int64_t>(most);
+  }
+
+  const KernelSet& kernels() const override { return *kernels_; }
+
+  void fill(void* to, std::uint8_t value, std::int64_t bytes) override {
+    if (bytes > 0) check_cuda(cudaMemsetAsync(to, value, static_cast<std::size_t>(bytes), stream_), "filling memory");
+  }
+  void upload(void* to, const void* from, std::int64_t bytes) override {
+    const auto* source = static_cast<const std::byte*>(from);
+    auto* target = static_cast<std::byte*>(to);
+    const auto all = static_cast<std::size_t>(bytes);
+    if (recording_) {
+      recording_->sources.push_back(std::make_unique<Pinned>(all));
+      std::byte* kept = recording_->sources.back()->bytes();
+      std::memcpy(kept, source, all);
+      return copy(target, kept, all, cudaMemcpyHostToDevice);
+    }
+    for (std::size_t done = 0; done < all;) {
+      const std::size_t piece = std::min(kPiece, all - done);
+      std::byte* stage = staging(piece);
+      std::memcpy(stage, source + done, piece);
+      copy(target + done, stage, piece, cudaMemcpyHostToDevice);
+      in_flight_.push_back({staged_, piece, events_->record(stream_)});
+      staged_ += piece;
+      done += piece;
+    }
+  }
+  void download(void* to, const void* from, std::int64_t bytes) override {
+    copy(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost);
+    finish();
+  }
+
+  Mark mark() override { return events_->record(stream_); }
+  void wait(const Mark& mark) override { wait_for(stream_, mark); }
+  void synchronise() override {
+    finish();
+    if (now_ns() - clock_set_ > kClockIsGoodFor) set_clock();
+  }
+  std::int64_t reached_ns(const Mark& mark) override { return cuda::reached_ns(mark); }
+
+  bool can_record() const override { return true; }
+  void begin_recording() override {
+    use();
+    assert(!recording_);
+    recording_ = std::make_unique<Graph>();
+    // Relaxed: pinned memory is allocated meanwhile.
+    check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "recording a graph");
+  }
+  std::unique_ptr<Recording> end_recording() override {
+    std::unique_ptr<Graph> done = std::move(recording_);
+    cudaGraph_t graph = nullptr;
+    check_cuda(cudaStreamEndCapture(stream_, &graph), "recording a graph");
+    const cudaError_t status = cudaGraphInstantiate(&done->run, graph, 0);
+    cudaGraphDestroy(graph);
+    check_cuda(status, "making a graph");
+    return done;
+  }
+  void replay(const Recording& recording) override {
+    check_cuda(cudaGraphLaunch(static_cast<const Graph&>(recording).run, stream_), "running a graph");
+  }
+
+ private:
+  void use() const { check_cuda(cudaSetDevice(device_), "choosing a device"); }
+  void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+    use();
+    if (bytes > 0) check_cuda(cudaMemcpyAsync(to, from, bytes, kind, stream_), "a copy");
+  }
+  void finish() { cuda::reached_ns(events_->record(stream_)); }
+  void set_clock() {
+    events_->set_clock(stream_);
+    clock_set_ = now_ns();
+  }
+  // Room for a piece, once the copies that read it last are over; a piece never wraps around.
+  std::byte* staging(std::size_t piece) {
+    if (staged_ % kStaging + piece > kStaging) staged_ += kStaging - staged_ % kStaging;
+    while (!in_flight_.empty() && in_flight_.front().begin + kStaging < staged_ + piece) {
+      cuda::reached_ns(in_flight_.front().done);
+      in_flight_.pop_front();
+    }
+    return staging_->bytes() + staged_ % kStaging;
+  }
+
+  struct InFlight {
+    std::size_t begin, bytes;  // as if the ring had no end
+    Mark done;
+  };
+  int device_;
+  std::string name_;
+  std::shared_ptr<EventPool> events_;
+  cudaStream_t stream_ = nullptr;
+  cudaMemPool_t pool_ = nullptr;
+  std::unique_ptr<KernelSet> kernels_;
+  std::vector<std::byte*> memory_;
+  std::unique_ptr<Pinned> staging_;
+  std::size_t staged_ = 0;
+  std::deque<InFlight> in_flight_;
+  std::unique_ptr<Graph> recording_;
+  std::int64_t clock_set_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_cuda_device(int device, const CudaOptions& options) { return std::make_unique<CudaDevice>(device, options); }
+
+}  // namespace orrery::executor::cuda

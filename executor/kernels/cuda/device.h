@@ -1,0 +1,13 @@
+// What the plugin makes of a GPU.
+#pragma once
+
+#include <memory>
+
+#include "executor/cuda.h"
+
+namespace orrery::executor::cuda {
+
+std::unique_ptr<Device> make_cuda_device(int device, const CudaOptions& options);
+std::unique_ptr<Mover> make_cuda_mover(int device);
+
+}  // namespace orrery::executor::cuda
