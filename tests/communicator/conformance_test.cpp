@@ -411,7 +411,8 @@ TEST(Communicator, AbortWakesEverybodyWithTheReason) {
       for (std::int64_t other = 0; other < 4; ++other) {
         if (other == 2 || (c.rank() != 2 && c.rank() != other)) continue;
         const std::int64_t pair[2] = {c.rank(), c.rank() == 2 ? other : 2};
-        c.wait(c.start(message(c.rank() == 2 ? program::Operator::recv : program::Operator::send, c.rank(), pair, y, 2, 0)));
+        const Ticket told = c.start(message(c.rank() == 2 ? program::Operator::recv : program::Operator::send, c.rank(), pair, y, 2, 0));
+        if (c.rank() == 2) c.wait(told);
       }
       if (c.rank() == 2) {
         c.abort("rank 2 ran out of tape");
@@ -435,8 +436,11 @@ TEST(Communicator, AfterAnAbortEverythingFailsAndWhatWasCompleteStaysSo) {
     // Rank 0 aborts when it knows that rank 1 has completed it, too.
     const std::int64_t pair[2] = {c.rank(), 1 - c.rank()};
     std::vector<float> y(1);
-    c.wait(c.start(message(c.rank() == 0 ? program::Operator::recv : program::Operator::send, c.rank(), pair, y, 2, 0)));
-    if (c.rank() == 0) c.abort("enough");
+    const Ticket told = c.start(message(c.rank() == 0 ? program::Operator::recv : program::Operator::send, c.rank(), pair, y, 2, 0));
+    if (c.rank() == 0) {
+      c.wait(told);
+      c.abort("enough");
+    }
     EXPECT_THROW(c.wait(c.start(operation(program::Operator::all_reduce, all, 1, &x, &x))), Error);
     EXPECT_THROW(c.wait(c.start(operation(program::Operator::all_reduce, all, 1, &x, &x, 7))), Error);
     EXPECT_NO_THROW(c.wait(done));

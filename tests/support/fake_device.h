@@ -81,6 +81,11 @@ class FakeMachine {
     return event.ns;
   }
 
+  bool is_reached(const Mark& mark) {
+    const std::lock_guard lock(mutex_);
+    return !mark || static_cast<const Event&>(*mark).reached;
+  }
+
   // What the device calls p, and back. The host gets a fault where it looks at the former.
   template <class T>
   static T* to_device(T* p) {
