@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "core/error.h"
 #include "core/quantity_text.h"
 #include "executor/checkpoint/checkpoint.h"
+#include "executor/cuda.h"
 #include "executor/data/tokens.h"
 #include "planner/search.h"
 #include "program/compile.h"
@@ -54,6 +56,35 @@ std::string plan_that_fits(const Inputs& inputs, std::int64_t free) {
   return fmt::format("{} fits into {}, needing {}", flags, room, format_bytes(found.ranked.front().peak_memory));
 }
 
+namespace {
+
+int gpu_number(const std::string& device) {
+  int number = 0;
+  if (device.starts_with("cuda:")) {
+    const char *first = device.data() + 5, *last = device.data() + device.size();
+    const auto [end, error] = std::from_chars(first, last, number);
+    if (error != std::errc() || end != last || number < 0) number = -1;
+  }
+  if (number < 0 || (device != "cuda" && !device.starts_with("cuda:")))
+    throw Error("--device", fmt::format("'{}' is no device", device), "write cpu, cuda, or cuda:1 for the second GPU");
+  return number;
+}
+
+std::unique_ptr<executor::World> gpu_world(const std::string& device, std::int64_t ranks) {
+  executor::CudaOptions options;
+  options.tune = true;
+  return executor::make_shared_gpu_world(executor::load_cuda_plugin(), gpu_number(device), ranks, options);
+}
+
+}  // namespace
+
+void check_device(const std::string& device) {
+  if (device == "cpu") return;
+  const int number = gpu_number(device);
+  if (const std::size_t count = executor::load_cuda_plugin().devices().size(); static_cast<std::size_t>(number) >= count)
+    throw Error("--device", fmt::format("'{}': this machine has {} GPU{}, counted from 0", device, count, count == 1 ? "" : "s"));
+}
+
 RunReport run(const Inputs& inputs, const RunSettings& settings) {
   executor::CheckpointOptions checkpoints = settings.checkpoints;
   checkpoints.every = inputs.plan.checkpoint.every_steps.value_or(0);
@@ -66,10 +97,15 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   Inputs between = inputs;
   between.plan.checkpoint.every_steps.reset();
   const auto& [model, cluster, plan, profile, given] = between;
-  if (cluster.device.kind != DeviceKind::cpu_core)
+  const bool gpu = settings.device != "cpu";
+  if (gpu && cluster.device.kind != DeviceKind::gpu)
+    throw at_flag({"cluster", fmt::format("'{}' has no GPUs to run on", plan.cluster), "name one of such GPUs, e.g. --cluster dgx-h200:1"}, given);
+  if (!gpu && cluster.device.kind != DeviceKind::cpu_core)
     throw at_flag(
         {"cluster", fmt::format("'{}' is not this machine", plan.cluster),
-         fmt::format("run it on CPU threads: --cluster this-machine:{} --set precision.compute=fp32 --set precision.params=fp32", cluster.devices)},
+         fmt::format(
+             "run it on CPU threads: --cluster this-machine:{} --set precision.compute=fp32 --set precision.params=fp32; or on a GPU: --device cuda",
+             cluster.devices)},
         given);
   RunReport report{inputs, {}, {}, {}, {}, {}, {}, 0};
   SimulateOptions simulate_options;
@@ -86,6 +122,9 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   options.progress = settings.progress;
   options.cancel = settings.cancel;
   options.checkpoints = checkpoints;
+  options.record_routing = settings.record_routing;
+  const std::unique_ptr<executor::World> world = gpu ? gpu_world(settings.device, program.ranks()) : nullptr;
+  options.world = world.get();
   try {
     report.result = executor::run(program, model, plan, *tokens, options);
   } catch (const executor::OutOfMemory& e) {

@@ -1,4 +1,4 @@
-// A plan run for real on this machine's CPU, beside its prediction.
+// A plan run for real on this machine's CPU or GPUs, beside its prediction.
 #pragma once
 
 #include <atomic>
@@ -16,6 +16,8 @@ namespace orrery::app {
 struct RunSettings {
   std::string data;  // a file, an llm.c .bin, or "markov"
   std::int64_t steps = 20;
+  std::string device = "cpu";  // or cuda, cuda:1: all ranks share that GPU
+  bool record_routing = true;  // what free routers chose, into RunReport::expert_load; a GPU waits for each
   std::function<void(const executor::StepReport&)> progress;
   const std::atomic<bool>* cancel = nullptr;
   // `every` and `in_background` are the plan's: checkpoint.every_steps and checkpoint.mode.
@@ -39,7 +41,11 @@ Error with_last_checkpoint(const Error& error, const std::string& folder);
 // Where a rank found only `free` bytes: the fastest plan that makes do with them, in the flags that ask for it, or that none does.
 std::string plan_that_fits(const Inputs& inputs, std::int64_t free);
 
-// Throws Error when the plan's cluster is not this machine's CPU, and whatever executor::run and simulate throw. Cancelled runs report what they did.
+// Throws Error where `device` is neither cpu nor a GPU of this machine.
+void check_device(const std::string& device);
+
+// Throws Error when the plan's cluster is not of the kind of device that it is to run on, and whatever executor::run and simulate throw. Cancelled
+// runs report what they did.
 RunReport run(const Inputs& inputs, const RunSettings& settings);
 
 // Half the interquartile range of the periods from step `warm_up` on, relative to their median; 0 with fewer than four of them.

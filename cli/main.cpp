@@ -207,7 +207,7 @@ int main_with_errors(int argc, char** argv) {
   sub->add_option("-o,--output", sweep_command.output, "CSV file; default: stdout")->type_name("FILE");
 
   RunCommand run_command;
-  sub = add_verb("run", "run a plan for real on this machine's CPU", run_command, run);
+  sub = add_verb("run", "run a plan for real on this machine's CPU or GPU", run_command, run);
   sub->add_option("plan", run_command.plan.plan, "plan file")->type_name("FILE");
   sub->add_option("--data", run_command.data, "a file (its bytes are the tokens), an llm.c .bin, or markov: generated text")
       ->type_name("FILE")
@@ -224,7 +224,9 @@ int main_with_errors(int argc, char** argv) {
       ->type_name("N")
       ->capture_default_str()
       ->check(whole(1, 100'000'000));
-  sub->add_option("--device", run_command.device, "where to run")->type_name("DEVICE")->capture_default_str();
+  sub->add_option("--device", run_command.device, "where to run: cpu, cuda, or cuda:1 for the second GPU")
+      ->type_name("DEVICE")
+      ->capture_default_str();
   sub->add_option("--trace", run_command.trace, "write the measured timeline")->type_name("FILE");
   sub->add_option("-o,--report", run_command.report, "write the report that --json prints")->type_name("FILE");
   sub->add_option("--expert-load", run_command.expert_load, "write what routers chose, for moe.load=file:FILE")->type_name("FILE");

@@ -52,7 +52,7 @@ int profile(const ProfileCommand& command, const Common& common) {
 }
 
 int run(const RunCommand& command, const Common& common) {
-  need_cpu(command.device);
+  app::check_device(command.device);
   for (const std::string& file : {command.trace, command.report, command.expert_load})
     if (!file.empty()) check_writable(file);
   app::PlanFlags flags = command.plan;
@@ -60,6 +60,8 @@ int run(const RunCommand& command, const Common& common) {
   app::RunSettings settings;
   settings.data = command.data;
   settings.steps = command.steps;
+  settings.device = command.device;
+  settings.record_routing = command.device == "cpu" || !command.expert_load.empty();
   settings.cancel = &interrupted();
   settings.checkpoints.folder = command.checkpoint, settings.checkpoints.resume = command.resume, settings.checkpoints.init = command.init;
   if (command.checkpoint_every) {

@@ -5,9 +5,13 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <mutex>
+#include <numeric>
 #include <system_error>
+#include <utility>
 
 #include "core/error.h"
+#include "executor/comm/threads.h"
 
 namespace orrery::executor {
 namespace {
@@ -29,7 +33,50 @@ std::vector<std::string> candidates(const std::string& path) {
   return all;
 }
 
+class SharedGpuWorld final : public World {
+ public:
+  SharedGpuWorld(const CudaPlugin& plugin, int device, std::int64_t ranks, const CudaOptions& options)
+      : plugin_(plugin),
+        number_(device),
+        ranks_(ranks),
+        options_(options),
+        memory_(plugin.devices().at(static_cast<std::size_t>(device)).memory),
+        first_(plugin.make_device(device, options)),
+        threads_(ranks, plugin.make_mover(device)) {}
+  std::int64_t ranks() const override { return ranks_; }
+  std::vector<std::int64_t> here() const override {
+    std::vector<std::int64_t> all(static_cast<std::size_t>(ranks_));
+    std::iota(all.begin(), all.end(), std::int64_t{0});
+    return all;
+  }
+  bool has(const program::Shape& shape) const override { return first_->kernels().has(shape); }
+  std::unique_ptr<Device> device(std::int64_t) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (first_) return std::move(first_);
+    }
+    return plugin_.make_device(number_, options_);
+  }
+  std::unique_ptr<Communicator> communicator(std::int64_t rank, Device&) override { return threads_.communicator(rank); }
+  void abort(const std::string& why) override { threads_.abort(why); }
+  std::int64_t memory() const override { return memory_; }
+
+ private:
+  const CudaPlugin& plugin_;
+  int number_;
+  std::int64_t ranks_;
+  CudaOptions options_;
+  std::int64_t memory_;
+  std::mutex mutex_;
+  std::unique_ptr<Device> first_;  // until a rank takes it
+  ThreadsWorld threads_;
+};
+
 }  // namespace
+
+std::unique_ptr<World> make_shared_gpu_world(const CudaPlugin& plugin, int device, std::int64_t ranks, const CudaOptions& options) {
+  return std::make_unique<SharedGpuWorld>(plugin, device, ranks, options);
+}
 
 const CudaPlugin& load_cuda_plugin(const std::string& path) {
   std::string reasons;

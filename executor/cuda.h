@@ -9,6 +9,7 @@
 
 #include "executor/comm/mover.h"
 #include "executor/device.h"
+#include "executor/world.h"
 
 namespace orrery::executor {
 
@@ -47,5 +48,8 @@ inline constexpr const char* kCudaPluginEntry = "orrery_cuda_plugin";
 // Loads the plugin, which stays for as long as the process: `path`, or, where it is empty, $ORRERY_CUDA_PLUGIN, or liborrery_cuda.so beside the
 // running program, in ../lib of it, or where the system looks for libraries. Throws Error, with the loader's own words, where it cannot be had.
 const CudaPlugin& load_cuda_plugin(const std::string& path = {});
+
+// Ranks that are threads of this process and share one GPU, whose number is `device`: for trying plans out, as they share its time as well.
+std::unique_ptr<World> make_shared_gpu_world(const CudaPlugin& plugin, int device, std::int64_t ranks, const CudaOptions& options);
 
 }  // namespace orrery::executor

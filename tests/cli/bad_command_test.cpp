@@ -178,7 +178,9 @@ const std::vector<Bad>& table() {
     {kSimulate + "--flops-convention 7n", "--flops-convention: '7n' is not a convention", "did you mean '6n'?"},
     {kSearch + "--schedule 1f1d", "--schedule: '1f1d' is not known here", "did you mean '1f1b'?"},
     {kSearch + "--objective cost", "--objective: 'cost' is not built yet", "known: time"},
-    {"run p.json --data markov --device cuda:0", "--device: 'cuda:0' cannot be used by this build", "known: cpu; this version does not run or profile on GPUs"},
+    {"run p.json --data markov --device cuda:0", "cuda: the CUDA plugin cannot be loaded: liborrery_cuda.so: cannot open shared object file: No such file or directory", "build it by 'cmake --preset cuda' and 'cmake --build build/cuda --target orrery_cuda', and set ORRERY_CUDA_PLUGIN to its path"},
+    {"run p.json --data markov --device gpu", "--device: 'gpu' is no device", "write cpu, cuda, or cuda:1 for the second GPU"},
+    {"run p.json --data markov --device cuda:-1", "--device: 'cuda:-1' is no device", "write cpu, cuda, or cuda:1 for the second GPU"},
     // Settings.
     {kSimulate + "--set nonsense", "--set nonsense: is not PATH=VALUE", "write it like batch.micro=2"},
     {kSimulate + "--set paralel.tp=2", "--set paralel.tp: paralel: is not a known field", "did you mean 'parallel'?"},
@@ -207,7 +209,7 @@ const std::vector<Bad>& table() {
     {kSimulate + "--stages 7,x", "--stages: '7,x' is not a list of layers per stage", "write numbers and repeats, e.g. 7,8x14,7"},
     {kSimulate + "--stages ''", "--stages: '' is not a list of layers per stage", "write numbers and repeats, e.g. 7,8x14,7"},
     {"run --data markov --model cpu-llama-tiny --cluster this-machine:128", "plan: has 128 ranks; this executor runs at most 64 as threads of one machine", "take a smaller cluster, or simulate it"},
-    {"run --data markov --model cpu-llama-tiny --cluster dgx-h100:8", "--cluster: 'dgx-h100:8' is not this machine", "run it on CPU threads: --cluster this-machine:8 --set precision.compute=fp32 --set precision.params=fp32"},
+    {"run --data markov --model cpu-llama-tiny --cluster dgx-h100:8", "--cluster: 'dgx-h100:8' is not this machine", "run it on CPU threads: --cluster this-machine:8 --set precision.compute=fp32 --set precision.params=fp32; or on a GPU: --device cuda"},
     // Files to read.
     {"simulate --plan missing.json", "missing.json: no such file", ""},
     {"simulate --plan dir", "dir: is a directory, not a file", ""},

@@ -87,7 +87,7 @@ class CudaDevice final : public Device {
       throw Error(
           "cuda",
           fmt::format("{:.2f} GiB are wanted on device {} ({}), and {:.2f} of {:.2f} GiB are free", gib(wanted), device_, name_, gib(free), gib(all)),
-          "use a smaller micro-batch, recompute or sharding; 'orrery plan' finds plans that fit");
+          "use a smaller micro-batch, recompute or sharding; 'orrery plan' finds plans that fit", bytes, static_cast<std::int64_t>(free));
     }
     check_cuda(status, "allocating");
     memory_.push_back(static_cast<std::byte*>(memory));

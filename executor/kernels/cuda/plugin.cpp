@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "executor/kernels/cuda/device.h"
+#include "executor/kernels/cuda/failures.h"
 #include "executor/kernels/cuda/launches.h"
 
 namespace orrery::executor::cuda {
@@ -23,13 +24,7 @@ class Plugin final : public CudaPlugin {
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     const cudaError_t status = cudaGetDeviceCount(&count);
-    if (status == cudaErrorInsufficientDriver) {
-      if (driver == 0) throw Error("cuda", "no NVIDIA driver is installed", "install one, or run with --device cpu");
-      throw Error("cuda",
-                  fmt::format("the NVIDIA driver is for CUDA {}.{}, and this build needs {}.{}", driver / 1000, driver % 1000 / 10, runtime / 1000,
-                              runtime % 1000 / 10),
-                  "install a newer driver, or run with --device cpu");
-    }
+    if (status == cudaErrorInsufficientDriver) throw driver_failure(driver, runtime);
     if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
       throw Error("cuda", "there is a driver, but no GPU that it can use", "look at CUDA_VISIBLE_DEVICES and nvidia-smi, or run with --device cpu");
     check_cuda(status, "asking for devices");
