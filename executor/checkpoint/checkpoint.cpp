@@ -109,6 +109,7 @@ struct CheckpointWriter::Piece {
   std::size_t state = kParameters;  // index into kPrefixes
   OwnedStretch stretch;
   std::vector<std::byte> bytes;
+  std::string scales{};  // a whole tensor of them instead of a stretch
 };
 
 void refuse_checkpoints(const program::Program& program) {
@@ -141,6 +142,8 @@ CheckpointWriter::CheckpointWriter(const program::Program& program, const Model&
             sets_[k == kParameters ? 0 : 1].add(kPrefixes[k] + place.tensor, stored_type(role.buffers[static_cast<std::size_t>(buffers[k])].dtype),
                                                 place.shape, settings_.most_bytes);
   }
+  for (const program::Role& role : program.roles)
+    for (const KeptScales& s : kept_scales(role)) sets_[1].add(s.tensor, StoredType::f32, {s.elements}, settings_.most_bytes);
   if (sets_[1].place.empty()) sets_.pop_back();
   for (Set& set : sets_)
     for (SafetensorsHeader& file : set.files) {
@@ -209,12 +212,25 @@ std::vector<CheckpointWriter::Piece> CheckpointWriter::pieces(std::int64_t rank,
       fetch(piece.bytes.data(), buffers[k], (k == kParameters ? s.in_parameters : s.at) * width, s.count * width);
       out.push_back(std::move(piece));
     }
+  if (rank != program_.first_of_role(program_.stage_of(rank))) return out;
+  for (const KeptScales& s : kept_scales(role)) {
+    Piece piece{0, {}, std::vector<std::byte>(static_cast<std::size_t>(s.elements) * sizeof(float)), s.tensor};
+    fetch(piece.bytes.data(), s.buffer, 0, static_cast<std::int64_t>(piece.bytes.size()));
+    out.push_back(std::move(piece));
+  }
   return out;
 }
 
 void CheckpointWriter::write(const std::vector<Piece>& all) {
   std::vector<std::byte> together;
   for (const Piece& piece : all) {
+    if (!piece.scales.empty()) {
+      const auto [file, number] = sets_[1].place.at(piece.scales);
+      const Pending::File& to = pending_->files[1][file];
+      write_at(to.fd, to.path, sets_[1].before[file] + sets_[1].files[file].tensors[number].begin, piece.bytes.data(),
+               static_cast<std::int64_t>(piece.bytes.size()));
+      continue;
+    }
     const std::size_t n = piece.state == kParameters ? 0 : 1;
     const Set& set = sets_[n];
     const Rows rows = rows_of(piece.stretch);
@@ -522,6 +538,14 @@ void CheckpointReader::load(const program::Program& program, const Model& model,
         read_stretch(*states_, kPrefixes[k], model, s, values);
       put(k, s.at);
     }
+  for (const KeptScales& s : kept_scales(role)) {
+    if (!resumes || !states_) break;
+    const auto [file, tensor] = states_->find(s.tensor);
+    if (!tensor || tensor->shape != std::vector{s.elements}) continue;  // of other stages: they are learned anew
+    values.resize(static_cast<std::size_t>(s.elements));
+    file->read(*tensor, 0, values);
+    store(s.buffer, 0, values.data(), s.elements * std::int64_t{sizeof(float)});
+  }
 }
 
 }  // namespace orrery::executor

@@ -1,5 +1,7 @@
 #include "executor/checkpoint/state.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cassert>
 #include <optional>
@@ -160,6 +162,19 @@ std::vector<OwnedStretch> owned_states(const Program& program, std::int64_t rank
       s.in_parameters = parameters + from;
       out.push_back(s);
     });
+  }
+  return out;
+}
+
+std::vector<KeptScales> kept_scales(const Role& role) {
+  std::string layers;
+  for (const program::Chunk& c : role.chunks)
+    if (c.layers > 0) layers += fmt::format("{}{}-{}", layers.empty() ? "" : ",", c.first_layer, c.first_layer + c.layers - 1);
+  std::vector<KeptScales> out;
+  for (std::size_t i = 0; i < role.buffers.size(); ++i) {
+    const Buffer& b = role.buffers[i];
+    if (b.alias < 0 && b.lifetime == program::Lifetime::persistent && b.kind == BufferKind::scalar && b.name.starts_with("fp8."))
+      out.push_back({static_cast<std::int32_t>(i), fmt::format("{} of layers {}", b.name, layers), b.elements});
   }
   return out;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "executor/checkpoint/names.h"
@@ -39,6 +40,15 @@ std::vector<OwnedStretch> owned_states(const program::Program& program, std::int
 // begin, how many there are, and how far apart these are in the stretch (1: together). Padding is never visited.
 using VisitRun = std::function<void(std::int64_t stored, std::int64_t element, std::int64_t count, std::int64_t step)>;
 void for_each_run(const Stretch& stretch, const StoredPlace& place, const VisitRun& visit);
+
+// What a role keeps beside parameters and their states, equal on all of its ranks: the scales of delayed scaling. By the layers that it has: other
+// stages begin with none.
+struct KeptScales {
+  std::int32_t buffer = -1;
+  std::string tensor;  // "fp8.history of layers 0-3"
+  std::int64_t elements = 0;
+};
+std::vector<KeptScales> kept_scales(const program::Role& role);
 
 // The rows of the whole parameter that a stretch touches.
 struct Rows {
