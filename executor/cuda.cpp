@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
@@ -76,6 +77,20 @@ class SharedGpuWorld final : public World {
 
 std::unique_ptr<World> make_shared_gpu_world(const CudaPlugin& plugin, int device, std::int64_t ranks, const CudaOptions& options) {
   return std::make_unique<SharedGpuWorld>(plugin, device, ranks, options);
+}
+
+void refuse_unlike(const std::vector<CudaDeviceInfo>& devices) {
+  const auto gib = [](const CudaDeviceInfo& d) { return static_cast<double>(d.memory) / static_cast<double>(std::int64_t{1} << 30U); };
+  for (std::size_t i = 1; i < devices.size(); ++i) {
+    const CudaDeviceInfo &a = devices.front(), &b = devices[i];
+    // Memory that a driver keeps for itself may differ a little between cards of one kind.
+    if (a.name == b.name && a.capability == b.capability && a.multiprocessors == b.multiprocessors && std::abs(gib(a) - gib(b)) < 0.02 * gib(a))
+      continue;
+    throw Error("cuda",
+                fmt::format("the GPUs of this run are not alike: GPU 0 is {} ({} multiprocessors, {:.1f} GiB), GPU {} is {} ({}, {:.1f} GiB)", a.name,
+                            a.multiprocessors, gib(a), i, b.name, b.multiprocessors, gib(b)),
+                "choose GPUs of one kind by CUDA_VISIBLE_DEVICES: the slowest would hold up all others, and the smallest would run out of memory");
+  }
 }
 
 const CudaPlugin& load_cuda_plugin(const std::string& path) {

@@ -45,6 +45,9 @@ class CudaPlugin {
 inline constexpr std::uint32_t kCudaPluginVersion = 2;
 inline constexpr const char* kCudaPluginEntry = "orrery_cuda_plugin";
 
+// Throws Error where devices of one run are not alike, saying how they differ: its plan, prediction and memory are those of one kind.
+void refuse_unlike(const std::vector<CudaDeviceInfo>& devices);
+
 // Loads the plugin, which stays for as long as the process: `path`, or, where it is empty, $ORRERY_CUDA_PLUGIN, or liborrery_cuda.so beside the
 // running program, in ../lib of it, or where the system looks for libraries. Throws Error, with the loader's own words, where it cannot be had.
 const CudaPlugin& load_cuda_plugin(const std::string& path = {});

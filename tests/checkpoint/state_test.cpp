@@ -108,7 +108,9 @@ TEST(State, WhatARankOwnsOfItsStatesIsInItsParametersToo) {
 }
 
 TEST(State, RunsOfAStretchCoverItAndNothingElse) {
-  for (const auto& [model, layout] : cases()) {
+  for (const Case& of_case : cases()) {
+    const Model& model = of_case.model;
+    const Layout& layout = of_case.layout;  // clang 14 does not let lambdas have bindings
     const program::Program program = compiled(model, plan_of(layout), layout.dp);
     for (std::int64_t r = 0; r < program.ranks(); ++r)
       for (const OwnedStretch& s : owned_states(program, r, true)) {

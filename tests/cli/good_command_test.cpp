@@ -82,6 +82,35 @@ TEST_F(Command, UsesNoColourWhereNobodyLooks) {
   }
 }
 
+// Six steps in one run, and in two with a checkpoint between, the second under another plan.
+TEST_F(Command, KeepsCheckpointsAndGoesOnFromThem) {
+  const std::string whole = run("run p.json --data markov --steps 6 --json").out;
+  const Finished first = run("run p.json --data markov --steps 4 --checkpoint kept --checkpoint-every 3 --json");
+  EXPECT_EQ(first.code, 0) << first.err;
+  EXPECT_EQ(first.err, "checkpoint: kept has 4 steps\n");
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() / "kept" / "step-00000004" / "model.safetensors"));
+  EXPECT_EQ(run("run p.json --data markov --steps 4 --resume kept").code, 2);  // has them already
+  const Finished second = run("run p.json --tp 2 --pp 1 --data markov --steps 6 --resume kept --json");
+  EXPECT_EQ(second.code, 0) << second.err;
+  const Json a = Json::parse(whole).at("losses"), b = Json::parse(second.out).at("losses");
+  EXPECT_EQ(Json::parse(second.out).at("first_step"), 4);
+  ASSERT_EQ(b.size(), 2U);
+  for (std::size_t i = 0; i < 2; ++i) EXPECT_NEAR(a.at(4 + i).get<double>() / b.at(i).get<double>(), 1, 1e-5);
+  // Another run's checkpoint is no continuation of this one, and says why.
+  const Finished other = run("run p.json --data p.json --steps 6 --checkpoint kept --resume kept");
+  EXPECT_EQ(other.code, 2);
+  EXPECT_NE(other.err.find("hint: give the same --data, or begin anew with its weights: --init"), std::string::npos) << other.err;
+}
+
+// 64 sequences of 65,536 tokens at once: more than 100 GB of activations.
+TEST_F(Command, SaysWhichPlanWouldFitIntoMemory) {
+  const Finished done = run("run --model cpu-llama-tiny --cluster this-machine:1 --sequence 65536 --global-batch 256 --micro-batch 256 --data markov");
+  EXPECT_EQ(done.code, 2);
+  EXPECT_EQ(done.err.find("plan: its 1 ranks need "), 0U) << done.err;
+  EXPECT_NE(done.err.find("\n  hint: --tp 1 --pp 1 --micro-batch "), std::string::npos) << done.err;
+  EXPECT_NE(done.err.find(" fits into "), std::string::npos) << done.err;
+}
+
 TEST_F(Command, HelpsWithEveryVerb) {
   const std::string all = run("--help").out;
   EXPECT_EQ(run("").out, all);

@@ -1,6 +1,8 @@
 // What people are told when a GPU, its driver or a peer fails.
 #include "executor/kernels/cuda/failures.h"
 
+#include "executor/cuda.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -35,6 +37,24 @@ TEST(Failures, OfPeersPointToTheirMessage) {
 TEST(Failures, OfTheDriverSayWhichVersionsThereAre) {
   EXPECT_THAT(driver_failure(0, 13000).what(), testing::HasSubstr("no NVIDIA driver is installed"));
   EXPECT_THAT(driver_failure(12080, 13010).what(), testing::HasSubstr("the NVIDIA driver is for CUDA 12.8, and this build needs 13.1"));
+}
+
+TEST(Failures, OfGpusThatAreNotAlikeNameTheFirstThatDiffers) {
+  CudaDeviceInfo h200;
+  h200.name = "NVIDIA H200", h200.memory = 150'000'000'000, h200.multiprocessors = 132, h200.capability = 90;
+  CudaDeviceInfo reserved = h200, h100 = h200;
+  reserved.memory -= 1'000'000'000;  // 0.7 %
+  h100.name = "NVIDIA H100", h100.memory = 85'000'000'000;
+  refuse_unlike({h200, reserved});
+  refuse_unlike({});
+  try {
+    refuse_unlike({h200, reserved, h100});
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.message(),
+              "the GPUs of this run are not alike: GPU 0 is NVIDIA H200 (132 multiprocessors, 139.7 GiB), GPU 2 is NVIDIA H100 (132, 79.2 GiB)");
+    EXPECT_THAT(e.hint(), testing::HasSubstr("CUDA_VISIBLE_DEVICES"));
+  }
 }
 
 TEST(Failures, AreEachKnownOnceWithAHint) {

@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "executor/kernels/cuda/cuda_kernels.h"
 #include "executor/kernels/cuda/events.h"
+#include "executor/kernels/cuda/failures.h"
 
 namespace orrery::executor::cuda {
 namespace {
@@ -84,10 +85,10 @@ class CudaDevice final : public Device {
       std::size_t free = 0, all = 0;
       cudaGetLastError();  // the failure is ours to report, not the next launch's
       cudaMemGetInfo(&free, &all);
-      throw Error(
+      throw OutOfMemory(
           "cuda",
           fmt::format("{:.2f} GiB are wanted on device {} ({}), and {:.2f} of {:.2f} GiB are free", gib(wanted), device_, name_, gib(free), gib(all)),
-          "use a smaller micro-batch, recompute or sharding; 'orrery plan' finds plans that fit", bytes, static_cast<std::int64_t>(free));
+          std::string(kMemoryHint), bytes, static_cast<std::int64_t>(free));
     }
     check_cuda(status, "allocating");
     memory_.push_back(static_cast<std::byte*>(memory));

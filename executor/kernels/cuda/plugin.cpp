@@ -25,9 +25,7 @@ class Plugin final : public CudaPlugin {
     cudaRuntimeGetVersion(&runtime);
     const cudaError_t status = cudaGetDeviceCount(&count);
     if (status == cudaErrorInsufficientDriver) throw driver_failure(driver, runtime);
-    if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
-      throw Error("cuda", "there is a driver, but no GPU that it can use", "look at CUDA_VISIBLE_DEVICES and nvidia-smi, or run with --device cpu");
-    check_cuda(status, "asking for devices");
+    check_cuda(status == cudaSuccess && count == 0 ? cudaErrorNoDevice : status, "asking for devices");
     std::vector<CudaDeviceInfo> all;
     for (int i = 0; i < count; ++i) {
       cudaDeviceProp p{};
