@@ -26,6 +26,7 @@ endfunction()
 # The headers that every test needs, compiled once.
 function(orrery_test_pch)
   add_custom_target(unit_tests)  # every binary that is labelled unit: what the sanitizers run
+  add_custom_target(gpu_tests)   # labelled gpu: what tools/gpu_check builds
   file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/pch.cpp "")
   add_library(orrery_test_pch OBJECT ${CMAKE_CURRENT_BINARY_DIR}/pch.cpp)
   target_link_libraries(orrery_test_pch PRIVATE GTest::gtest GTest::gmock rapidcheck fmt::fmt)
@@ -68,6 +69,8 @@ function(orrery_tests name)
   orrery_test_options(${target} ${ARG_LINK} GTest::gtest_main)
   if(NOT ARG_LABEL)
     add_dependencies(unit_tests ${target})
+  elseif(ARG_LABEL STREQUAL "gpu")
+    add_dependencies(gpu_tests ${target})
   endif()
   if(NOT ARG_SHARDS)
     set(ARG_SHARDS 1)
