@@ -114,6 +114,8 @@ struct OptimizerSpec {
   double clip = 1.0;  // global gradient norm; 0: no clipping
   // Stages update before they know the norm of all, and make up for it in the next step where that was wrong.
   bool post_validation = false;
+  // Narrow parameters have no fp32 copy: each update rounds them up or down at random, so that their mean is right (llm.c without master weights).
+  bool stochastic_rounding = false;
   bool operator==(const OptimizerSpec&) const = default;
 };
 

@@ -199,6 +199,8 @@ void fields(F& f, In<F, OptimizerSpec>& o) {
   f("clip", o.clip, about("global gradient norm; 0: no clipping").within(0, 1e30));
   f("post_validation", o.post_validation,
     about("stages update before the norm of all is known, and do it again in the next step's warm-up where they had to clip"));
+  f("stochastic_rounding", o.stochastic_rounding,
+    about("parameters narrower than fp32 have no fp32 copy and are rounded up or down at random, right in the mean"));
 }
 
 template <class F>

@@ -48,12 +48,13 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b 
 }  // namespace
 
 std::optional<GemmShape> gemm_shape(const program::Shape& shape) {
+  const DType result = shape.dtype == DType::fp8 && shape.dims[3] != 0 ? DType::bf16 : shape.dtype;
   const std::int64_t tokens = shape.dims[0], in = shape.dims[1], out = shape.dims[2];
   switch (shape.op) {
     case program::Operator::linear_forward:
-      return GemmShape{tokens, out, in, Bytes{bytes_of(shape.dtype, tokens * out)}};
+      return GemmShape{tokens, out, in, Bytes{bytes_of(result, tokens * out)}};
     case program::Operator::linear_input_grad:
-      return GemmShape{tokens, in, out, Bytes{bytes_of(shape.dtype, tokens * in)}};
+      return GemmShape{tokens, in, out, Bytes{bytes_of(result, tokens * in)}};
     case program::Operator::linear_weight_grad:  // accumulates into fp32
       return GemmShape{out, in, tokens, Bytes{2 * bytes_of(DType::fp32, in * out)}};
     // Products of one launch: each expert's rows fill tiles of their own, and waves run over the tiles of all.

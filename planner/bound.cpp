@@ -16,7 +16,7 @@ Bytes memory_bound(const Model& model, const Cluster& cluster, const Plan& plan)
   const auto states_of = [&](std::int64_t parameters, std::int64_t replicas) {
     const PrecisionSpec& p = plan.precision;
     std::int64_t states = plan.optimizer.kind == "adamw" ? 2 * bytes_of(p.optimizer, parameters) : 0;
-    if (bits(p.params) < 32) states += bytes_of(DType::fp32, parameters);
+    if (bits(p.params) < 32 && !plan.optimizer.stochastic_rounding) states += bytes_of(DType::fp32, parameters);
     const std::int64_t shards = std::max<std::int64_t>(1, replicas / std::max<std::int64_t>(1, plan.sharding.replicas));
     const auto part = [&](std::int64_t bytes, std::int64_t from) { return plan.sharding.zero >= from ? bytes / shards : bytes; };
     return part(bytes_of(p.params, parameters), 3) + part(bytes_of(p.grads, parameters), 2) + part(states, 1);

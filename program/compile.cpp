@@ -18,6 +18,7 @@
 #include "program/transforms/data_parallel.h"
 #include "program/transforms/overlap.h"
 #include "program/transforms/pipeline.h"
+#include "program/transforms/quantising.h"
 #include "program/transforms/recompute.h"
 #include "program/transforms/resharding.h"
 
@@ -364,6 +365,7 @@ Program compile(const Model& model, const Cluster& cluster, const Plan& asked) {
     throw Error(refused.front().field, refused.front().reason, refused.front().hint);
   std::vector<PlanSegment> segments = plan_segments(model, cluster, asked);
   resolve_contexts(model, cluster, segments);
+  for (PlanSegment& s : segments) s.plan = without_fp8_compute(s.plan);
   const Plan& plan = segments.size() == 1 ? segments.front().plan : asked;
 
   Program program;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <numeric>
 
 #include "program/expert_map.h"
@@ -51,6 +52,10 @@ class Lister {
     p.expert = e, p.local_experts = x.local, p.expert_rows = rows, p.global_rows = x.experts * rows, p.layer = layer;
     if (x.etp > 1) p.split = split, (split == Split::rows ? p.rows : p.cols) /= x.etp;
     return p;
+  }
+  void number(std::initializer_list<std::int32_t> linears) {
+    for (const std::int32_t t : linears)
+      if (t != kAbsent) layout_.tensors[static_cast<std::size_t>(t)].linear = layout_.linears++;
   }
   std::int32_t experts(const std::string& name, std::vector<Parameter> pieces) {
     const std::int32_t t = add(name, std::move(pieces), Replication::sharded);
@@ -167,6 +172,7 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
     }
     if (model.is_moe_layer(l.layer)) {
       list_experts(l, model, d, t, named, narrow);
+      l.number({t.qkv, t.out, t.q_a, t.q_b, t.kv_a, t.kv_b, t.shared_up, t.shared_down});
       return t;
     }
     std::vector<Parameter> up, up_bias;
@@ -180,6 +186,7 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
     if (model.mlp_bias) t.up_bias = l.sharded(named(model.gated_mlp ? "mlp.gate_up_bias" : "mlp.up_bias"), up_bias, Split::rows);
     t.down = l.sharded(named("mlp.down"), {Lister::piece(named("mlp.down"), h, ffn, Init::normal, narrow)}, Split::cols);
     if (model.mlp_bias) t.down_bias = l.bias(named("mlp.down_bias"), h);
+    l.number({t.qkv, t.out, t.q_a, t.q_b, t.kv_a, t.kv_b, t.up, t.down});
     return t;
   };
   for (std::int64_t i = 0; i < chunk.layers; ++i) own.layers.push_back(list_layer(chunk.first_layer + i));
@@ -219,6 +226,7 @@ ChunkTensors list(Layout& layout, const Model& model, const Chunk& chunk, std::i
       m.hidden_norm = l.gain(named("hidden_norm"), h);
       // Of each rank's own rows, as latent attention's narrow projections: gathering its columns would cost more than it saves.
       m.projection = l.replicated(named("projection"), h, 2 * h, Init::normal, d.sp);
+      l.number({m.projection});
       m.layer = list_layer(model.layers + k);
       m.final_norm = l.gain(named("final_norm"), h);
       own.modules.push_back(m);
@@ -405,6 +413,8 @@ Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimension
     if (views.sharded_parameter) bucket.shards = views.groups.inner;
     held_parameters += views.sharded_parameter ? views.owned : views.elements;
     held_gradients += views.sharded_gradient ? views.owned : views.elements;
+    bucket.owned_offset = owned;
+    if (views.owned < views.elements) bucket.owners = views.groups.inner;
     owned += views.owned;
     role.buckets.push_back(bucket);
     layout.buckets.push_back(views);
@@ -414,7 +424,7 @@ Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimension
   layout.gradients = b.persistent("gradients", BufferKind::gradient, plan.precision.grads, held_gradients);
   role.parameter_buffer = static_cast<std::int32_t>(layout.parameters);
   role.gradient_buffer = static_cast<std::int32_t>(layout.gradients);
-  const bool adam = plan.optimizer.kind == "adamw", master = bits(plan.precision.params) < 32;
+  const bool adam = plan.optimizer.kind == "adamw", master = bits(plan.precision.params) < 32 && !plan.optimizer.stochastic_rounding;
   const DType state = plan.precision.optimizer;
   std::int32_t m = kAbsent, v = kAbsent, copy = kAbsent;
   if (adam) {
@@ -422,6 +432,7 @@ Layout lay_out(Builder& b, const Model& model, const Plan& plan, const Dimension
     v = static_cast<std::int32_t>(b.persistent("adam.v", BufferKind::optimizer_state, state, owned));
   }
   if (master) copy = static_cast<std::int32_t>(b.persistent("master", BufferKind::master, DType::fp32, owned));
+  role.master_buffer = copy;
 
   std::int64_t at_parameter = 0, at_gradient = 0, at_owned = 0;
   for (std::size_t i = 0; i < role.buckets.size(); ++i) {

@@ -74,6 +74,8 @@ struct DataGroups {
 };
 DataGroups data_groups(Tables& tables, bool experts);
 
+inline constexpr std::int32_t kAbsent = -1;
+
 // What one operator uses as one weight: one or several parameters, contiguous.
 struct Tensor {
   std::vector<Parameter> pieces;  // offsets are filled in by the layout
@@ -89,11 +91,10 @@ struct Tensor {
   bool copy = false;                              // another rank holds the same and counts it: that tied copy, or a stage of the mirrored pipeline
   std::uint32_t weight = 0, gradient = 0;         // views, where this rank keeps all of it
   std::uint16_t bucket = 0;
-  std::int64_t within = 0;  // its first element in the bucket
+  std::int64_t within = 0;        // its first element in the bucket
+  std::int32_t linear = kAbsent;  // of a layer's linear, other than a router's or an expert's: its number among them
   std::int64_t elements() const;
 };
-
-inline constexpr std::int32_t kAbsent = -1;
 
 // Indices into Layout::tensors.
 struct LayerTensors {
@@ -132,6 +133,7 @@ std::vector<GradientWrite> gradient_writes(const ChunkTensors& chunk);
 struct Layout {
   std::vector<Tensor> tensors;  // by chunk, in the order in which the forward pass first needs them
   std::vector<ChunkTensors> chunks;
+  std::int32_t linears = 0;  // tensors that have such a number
 
   std::uint32_t parameters = 0, gradients = 0;  // the flat buffers
   struct BucketViews {

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "program/quantised.h"
+
 namespace orrery::program {
 namespace {
 
@@ -44,6 +46,10 @@ constexpr std::array<Entry, kOperators> kTable{{
     {"bias_grad", "ru", WorkClass::elementwise},
     {"accumulate", "ru", WorkClass::elementwise},
     {"copy", "rw", WorkClass::elementwise},
+    {"amax", "rw", WorkClass::elementwise},
+    {"quantise", "rRw", WorkClass::elementwise},
+    {"quantise_delayed", "rruw", WorkClass::elementwise},
+    {"update_scales", "uuw", WorkClass::optimizer},
     {"split_columns", "rww", WorkClass::elementwise},
     {"join_columns", "rrw", WorkClass::elementwise},
     {"mla_pack_forward", "rrrw", WorkClass::elementwise},
@@ -154,12 +160,27 @@ std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int
       break;
     case Operator::linear_forward:
       of = {rows * d[1], d[1] * d[2], d[2], rows * d[2]};
+      if (const auto q = quantised_operands(shape)) of[0] = q->first.bytes(), of[1] = q->second.bytes();
       break;
     case Operator::linear_input_grad:
       of = {rows * d[2], d[1] * d[2], rows * d[1]};
+      if (const auto q = quantised_operands(shape)) of[0] = q->first.bytes(), of[1] = q->second.bytes();
       break;
     case Operator::linear_weight_grad:
       of = {rows * d[1], rows * d[2], d[1] * d[2], d[2]};
+      if (const auto q = quantised_operands(shape)) of[0] = q->first.bytes(), of[1] = q->second.bytes();
+      break;
+    case Operator::amax:
+      of = {n, 1};
+      break;
+    case Operator::quantise:
+      of = {rows * d[1], 1, quantised_result(shape).bytes()};
+      break;
+    case Operator::quantise_delayed:
+      of = {rows * d[1], 1, 1, quantised_result(shape).bytes()};
+      break;
+    case Operator::update_scales:
+      of = {n, n * d[1], n};
       break;
     case Operator::rope_forward:
     case Operator::rope_backward:
@@ -305,6 +326,119 @@ std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int
   return of[position];
 }
 
+DType operand_type(const Shape& shape, std::size_t position, DType parameters, DType gradients) {
+  const DType a = shape.dtype, p = parameters, g = gradients, f = DType::fp32, i = DType::int32;
+  const DType result = a == DType::fp8 ? DType::bf16 : a;  // of a product
+  std::array<DType, 7> of{};
+  switch (shape.op) {
+    case Operator::load_tokens:
+    case Operator::load_targets:
+    case Operator::expert_sort:
+    case Operator::expert_sort_received:
+    case Operator::expert_sort_gathered:
+      return i;
+    case Operator::embedding_forward:
+      of = {i, p, a};
+      break;
+    case Operator::embedding_backward:
+      of = {i, a, g};
+      break;
+    case Operator::position_forward:
+      of = {p, a};
+      break;
+    case Operator::position_backward:
+    case Operator::bias_grad:
+      of = {a, g};
+      break;
+    case Operator::norm_forward:
+      of = {a, p, p, a, f};
+      break;
+    case Operator::norm_backward:
+      of = {a, a, p, f, a, g, g};
+      break;
+    case Operator::linear_forward:
+      of = {a, a == DType::fp8 ? a : p, p, result};
+      break;
+    case Operator::linear_input_grad:
+      of = {a, a == DType::fp8 ? a : p, result};
+      break;
+    case Operator::linear_weight_grad:
+      of = {a, a, g, g};
+      break;
+    case Operator::attention_forward:
+      of = {a, a, f};
+      break;
+    case Operator::attention_backward:
+      of = {a, a, f, a, a};
+      break;
+    case Operator::attention_block_forward:
+      of = {a, a, a, f};
+      break;
+    case Operator::attention_block_backward:
+      of = {a, a, a, f, a, a, a};
+      break;
+    case Operator::attention_merge:
+      of = {a, f, a, f};
+      break;
+    case Operator::residual_forward:
+      of = {a, p, a};
+      break;
+    case Operator::route_forward:
+      of = {a, f, i};
+      break;
+    case Operator::route_backward:
+      of = {f, a, i, a};
+      break;
+    case Operator::expert_permute:
+    case Operator::expert_unpermute:
+    case Operator::all_to_all_by_count:
+      of = {a, i, a};
+      break;
+    case Operator::expert_linear_forward:
+    case Operator::expert_linear_input_grad:
+      of = {a, i, p, a};
+      break;
+    case Operator::expert_linear_weight_grad:
+      of = {a, a, i, g};
+      break;
+    case Operator::expert_activation_forward:
+      of = {a, i, f, a};
+      break;
+    case Operator::expert_activation_backward:
+      of = {a, i, f, a, a, f};
+      break;
+    case Operator::cross_entropy_max:
+      of = {a, f};
+      break;
+    case Operator::cross_entropy_sum:
+      of = {a, f, i, f};
+      break;
+    case Operator::cross_entropy_grad:
+      of = {f, f, i, a, DType::fp64};
+      break;
+    case Operator::amax:
+      of = {a, f};
+      break;
+    case Operator::quantise:
+      of = {a, f, DType::fp8};
+      break;
+    case Operator::quantise_delayed:
+      of = {a, f, f, DType::fp8};
+      break;
+    case Operator::update_scales:
+      return f;
+    case Operator::gradient_norm:
+      of = {a, DType::fp64};
+      break;
+    case Operator::optimizer_step:
+      of = {DType::fp64, g, a, f, f, f};
+      break;
+    default:  // of one type
+      return a;
+  }
+  return of[position];
+}
+
 double attended_pairs(std::int64_t sequence, bool causal) {
   const auto s = static_cast<double>(sequence);
   return causal ? s * s / 2 : s * s;
@@ -374,9 +508,22 @@ Bytes traffic(const Shape& shape) {
     case Operator::linear_forward:
     case Operator::linear_input_grad:
       bytes = e(rows * d[1]) + e(d[1] * d[2]) + e(rows * d[2]);
+      if (const auto q = quantised_operands(shape))
+        bytes = q->first.bytes() + q->second.bytes() + bytes_of(DType::bf16, rows * d[shape.op == Operator::linear_forward ? 2 : 1]);
       break;
     case Operator::linear_weight_grad:
       bytes = e(rows * d[1]) + e(rows * d[2]) + 2 * f(d[1] * d[2]);
+      if (const auto q = quantised_operands(shape)) bytes = q->first.bytes() + q->second.bytes() + 2 * f(d[1] * d[2]);
+      break;
+    case Operator::amax:
+      bytes = e(n) + f(1);
+      break;
+    case Operator::quantise:
+    case Operator::quantise_delayed:
+      bytes = e(rows * d[1]) + quantised_result(shape).bytes();
+      break;
+    case Operator::update_scales:  // seen twice, the latest step of the history
+      bytes = f(n * (d[1] + 4));
       break;
     case Operator::rope_forward:
     case Operator::rope_backward:  // values are not rotated
@@ -488,7 +635,7 @@ Bytes traffic(const Shape& shape) {
       bytes = e(n) + 2 * kScalar;
       break;
     case Operator::optimizer_step: {  // AdamW: gradient, m, v in fp32 and the parameter, each read and written; a narrow parameter has a master
-      const std::int64_t states = bits(shape.dtype) < 32 ? 4 : 3;
+      const std::int64_t states = bits(shape.dtype) < 32 && d[1] == 0 ? 4 : 3;
       bytes = kScalar + 2 * states * f(n) + 2 * e(n);
       break;
     }

@@ -29,9 +29,12 @@ enum class Operator : std::uint8_t {
   position_backward,   // {tokens, hidden}                              r dx, u d_table
   norm_forward,        // {tokens, width}                               r x, r gamma, [r beta], w y, w statistics(fp32: 1/σ; LayerNorm also μ)
   norm_backward,       // {tokens, width}                               r dy, r x, r gamma, r statistics, u dx, u d_gamma, [u d_beta] — dx += …
-  linear_forward,      // {tokens, in, out}                             r x, r W, [r bias], w y
-  linear_input_grad,   // {tokens, in, out}                             r dy, r W, w dx
-  linear_weight_grad,  // {tokens, in, out}                             r x, r dy, u dW, [u d_bias]
+  // In fp8 x, W and dy are quantised matrices (program/quantised.h), W of an input_grad and both of a weight_grad transposed, so that both operands
+  // of
+  // every product lie along what is summed over; results and biases are not fp8, and scaling is 1 + the number of their Scaling.
+  linear_forward,      // {tokens, in, out, scaling}                    r x, r W, [r bias], w y
+  linear_input_grad,   // {tokens, in, out, scaling}                    r dy, r W, w dx
+  linear_weight_grad,  // {tokens, in, out, scaling}                    r x, r dy, u dW, [u d_bias]
   rope_forward,        // {tokens, q heads, kv heads, head_dim}         u qkv
   rope_backward,       // {tokens, q heads, kv heads, head_dim}         u d_qkv
   attention_forward,   // {batch, sequence, q heads, kv heads, qk_dim, v_dim, causal}  r qkv, w out, w lse(fp32)
@@ -57,6 +60,15 @@ enum class Operator : std::uint8_t {
   bias_grad,            // {tokens, width}                               r dy, u d_bias
   accumulate,           // {elements}                                    r x, u y — y += x
   copy,                 // {elements}                                    r x, w y
+  // Numbers of eight bits (program/quantised.h): form is the number of the Quantisation of x's rows, or of its columns as rows if `transposed`. A
+  // scale
+  // of the whole is from amax, the largest |x|, which for delayed scaling is what is expected after earlier steps (0: not known; then x's own), while
+  // `seen` becomes at least this x's.
+  amax,              // {elements}                                       r x, w amax(fp32, 1 element)
+  quantise,          // {rows, columns, form, transposed}                r x, [r amax], w q
+  quantise_delayed,  // same                                             r x, r amax(fp32), u seen(fp32), w q
+  // What was seen of each matrix becomes the latest of its history, `expected` the largest of that, and seen 0.
+  update_scales,  // {matrices, steps of history}                        u seen, u history(steps x matrices), w expected (all fp32)
   // Latent attention (DeepSeek-V2). Rows of q: per head [nope | rope]; of kv: per head [nope | v]; k_rope is shared by the heads; the rope parts are
   // rotated on the way into qkv. d_k_rope is the sum over these heads.
   split_columns,      // {rows, left, right}               r x, w left, w right
@@ -83,14 +95,15 @@ enum class Operator : std::uint8_t {
   expert_activation_forward,   // {rows, width, gated, experts, most}        r u, r counts, r weights(fp32, per row), w a — a = weight · f(u)
   expert_activation_backward,  // same                                       r u, r counts, r weights, r da, w du, w d_weights(fp32)
   // Losses, parameters and communication.
-  cross_entropy_max,    // {tokens, local vocabulary}                    r logits, w max(fp32)
-  cross_entropy_sum,    // {tokens, local vocabulary}                    r logits, r max, r targets, w sums(fp32, 2 x tokens: Σexp, target logit)
-  cross_entropy_grad,   // {tokens, local vocabulary}                    r max, r sums, r targets, u logits (becomes d_logits), u loss
-                        //   d_logits is of the mean over the *global* batch's tokens; loss accumulates the local sum of losses (fp64, 1 element);
-                        //   a row without target (-1) has neither. Of a prediction module (Instruction::peer): both times its weight
-  zero,                 // {elements}                                    w x
-  gradient_norm,        // {elements}                                    r gradient, u norm² (fp64, 1 element; flags say which ranks count)
-  optimizer_step,       // {elements}                                    r norm², u gradient, u parameter, [u m, u v], [u master]
+  cross_entropy_max,   // {tokens, local vocabulary}                    r logits, w max(fp32)
+  cross_entropy_sum,   // {tokens, local vocabulary}                    r logits, r max, r targets, w sums(fp32, 2 x tokens: Σexp, target logit)
+  cross_entropy_grad,  // {tokens, local vocabulary}                    r max, r sums, r targets, u logits (becomes d_logits), u loss
+                       //   d_logits is of the mean over the *global* batch's tokens; loss accumulates the local sum of losses (fp64, 1 element);
+                       //   a row without target (-1) has neither. Of a prediction module (Instruction::peer): both times its weight
+  zero,                // {elements}                                    w x
+  gradient_norm,       // {elements}                                    r gradient, u norm² (fp64, 1 element; flags say which ranks count)
+  // at random: the parameter, which has no master, is rounded up or down with the probabilities that keep its mean
+  optimizer_step,       // {elements, at random}                         r norm², u gradient, u parameter, [u m, u v], [u master]
   all_reduce,           // {elements, servers}, reduces in place         u x — servers: 0, or the group's first so many add up for all
   all_reduce_max,       // {elements}                                    u x
   reduce_scatter,       // {elements of the whole}                       r whole, w shard
@@ -130,6 +143,10 @@ struct Shape {
 // Elements that the operator touches of the operand at `position` of its pattern, at least. `group` is the number of ranks of a collective.
 std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int64_t group = 1);
 
+// The type of the operand at `position` of its pattern where parameters and their gradients are of these types: the shape's for activations. tf32 is
+// stored as fp32.
+DType operand_type(const Shape& shape, std::size_t position, DType parameters, DType gradients);
+
 // Pairs of a query and a key that one head of one sample attends: s², and s²/2 when causal. (A kernel that works row by row executes s(s+1)/2; the
 // half is what published rates count, and the difference is 1/s.)
 double attended_pairs(std::int64_t sequence, bool causal);
@@ -140,7 +157,8 @@ double attended_pairs(std::int64_t sequence, bool causal);
 Flops flops(const Shape& shape);
 
 // Bytes read and written if every operand crosses the memory bus once (an update twice), in the shape's type; statistics, optimizer states and
-// gradients of parameters in fp32. Biases are left out, and optimizer_step is taken for AdamW. Communication gives 0: its traffic is the network's.
+// gradients of parameters in fp32; results of fp8 products in bf16. Biases are left out, and optimizer_step is taken for AdamW. Communication gives
+// 0: its traffic is the network's.
 Bytes traffic(const Shape& shape);
 
 // `axis_class` applies to communication only.

@@ -201,6 +201,8 @@ struct Bucket {
   std::uint8_t count_flags = 0;           // kCountOnTp0, kCountNever
   std::uint16_t shards = kNone;           // the group among which the parameters are sharded
   std::int64_t shard_offset = 0;
+  std::uint16_t owners = kNone;   // the group among which the update is shared: each member has an equal part of the optimizer's states
+  std::int64_t owned_offset = 0;  // of the own part in the flat buffers of these states
   bool operator==(const Bucket&) const = default;
 };
 
@@ -238,6 +240,7 @@ struct Role {
   // The flat buffers (of what this rank owns, where they are sharded); the loss where this role computes it. Before the first step gradients and loss
   // are zero; each step leaves its gradients zero and the local sum of its losses in the loss buffer, which whoever reads it clears.
   std::int32_t parameter_buffer = -1, gradient_buffer = -1, loss_buffer = -1;
+  std::int32_t master_buffer = -1;  // of what this rank updates, where parameters are narrower than fp32 and not rounded at random
   bool operator==(const Role&) const = default;
 };
 

@@ -149,17 +149,70 @@ void feature_refusals(Refusals& r, const Plan& plan) {
     if (std::find(known.begin(), known.end(), t) == known.end())
       r.add(fmt::format("built types of {}", field), field, fmt::format("not built yet: {}-bit {}", bits(t), field), hint);
   };
-  one_of(plan.precision.compute, {DType::fp32, DType::tf32, DType::bf16, DType::fp16}, "precision.compute", "use bf16, fp16, tf32 or fp32");
+  one_of(plan.precision.compute, {DType::fp32, DType::tf32, DType::bf16, DType::fp16, DType::fp8}, "precision.compute",
+         "use fp8, bf16, fp16, tf32 or fp32");
   one_of(plan.precision.params, {DType::fp32, DType::bf16, DType::fp16}, "precision.params", "use bf16, fp16 or fp32");
   one_of(plan.precision.grads, {DType::fp32, DType::bf16, DType::fp16}, "precision.grads", "use fp32, bf16 or fp16");
   one_of(plan.precision.optimizer, {DType::fp32}, "precision.optimizer", "use fp32");
-  r.not_built(plan.precision.recipe.has_value(), "precision recipes", "precision.recipe", "leave precision.recipe null");
   r.not_built(plan.precision.param_gather.has_value(), "gathering parameters in another type", "precision.param_gather",
               "leave precision.param_gather null");
   r.not_built(plan.optimizer.kind != "adamw" && plan.optimizer.kind != "sgd", fmt::format("optimizer '{}'", plan.optimizer.kind), "optimizer.kind",
               "use adamw or sgd");
   if (const std::vector<std::string> known = schedule_names(); !is_built(plan.schedule))
     r.add("schedule is built", "schedule", fmt::format("not built yet: schedule '{}'", plan.schedule), did_you_mean(plan.schedule, known));
+}
+
+// Of a dimension of a product in 8 bits: cuBLASLt takes rows that begin at multiples of 16 bytes.
+constexpr std::int64_t kRow8 = 16;
+
+// Linears in 8 bits, and updates that are rounded at random.
+void low_precision_refusals(Refusals& r, const Model& model, const Plan& plan) {
+  const PrecisionSpec& p = plan.precision;
+  if (plan.optimizer.stochastic_rounding && p.params != DType::bf16)
+    r.add("updates of bf16 are rounded at random", "optimizer.stochastic_rounding",
+          fmt::format("updates are rounded at random where parameters are bf16, and precision.params is {}", name(p.params)),
+          "use precision.params bf16, or stochastic_rounding false");
+  if (p.recipe && (*p.recipe == "mxfp8" || *p.recipe == "nvfp4"))
+    return r.not_built(true, fmt::format("recipe '{}', which needs Blackwell", *p.recipe), "precision.recipe", "use delayed, current or blockwise");
+  if (p.recipe && p.compute != DType::fp8)
+    r.add("a recipe is of fp8", "precision.recipe",
+          fmt::format("a recipe says how 8-bit numbers are scaled, and precision.compute is {}", name(p.compute)),
+          "use precision.compute fp8, or leave precision.recipe null");
+  if (p.compute != DType::fp8) return;
+  if (!p.recipe) {
+    r.add("fp8 has a recipe", "precision.recipe", "numbers of 8 bits need scales, and no recipe says which",
+          "use delayed, current or blockwise (what is not a linear inside a layer runs in bf16)");
+    return;
+  }
+  r.not_built(model.moe.has_value(), "experts in fp8", "precision.compute", "use bf16");
+  r.not_built(plan.overlap.tp && plan.parallel.tp > 1, "fp8 with overlapped tensor parallelism", "overlap.tp", "use overlap.tp false");
+  r.not_built(plan.optimizer.post_validation && *p.recipe == "delayed", "delayed scaling with post-validation", "optimizer.post_validation",
+              "use post_validation false, or recipe current or blockwise");
+}
+
+// A plan of one segment: the sizes that products in 8 bits have on a rank.
+void sizes_in_8_bits(Refusals& r, const Model& model, const Plan& plan, const std::string& field) {
+  if (plan.precision.compute != DType::fp8 || !plan.precision.recipe || model.moe) return;
+  const ParallelSpec& p = plan.parallel;
+  const auto check = [&](const char* what, std::int64_t size) {
+    if (size % kRow8 != 0)
+      r.add("fp8 products have sizes that are multiples of 16", field,
+            fmt::format("{} is {} on a rank, and products in fp8 take multiples of {}", what, size, kRow8),
+            "use another tp, micro-batch or sequence, or precision.compute bf16");
+  };
+  const std::int64_t rows = plan.batch.micro * (plan.batch.sequence / p.cp);
+  check("the hidden size", model.hidden);
+  check("the feed-forward's width", model.intermediate / p.tp);
+  check("the width of attention's result", model.heads * model.v_dim() / p.tp);
+  if (model.mla) {
+    for (const std::int64_t width : {model.mla->q_lora_rank, model.mla->kv_lora_rank, model.mla->kv_lora_rank + model.mla->qk_rope_head_dim,
+                                     model.heads * model.qk_dim() / p.tp, model.heads * (model.mla->qk_nope_head_dim + model.mla->v_head_dim) / p.tp})
+      check("a width of latent attention", width);
+    check("the number of rows", p.sp ? rows / p.tp : rows);
+  } else {
+    check("the width of queries, keys and values", (model.heads + 2 * model.kv_heads) / p.tp * model.head_dim);
+    check("the number of rows", rows);
+  }
 }
 
 // What data parallelism and sharding ask for that does not go together.
@@ -481,6 +534,7 @@ void structure_refusals(Refusals& r, const Model& model, const Cluster& cluster,
     r.add("positions cover the sequence", "batch.sequence",
           fmt::format("sequence {} is longer than the {} learned positions", b.sequence, model.max_positions),
           fmt::format("use at most {}", model.max_positions));
+  sizes_in_8_bits(r, model, plan, "parallel.tp");
 }
 
 // --- Segments ------------------------------------------------------------------------------------------------------------------------------------
@@ -626,6 +680,7 @@ std::vector<Refusal> refusals(const Model& model, const Cluster& cluster, const 
   Refusals r;
   model_refusals(r, model, plan);
   feature_refusals(r, plan);
+  low_precision_refusals(r, model, plan);
   data_parallel_refusals(r, plan);
   if (plan.segments)
     segment_refusals(r, model, cluster, plan);

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "executor/kernels/narrow.h"
 
 namespace orrery::executor {
 namespace {
@@ -87,6 +88,17 @@ std::pair<std::int64_t, std::int64_t> part_of(std::int64_t elements, std::size_t
   return {std::min(elements, i * size), std::min(elements, (i + 1) * size)};
 }
 
+// An element of 16 bits: a sum in double is rounded once.
+template <std::uint16_t (*kNarrow)(float), float (*kWiden)(std::uint16_t)>
+struct Sixteen {
+  Sixteen() = default;
+  explicit Sixteen(double x) : code(kNarrow(to_odd(x))) {}
+  explicit operator double() const { return static_cast<double>(kWiden(code)); }
+  std::uint16_t code = 0;
+};
+using Bf16 = Sixteen<to_bf16, from_bf16>;
+using Fp16 = Sixteen<to_fp16, from_fp16>;
+
 // Combines elements [begin, end) of every member's input in member order, in double; `store(offset, values, n)` takes the results block by block,
 // after all members' values of that block have been read.
 template <class T, class Combine, class Store>
@@ -129,8 +141,8 @@ void reduce_part(const Meeting& m, std::size_t index) {
     reduce<T>(m, begin, end, add, everywhere);
 }
 
-bool can_reduce(DType t, bool on_device) {
-  return t == DType::fp32 || t == DType::tf32 || t == DType::fp64 || t == DType::int32 || (on_device && (t == DType::bf16 || t == DType::fp16));
+bool can_reduce(DType t) {
+  return t == DType::fp32 || t == DType::tf32 || t == DType::fp64 || t == DType::int32 || t == DType::bf16 || t == DType::fp16;
 }
 
 void copy_bytes(void* to, const void* from, std::int64_t bytes) {
@@ -165,6 +177,10 @@ void do_part(const Meeting& m, std::size_t index) {
         reduce_part<double>(m, index);
       else if (mine.dtype == DType::int32)
         reduce_part<std::int32_t>(m, index);
+      else if (mine.dtype == DType::bf16)
+        reduce_part<Bf16>(m, index);
+      else if (mine.dtype == DType::fp16)
+        reduce_part<Fp16>(m, index);
       else
         reduce_part<float>(m, index);
       return;
@@ -481,7 +497,7 @@ class ThreadsCommunicator final : public Communicator {
     for (const std::int64_t m : operation.members)
       if (m < 0 || m >= static_cast<std::int64_t>(world_->ranks.size())) refuse(fmt::format("there is no rank {}", m));
     const bool sums = operation.op == Operator::all_reduce || operation.op == Operator::all_reduce_max || operation.op == Operator::reduce_scatter;
-    if (sums && !can_reduce(operation.dtype, world_->mover != nullptr)) refuse("reductions are of fp32, fp64 and int32");
+    if (sums && !can_reduce(operation.dtype)) refuse("reductions are of fp32, fp64, int32, bf16 and fp16");
     if ((operation.op == Operator::reduce_scatter || operation.op == Operator::all_gather) && operation.elements % size != 0)
       refuse(fmt::format("{} members cannot have equal shards", size));
     if (operation.op == Operator::broadcast && (operation.root < 0 || operation.root >= size)) refuse("the root is not a member");

@@ -53,7 +53,8 @@ struct KernelSettings {
   std::int64_t vocab = 0;          // tokens without padding; columns whose token is >= vocab count as -inf and get no gradient
   std::int64_t global_tokens = 1;  // of the global batch: the loss is the mean over them
   // Element types of operands that are not of the shape's: parameters and their gradients. Of the rest, statistics, lse, max, sums, weights of
-  // experts, m, v and master are fp32; loss and norm² fp64; optimizer_step's shape has the parameters' type, gradient_norm's the gradients'.
+  // experts, m, v and master are fp32; loss and norm² fp64; optimizer_step's shape has the parameters' type, gradient_norm's the gradients'
+  // (program::operand_type).
   DType parameters = DType::fp32, gradients = DType::fp32;
   RouterSettings router;
   OptimizerSettings optimizer;
@@ -83,6 +84,9 @@ struct KernelContext {
   double loss_weight = 1;  // cross_entropy_grad: by which this loss and its gradient are multiplied
   const std::int64_t* step_at =
       nullptr;  // optimizer_step on a device: where it finds `step` when it runs, which may be again and again; null: as above
+  // optimizer_step at random: of the step's random numbers (executor/random.h), and the number of the first element among them.
+  std::uint64_t rounding_key = 0;
+  std::int64_t first_element = 0;
 };
 
 // Runs operators one at a time on the calling thread. Results depend on the arguments alone, bit for bit; calls from several threads at once are

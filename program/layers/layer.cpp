@@ -98,8 +98,8 @@ void shared_norm_backward(const Context& c, const LayerTensors& t, const LayerBu
   const std::uint32_t dy = c.temporary("attention.normed.gradient", d.local_rows * d.hidden);
   const std::uint32_t partial = partial_rows(c, dy, "attention.normed.gradient.partial", d.hidden);
   const std::uint32_t other = c.temporary("mlp.normed.gradient.partial", d.rows * d.hidden);
-  c.b.compute(Operator::linear_input_grad, {d.rows, d.hidden, d.qkv}, {r(dqkv), r(c.weight(t.qkv)), w(partial)});
-  c.b.compute(Operator::linear_input_grad, {d.rows, d.hidden, d.up}, {r(du), r(c.weight(t.up)), w(other)});
+  input_gradient_of(c, d.rows, dqkv, t.qkv, partial, d.hidden, d.qkv);
+  input_gradient_of(c, d.rows, du, t.up, other, d.hidden, d.up);
   c.b.compute(Operator::accumulate, {d.rows * d.hidden}, {r(other), u(partial)});
   sum_rows(c, partial, dy);
   weight_gradient(c, in, du, t.up, t.up_bias, d.hidden, d.up);

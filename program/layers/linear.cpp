@@ -1,49 +1,100 @@
+#include <utility>
+
 #include "program/layers/sublayers.h"
+#include "program/transforms/quantising.h"
 #include "program/transforms/tensor_parallel.h"
 
 namespace orrery::program {
+namespace {
+
+// The type of the products that are emitted while it lives.
+class In8Bits {
+ public:
+  In8Bits(const Context& c, bool in_8) : scaling(in_8 ? scaling_dimension(c.plan) : 0), b_(c.b), before_(c.b.dtype) {
+    if (in_8) b_.dtype = DType::fp8;
+  }
+  ~In8Bits() { b_.dtype = before_; }
+  In8Bits(const In8Bits&) = delete;
+  In8Bits& operator=(const In8Bits&) = delete;
+  const std::int64_t scaling;
+
+ private:
+  Builder& b_;
+  DType before_;
+};
+
+// The three products of a linear, of any number of rows.
+void product(const Context& c, std::int64_t rows, std::uint32_t x, std::int32_t weight, std::int32_t bias, std::uint32_t y, std::int64_t in,
+             std::int64_t out) {
+  const bool in_8 = in_8_bits(c, weight);
+  const std::uint32_t matrix = c.weight(weight);
+  Uses uses{r(x), r(matrix)};
+  if (in_8) uses = {r(quantised(c, weight, Role8::input, x, rows, in)), r(quantised(c, weight, Role8::weight, matrix, out, in))};
+  c.read(uses, bias);
+  uses.push_back(w(y));
+  const In8Bits label(c, in_8);
+  c.b.compute(Operator::linear_forward, {rows, in, out, label.scaling}, uses);
+}
+
+void input_product(const Context& c, std::int64_t rows, std::uint32_t dy, std::int32_t weight, std::uint32_t dx, std::int64_t in, std::int64_t out) {
+  const bool in_8 = in_8_bits(c, weight);
+  const std::uint32_t matrix = c.weight(weight);
+  Uses uses{r(dy), r(matrix), w(dx)};
+  if (in_8) uses = {r(quantised(c, weight, Role8::gradient, dy, rows, out)), r(quantised(c, weight, Role8::weight, matrix, out, in, true)), w(dx)};
+  const In8Bits label(c, in_8);
+  c.b.compute(Operator::linear_input_grad, {rows, in, out, label.scaling}, uses);
+}
+
+void weight_product(const Context& c, std::int64_t rows, std::uint32_t x, std::uint32_t dy, std::int32_t weight, std::int32_t bias, std::int64_t in,
+                    std::int64_t out) {
+  if (c.pass == PassKind::input_grad) return;
+  const bool in_8 = in_8_bits(c, weight);
+  Uses uses{r(x), r(dy)};
+  if (in_8) uses = {r(quantised(c, weight, Role8::input, x, rows, in, true)), r(quantised(c, weight, Role8::gradient, dy, rows, out, true))};
+  c.update(uses, weight);
+  // What was quantised lies along the rows, and sums over them are better of what it was made of.
+  if (in_8 && bias != kAbsent)
+    c.b.compute(Operator::bias_grad, {rows, out}, {r(dy), u(c.gradient(bias))});
+  else
+    c.update(uses, bias);
+  {
+    const In8Bits label(c, in_8);
+    c.b.compute(Operator::linear_weight_grad, {rows, in, out, label.scaling}, uses);
+  }
+  c.written(weight);
+  c.written(bias);
+}
+
+}  // namespace
 
 void linear(const Context& c, std::uint32_t x, std::int32_t weight, std::int32_t bias, std::uint32_t y, std::int64_t in, std::int64_t out) {
   const RowBlocks blocks = row_blocks(c);
-  for (std::int64_t block = 0; block < blocks.count; ++block) {
-    Uses uses{r(row_block(c, x, block))};
-    c.read(uses, weight);
-    c.read(uses, bias);
-    uses.push_back(w(row_block(c, y, block)));
-    c.b.compute(Operator::linear_forward, {blocks.rows, in, out}, uses);
-  }
+  for (std::int64_t block = 0; block < blocks.count; ++block)
+    product(c, blocks.rows, row_block(c, x, block), weight, bias, row_block(c, y, block), in, out);
 }
 
 void input_gradient(const Context& c, std::uint32_t dy, std::int32_t weight, std::uint32_t dx, std::int64_t in, std::int64_t out) {
   const RowBlocks blocks = row_blocks(c);
   for (std::int64_t block = 0; block < blocks.count; ++block)
-    input_gradient_of(c, blocks.rows, row_block(c, dy, block), weight, row_block(c, dx, block), in, out);
+    input_product(c, blocks.rows, row_block(c, dy, block), weight, row_block(c, dx, block), in, out);
 }
 
 void weight_gradient(const Context& c, std::uint32_t x, std::uint32_t dy, std::int32_t weight, std::int32_t bias, std::int64_t in, std::int64_t out) {
-  if (c.pass == PassKind::input_grad) return;
-  Uses uses{r(x), r(dy)};
-  c.update(uses, weight);
-  c.update(uses, bias);
-  c.b.compute(Operator::linear_weight_grad, {c.d.rows, in, out}, uses);
-  c.written(weight);
-  c.written(bias);
+  weight_product(c, c.d.rows, x, dy, weight, bias, in, out);
 }
 
 void linear_of(const Context& c, std::int64_t rows, std::uint32_t x, std::int32_t weight, std::uint32_t y, std::int64_t in, std::int64_t out) {
-  c.b.compute(Operator::linear_forward, {rows, in, out}, {r(x), r(c.weight(weight)), w(y)});
+  product(c, rows, x, weight, kAbsent, y, in, out);
 }
 
 void input_gradient_of(const Context& c, std::int64_t rows, std::uint32_t dy, std::int32_t weight, std::uint32_t dx, std::int64_t in,
                        std::int64_t out) {
-  c.b.compute(Operator::linear_input_grad, {rows, in, out}, {r(dy), r(c.weight(weight)), w(dx)});
+  input_product(c, rows, dy, weight, dx, in, out);
 }
 
 void weight_gradient_of(const Context& c, std::int64_t rows, std::uint32_t x, std::uint32_t dy, std::int32_t weight, std::int64_t in,
                         std::int64_t out) {
-  if (c.pass == PassKind::input_grad) return;
-  c.b.compute(Operator::linear_weight_grad, {rows, in, out}, {r(x), r(dy), u(c.gradient(weight))});
-  c.written(weight);
+  weight_product(c, rows, x, dy, weight, kAbsent, in, out);
 }
 
 void bias_gradient(const Context& c, std::int32_t bias, std::uint32_t dy) {
@@ -85,7 +136,7 @@ std::uint32_t column_parallel_backward(const Context& c, const std::string& name
   const std::uint32_t in = whole ? gather_rows(c, y, name + ".normed.regathered", d.hidden) : y;
   const std::uint32_t dy = c.temporary(name + ".normed.gradient", d.local_rows * d.hidden);
   const std::uint32_t partial = partial_rows(c, dy, name + ".normed.gradient.partial", d.hidden);
-  c.b.compute(Operator::linear_input_grad, {d.rows, d.hidden, out}, {r(dout), r(c.weight(weight)), w(partial)});
+  input_product(c, d.rows, dout, weight, partial, d.hidden, out);
   sum_rows(c, partial, dy);
   if (!whole) {
     settle_rows(c, {partial});

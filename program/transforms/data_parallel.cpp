@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "program/transforms/buckets.h"
+#include "program/transforms/quantising.h"
 
 namespace orrery::program {
 namespace {
@@ -361,7 +362,7 @@ bool update(Builder& b, const Layout& layout, const Plan& plan, std::uint32_t no
     Uses uses{r(norm), u(views.own_gradient), u(views.own_parameter)};
     for (const std::int32_t state : {views.m, views.v, views.master})
       if (state != kAbsent) uses.push_back(u(static_cast<std::uint32_t>(state)));
-    b.compute(Operator::optimizer_step, {views.owned}, uses);
+    b.compute(Operator::optimizer_step, {views.owned, plan.optimizer.stochastic_rounding ? 1 : 0}, uses);
     if (!gathers_updates(views)) continue;
     gathers = true;
     b.collective(Operator::all_gather, kDp, views.groups.inner, views.elements, plan.precision.params, {r(views.own_parameter), w(views.parameter)},
@@ -398,6 +399,7 @@ std::uint16_t optimizer_pass(Builder& b, const Layout& layout, const Plan& plan,
   expect_reduced(b, layout, plan);
   squared_norm(b, layout, plan, !asynchronous);
   const bool gathers = update(b, layout, plan, norm_buffer(b));
+  update_scales(b, layout, plan);
   clear_gradients(b, layout, plan);
   // Of an asynchronous pipeline any pass may be the next to read them.
   if (gathers && (asynchronous || !plan.overlap.param_gather)) b.wait_for(kDp);

@@ -183,6 +183,10 @@ class CpuKernels final : public KernelSet {
         return shape.dtype == DType::fp32;
       case Operator::accumulate:
         return shape.dtype == DType::fp32 || shape.dtype == DType::fp64;  // gradients; norms
+      case Operator::amax:
+      case Operator::quantise:
+      case Operator::quantise_delayed:
+      case Operator::update_scales:
       case Operator::load_tokens:
       case Operator::load_targets:
       case Operator::all_reduce:
@@ -324,6 +328,10 @@ class CpuKernels final : public KernelSet {
         return;
       case Operator::optimizer_step:
         return optimizer_step(c, o);
+      case Operator::amax:
+      case Operator::quantise:
+      case Operator::quantise_delayed:
+      case Operator::update_scales:
       case Operator::load_tokens:
       case Operator::load_targets:
       case Operator::all_reduce:

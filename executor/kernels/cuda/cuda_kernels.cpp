@@ -15,6 +15,7 @@
 #include "core/rope.h"
 #include "executor/kernels/cuda/fused_attention.h"
 #include "executor/kernels/cuda/gemm.h"
+#include "program/quantised.h"
 
 namespace orrery::executor::cuda {
 namespace {
@@ -145,6 +146,7 @@ class CudaKernels final : public KernelSet {
  public:
   CudaKernels(int device, Stream stream, const CudaOptions& options)
       : device_(device),
+        capability_(capability(device)),
         shared_memory_(shared_memory(device)),
         stream_(stream),
         gemm_(device, stream, options),
@@ -188,6 +190,14 @@ class CudaKernels final : public KernelSet {
       case Operator::linear_forward:
       case Operator::linear_input_grad:
       case Operator::linear_weight_grad:
+        return known || has_in_8_bits(shape);
+      case Operator::amax:
+        return known;
+      case Operator::quantise:
+      case Operator::quantise_delayed:  // a turned row of codes is written by 16
+        return known && d[1] % 8 == 0 && (d[3] == 0 || d[0] % 16 == 0);
+      case Operator::update_scales:
+        return type == DType::fp32 && d[1] <= kMostHistory;
       case Operator::attention_merge:
       case Operator::take_columns:
       case Operator::put_columns:
@@ -256,10 +266,13 @@ class CudaKernels final : public KernelSet {
       case Operator::norm_backward:
         return norm_backward(stream, type, s.layer_norm, d[0], d[1], o[0], o[1], o.parameter(2), o.floats(3), o[4], o.gradient(5), o.gradient(6));
       case Operator::linear_forward:
+        if (type == DType::fp8) return gemm_.forward_8(c.shape, o[0], o[1], o.parameter(2), o[3]);
         return gemm_.forward(type, d[0], d[1], d[2], o[0], o.parameter(1), o.parameter(2), o[3]);
       case Operator::linear_input_grad:
+        if (type == DType::fp8) return gemm_.input_grad_8(c.shape, o[0], o[1], o[2]);
         return gemm_.input_grad(type, d[0], d[1], d[2], o[0], o.parameter(1), o[2]);
       case Operator::linear_weight_grad:
+        if (type == DType::fp8) return gemm_.weight_grad_8(c.shape, o[0], o[1], o.gradient(2));
         gemm_.weight_grad(type, d[0], d[1], d[2], o[0], o[1], o.gradient(2));
         if (o[3]) bias_grad(stream, type, d[0], d[2], o[1], o.gradient(3));
         return;
@@ -366,8 +379,17 @@ class CudaKernels final : public KernelSet {
         const std::size_t states = adam ? 2 : 0;  // its optional operands are known by their count
         assert(o.count() == 3 + states || o.count() == 4 + states);
         return optimizer_step(stream, d[0], update(s.optimizer, c.step), s.optimizer.clip, o.scalar(0), o.gradient(1), {o[2], type},
-                              adam ? o.floats(3) : nullptr, adam ? o.floats(4) : nullptr, o.floats(3 + states));
+                              adam ? o.floats(3) : nullptr, adam ? o.floats(4) : nullptr, o.floats(3 + states),
+                              {d[1] != 0, c.rounding_key, c.first_element});
       }
+      case Operator::amax:
+        return largest(stream, type, d[0], o[0], o.floats(1));
+      case Operator::quantise:
+        return quantise(stream, type, quantised(c, o[2]), o[0], o.floats(1));
+      case Operator::quantise_delayed:
+        return quantise_delayed(stream, type, quantised(c, o[3]), o[0], o.floats(1), o.floats(2));
+      case Operator::update_scales:
+        return update_scales(stream, d[0], d[1], o.floats(0), o.floats(1), o.floats(2));
       case Operator::load_tokens:
       case Operator::load_targets:
       case Operator::all_reduce:
@@ -408,6 +430,26 @@ class CudaKernels final : public KernelSet {
     }
     attention_backward(stream_, type, p.problem, o[0], k, v, o[1], o.floats(2), o[3], o[4], d_k, d_v, false);
   }
+  // cuBLASLt: rows of whole 16 bytes; one scale of a matrix from Ada on, of blocks on Hopper alone.
+  bool has_in_8_bits(const program::Shape& shape) const {
+    const auto q = program::quantised_operands(shape);
+    if (!q) return false;
+    const auto& d = shape.dims;
+    const bool sized = d[0] % 16 == 0 && d[1] % 16 == 0 && d[2] % 16 == 0;
+    return sized && (q->first.form.block_columns == 0 ? capability_ >= 89 : capability_ == 90);
+  }
+  static Quantised quantised(const KernelContext& c, void* q) {
+    const auto& d = c.shape.dims;
+    const program::QuantisedMatrix m = program::quantised_result(c.shape);
+    return {d[0],
+            d[1],
+            d[3] != 0,
+            m.form.format == program::Fp8::e5m2,
+            m.form.block_rows,
+            q,
+            reinterpret_cast<float*>(static_cast<std::byte*>(q) + m.scales_begin())};
+  }
+
   // What cuDNN's fused attention can be asked for: 16-bit types, heads of whole 16 bytes, something to do.
   static bool fits(const AttentionProblem& p, DType type) {
     return bits(type) == 16 && p.qk_dim % 8 == 0 && p.v_dim % 8 == 0 && p.batch > 0 && p.queries > 0;
@@ -420,7 +462,15 @@ class CudaKernels final : public KernelSet {
     return bytes;
   }
 
-  int device_;
+  // 90: 9.0.
+  static int capability(int device) {
+    int major = 0, minor = 0;
+    check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "asking for the device");
+    check_cuda(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "asking for the device");
+    return 10 * major + minor;
+  }
+
+  int device_, capability_;
   Index shared_memory_;
   Stream stream_;
   Gemm gemm_;

@@ -69,14 +69,33 @@ struct EventPair {
   }
 };
 
+// An operand in 8 bits: how its scales lie, and where.
+struct Eight {
+  program::Quantisation form;
+  const float* scales = nullptr;
+};
+
 // c (m x n) = a b + beta c, column-major.
 struct Product {
   bool transpose_a, transpose_b;
   Index m, n, k, lda, ldb, ldc;
   DType type, out;
   float beta;
-  const void* bias = nullptr;  // of `type`, added to every column
+  const void* bias = nullptr;  // of `type` (in 8 bits: bf16), added to every column
+  Eight of_a{}, of_b{};        // where type is fp8
+  bool fast = false;           // fp8: sums are not moved to full fp32 registers on the way
 };
+
+cudaDataType_t data_type(DType type, const Eight& of) {
+  if (type != DType::fp8) return data_type(type);
+  return of.form.format == program::Fp8::e5m2 ? CUDA_R_8F_E5M2 : CUDA_R_8F_E4M3;
+}
+
+// cublasLt.h, cublasLtMatmulMatrixScale_t: one fp32 number for all, for 128 along k, or for squares of 128.
+std::int32_t scale_mode(const Eight& of) {
+  if (of.form.block_columns == 0) return CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F;
+  return of.form.block_rows == 1 ? CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F : CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F;
+}
 
 }  // namespace
 
@@ -106,16 +125,36 @@ class Gemm::Library {
     if (p.bias) {
       set(description, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
       set(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-      set(description, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<std::int32_t>(data_type(p.type)));
+      set(description, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<std::int32_t>(data_type(p.type == DType::fp8 ? DType::bf16 : p.type)));
+    }
+    if (p.type == DType::fp8) {
+      set(description, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, scale_mode(p.of_a));
+      set(description, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, scale_mode(p.of_b));
+      set(description, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, static_cast<const void*>(p.of_a.scales));
+      set(description, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, static_cast<const void*>(p.of_b.scales));
+      set(description, CUBLASLT_MATMUL_DESC_FAST_ACCUM, static_cast<std::int8_t>(p.fast ? 1 : 0));
     }
     Layout of_a, of_b, of_c;
-    layout(of_a, p.type, p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k, p.lda);
-    layout(of_b, p.type, p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n, p.ldb);
-    layout(of_c, p.out, p.m, p.n, p.ldc);
+    layout(of_a, data_type(p.type, p.of_a), p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k, p.lda);
+    layout(of_b, data_type(p.type, p.of_b), p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n, p.ldb);
+    layout(of_c, data_type(p.out), p.m, p.n, p.ldc);
 
     const Call call{description.handle, of_a.handle, of_b.handle, of_c.handle, p.beta, a, b};
-    const GemmKey key{p.transpose_a, p.transpose_b, p.bias != nullptr, p.type,       p.out,        p.m,
-                      p.n,           p.k,           alignment(a),      alignment(b), alignment(c), options_.sm_target};
+    const GemmKey key{p.transpose_a,
+                      p.transpose_b,
+                      p.bias != nullptr,
+                      p.type,
+                      p.out,
+                      p.m,
+                      p.n,
+                      p.k,
+                      alignment(a),
+                      alignment(b),
+                      alignment(c),
+                      options_.sm_target,
+                      p.type == DType::fp8 ? static_cast<int>(p.of_a.form.number()) : -1,
+                      p.type == DType::fp8 ? static_cast<int>(p.of_b.form.number()) : -1,
+                      p.fast};
     const std::optional<GemmCache::Algorithm> known = cache_.find(key);
     if (known && run(call, c, *known) == CUBLAS_STATUS_SUCCESS) return;
     const GemmCache::Algorithm chosen = choose(call, key, p);  // anew where a file held what does not run
@@ -145,8 +184,8 @@ class Gemm::Library {
   static void set(const Description& d, cublasLtMatmulDescAttributes_t what, const X& value) {
     check(cublasLtMatmulDescSetAttribute(d.handle, what, &value, sizeof value), "describing a product");
   }
-  static void layout(Layout& l, DType type, Index rows, Index columns, Index stride) {
-    check(cublasLtMatrixLayoutCreate(&l.handle, data_type(type), static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns), stride),
+  static void layout(Layout& l, cudaDataType_t type, Index rows, Index columns, Index stride) {
+    check(cublasLtMatrixLayoutCreate(&l.handle, type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns), stride),
           "describing a matrix");
   }
 
@@ -255,6 +294,42 @@ void Gemm::weight_grad(DType type, Index tokens, Index in, Index out, const void
   p.out = DType::fp32;
   library_->multiply(p, x, dy, in_fp32.data);
   cast(stream, in * out, in_fp32, d_weight);
+}
+
+// Rows of both operands are what is summed over: "TN", all that Hopper has. c (rows of b x rows of a, row-major) = b aᵀ + beta c.
+void Gemm::multiply_8(const program::QuantisedMatrix& a, const void* of_a, const program::QuantisedMatrix& b, const void* of_b, DType out, float beta,
+                      Array bias, bool fast, void* c) const {
+  const auto scales = [](const program::QuantisedMatrix& m, const void* data) {
+    return reinterpret_cast<const float*>(static_cast<const std::byte*>(data) + m.scales_begin());
+  };
+  const Converted in_bf16(library_->stream(), a.rows, bias, DType::bf16);
+  Product p{true, false, a.rows, b.rows, a.columns, a.columns, a.columns, a.rows, DType::fp8, out, beta, in_bf16.data()};
+  p.of_a = {a.form, scales(a, of_a)}, p.of_b = {b.form, scales(b, of_b)}, p.fast = fast;
+  library_->multiply(p, of_a, of_b, c);
+}
+
+void Gemm::forward_8(const program::Shape& shape, const void* x, const void* weight, Array bias, void* y) const {
+  const auto q = *program::quantised_operands(shape);
+  // As Transformer Engine does: fast sums forward only, and with blocks there are none.
+  multiply_8(q.second, weight, q.first, x, DType::bf16, 0, bias, q.first.form.block_columns == 0, y);
+}
+
+void Gemm::input_grad_8(const program::Shape& shape, const void* dy, const void* weight, void* dx) const {
+  const auto q = *program::quantised_operands(shape);
+  multiply_8(q.second, weight, q.first, dy, DType::bf16, 0, {}, false, dx);
+}
+
+void Gemm::weight_grad_8(const program::Shape& shape, const void* x, const void* dy, Array d_weight) const {
+  const auto q = *program::quantised_operands(shape);
+  if (q.first.columns == 0) return;
+  if (d_weight.type != DType::fp16) return multiply_8(q.first, x, q.second, dy, d_weight.type, 1, {}, false, d_weight.data);
+  const Stream stream = library_->stream();
+  const Index n = q.first.rows * q.second.rows;
+  const Scratch sum(stream, bytes_of(DType::fp32, n));
+  const Array in_fp32{sum.as<void>(), DType::fp32};
+  cast(stream, n, d_weight, in_fp32);
+  multiply_8(q.first, x, q.second, dy, DType::fp32, 1, {}, false, in_fp32.data);
+  cast(stream, n, in_fp32, d_weight);
 }
 
 }  // namespace orrery::executor::cuda

@@ -5,6 +5,7 @@
 
 #include "executor/cuda.h"
 #include "executor/kernels/cuda/launches.h"
+#include "program/quantised.h"
 
 namespace orrery::executor::cuda {
 
@@ -20,8 +21,14 @@ class Gemm {
   void forward(DType type, Index tokens, Index in, Index out, const void* x, Array weight, Array bias, void* y) const;
   void input_grad(DType type, Index tokens, Index in, Index out, const void* dy, Array weight, void* dx) const;
   void weight_grad(DType type, Index tokens, Index in, Index out, const void* x, const void* dy, Array d_weight) const;
+  // In 8 bits: operands are quantised matrices, as the shape says; results are bf16. Sizes are multiples of 16.
+  void forward_8(const program::Shape& shape, const void* x, const void* weight, Array bias, void* y) const;
+  void input_grad_8(const program::Shape& shape, const void* dy, const void* weight, void* dx) const;
+  void weight_grad_8(const program::Shape& shape, const void* x, const void* dy, Array d_weight) const;
 
  private:
+  void multiply_8(const program::QuantisedMatrix& a, const void* of_a, const program::QuantisedMatrix& b, const void* of_b, DType out, float beta,
+                  Array bias, bool fast, void* c) const;
   class Library;
   std::unique_ptr<Library> library_;
 };

@@ -26,11 +26,15 @@ struct GemmKey {
   std::int64_t m = 0, n = 0, k = 0;
   int align_a = 16, align_b = 16, align_c = 16;  // bytes, of the pointers
   int sms = 0;                                   // multiprocessors to use; 0: all
-  auto tied() const { return std::tie(transpose_a, transpose_b, bias, in, out, m, n, k, align_a, align_b, align_c, sms); }
+  int form_a = -1, form_b = -1;                  // fp8: the operands' formats and scales (program::Quantisation)
+  bool fast = false;                             // fp8: fast sums
+  auto tied() const { return std::tie(transpose_a, transpose_b, bias, in, out, m, n, k, align_a, align_b, align_c, sms, form_a, form_b, fast); }
   bool operator<(const GemmKey& other) const { return tied() < other.tied(); }
   std::string text() const {
-    return fmt::format("{}{}{} {} {} {}x{}x{} {} {} {} {}", transpose_a ? 't' : 'n', transpose_b ? 't' : 'n', bias ? 'b' : '-', name(in), name(out),
-                       m, n, k, align_a, align_b, align_c, sms);
+    std::string all = fmt::format("{}{}{} {} {} {}x{}x{} {} {} {} {}", transpose_a ? 't' : 'n', transpose_b ? 't' : 'n', bias ? 'b' : '-', name(in),
+                                  name(out), m, n, k, align_a, align_b, align_c, sms);
+    if (form_a >= 0) all += fmt::format(" {} {} {}", form_a, form_b, fast ? "fast" : "full");
+    return all;
   }
 };
 

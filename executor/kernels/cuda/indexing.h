@@ -156,6 +156,13 @@ struct AttentionTiles {
   static constexpr Index backward_bytes(Index qk_dim, Index v_dim) { return 4 * backward_floats(qk_dim, v_dim) + 8 * kRows; }
 };
 
+// A tile of 128 x 128 codes in shared memory by columns, in words of 8 codes of neighbouring rows. Words of a column are stirred by its group of 8
+// columns: 16 threads that write the same word of 16 groups meet no bank twice, nor do those that read a column.
+struct Tile8 {
+  static constexpr int kSide = 128, kWords = kSide / 8, kThreads = 256;
+  ORRERY_PORTABLE static int at(int column, int word) { return column * kWords + (word ^ (column / 8 % kWords)); }
+};
+
 // One tile of a grouped product: `group` has rows [first, first + count) of all, of which the tile begins at `row`; count 0: no such tile.
 struct GroupTile {
   Index group, first, row, count;

@@ -104,10 +104,30 @@ void cross_entropy_sum(Stream stream, DType type, Index tokens, Index columns, V
 void cross_entropy_grad(Stream stream, DType type, Index tokens, Index columns, VocabularyShard shard, Index global_tokens, double loss_weight,
                         const float* max, const float* sums, const std::int32_t* target, void* logits, double* loss);
 
-// optimizer.cu; m and v are null for sgd, master may be
+// optimizer.cu; m and v are null for sgd, master may be. At random: of bf16 parameters, by the numbers that are `key`'s from `first` on.
+struct AtRandom {
+  bool on = false;
+  std::uint64_t key = 0;
+  Index first = 0;
+};
 void gradient_norm(Stream stream, Index elements, Array gradient, double* norm);
 void optimizer_step(Stream stream, Index elements, const Update& update, double clip, const double* norm, Array gradient, Array parameter, float* m,
-                    float* v, float* master);
+                    float* v, float* master, const AtRandom& at_random);
+
+// quantise.cu: rows x columns of x, both multiples of 8 (turned: rows of 16), into codes, or turned into columns x rows of them, with scales of
+// block_rows x 128 of the result, 0: of all (program/quantised.h)
+struct Quantised {
+  Index rows, columns;
+  bool turned, e5m2;
+  Index block_rows;
+  void* codes;
+  float* scales;
+};
+inline constexpr Index kMostHistory = 1024;
+void largest(Stream stream, DType type, Index elements, const void* x, float* to);
+void quantise(Stream stream, DType type, const Quantised& q, const void* x, const float* amax);
+void quantise_delayed(Stream stream, DType type, const Quantised& q, const void* x, const float* expected, float* seen);
+void update_scales(Stream stream, Index matrices, Index steps, float* seen, float* history, float* expected);
 
 // experts.cu; at most ExpertPlaces::kMost experts
 inline constexpr Index kMostRouterGroups = 64;

@@ -1,5 +1,6 @@
 // The gradient's norm and the optimizer's step. The norm, and so the clip factor, never leaves the device.
 #include "executor/kernels/cuda/device.cuh"
+#include "executor/kernels/narrow.h"
 
 namespace orrery::executor::cuda {
 namespace {
@@ -33,13 +34,14 @@ __global__ void __launch_bounds__(1024) add_up_kernel(Index n, const double* x, 
   if (threadIdx.x == 0) *to += all;
 }
 
-template <bool kAdam>
+template <bool kAdam, bool kAtRandom>
 struct Step {
   Update update;
   double clip;
   const double* norm;
   Array gradient, parameter;
   float *m, *v, *master;
+  AtRandom at_random;
   template <int V>
   __device__ void at(Index i) const {
     const float factor = clip_factor(*norm, clip);
@@ -62,7 +64,16 @@ struct Step {
       for (int j = 0; j < V; ++j) p[j] = update.sgd(p[j], factor * g[j]);
     }
     if (master) store<V>(master + i, p);
-    store<V>(parameter, i, p);
+    if constexpr (kAtRandom) {
+      std::uint16_t codes[V];
+#pragma unroll
+      for (int j = 0; j < V; ++j) codes[j] = to_bf16_at_random(p[j], rounding_bits(at_random.key, at_random.first + i + j));
+      Pack<std::uint16_t, V> pack;
+      memcpy(pack.words, codes, sizeof codes);
+      pack.store(static_cast<std::uint16_t*>(parameter.data) + i);
+    } else {
+      store<V>(parameter, i, p);
+    }
   }
 };
 
@@ -81,13 +92,15 @@ void gradient_norm(Stream stream, Index elements, Array gradient, double* norm) 
 }
 
 void optimizer_step(Stream stream, Index elements, const Update& update, double clip, const double* norm, Array gradient, Array parameter, float* m,
-                    float* v, float* master) {
+                    float* v, float* master, const AtRandom& at_random) {
+  assert(!at_random.on || parameter.type == DType::bf16);
   by_width<__half>({gradient.data, parameter.data, m, v, master}, {}, [&](auto width) {
     constexpr int V = decltype(width)::value;
+    const auto step = [&](auto kind) { map<V>(stream, elements, decltype(kind){update, clip, norm, gradient, parameter, m, v, master, at_random}); };
     if (m)
-      map<V>(stream, elements, Step<true>{update, clip, norm, gradient, parameter, m, v, master});
+      at_random.on ? step(Step<true, true>{}) : step(Step<true, false>{});
     else
-      map<V>(stream, elements, Step<false>{update, clip, norm, gradient, parameter, m, v, master});
+      at_random.on ? step(Step<false, true>{}) : step(Step<false, false>{});
   });
 }
 
