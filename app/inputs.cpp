@@ -140,10 +140,14 @@ Settings plan_settings(const PlanFlags& flags, Settings settings) {
   if (flags.sp) settings.flag(*flags.sp ? "--sp" : "--no-sp", "parallel.sp", *flags.sp ? "true" : "false");
   if (flags.stages) settings.flag("--stages", "stages", fmt::format("[{}]", fmt::join(parse_stages(*flags.stages), ",")));
   if (flags.precision) {
-    if (*flags.precision != "fp32" && *flags.precision != "bf16")
-      throw Error("--precision", fmt::format("'{}' is not a precision of this version", *flags.precision), "known: fp32, bf16");
-    settings.flag("--precision", "precision.compute", *flags.precision);
-    settings.flag("--precision", "precision.params", *flags.precision);
+    const std::string& precision = *flags.precision;
+    const bool eight = precision == "fp8-delayed" || precision == "fp8-current" || precision == "fp8-blockwise";
+    if (precision != "fp32" && precision != "bf16" && !eight)
+      throw Error("--precision", fmt::format("'{}' is not a precision of this version", precision),
+                  "known: fp32, bf16, fp8-delayed, fp8-current, fp8-blockwise");
+    settings.flag("--precision", "precision.compute", eight ? "fp8" : precision);
+    settings.flag("--precision", "precision.params", eight ? "bf16" : precision);
+    if (eight) settings.flag("--precision", "precision.recipe", precision.substr(4));
   }
   return settings;
 }

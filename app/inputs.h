@@ -25,7 +25,7 @@ struct PlanFlags {
   std::optional<std::string> schedule;  // a name, or a file order.csv: schedule=csv and schedule_args.csv=order.csv
   std::optional<std::string> recompute;
   std::optional<std::string> stages;     // layers per stage, "7,8x14,7"
-  std::optional<std::string> precision;  // fp32 | bf16: compute and parameters
+  std::optional<std::string> precision;  // fp32 | bf16: compute and parameters; fp8-RECIPE: linears in fp8, all else in bf16
   std::vector<std::string> settings;     // PATH=VALUE; PATH begins with model., cluster. or (the rest) names a field of the plan
   std::string profile;                   // a profile file; empty: none
 };

@@ -110,7 +110,12 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   RunReport report{inputs, {}, {}, {}, {}, {}, {}, 0};
   SimulateOptions simulate_options;
   simulate_options.operators = true;
-  report.predicted = simulate(between, simulate_options);
+  // What this machine has no arithmetic for it does in fp32 and rounds: memory is predicted, times are those of fp32 and mean nothing.
+  Inputs priced = between;
+  if (cluster.device.kind == DeviceKind::cpu_core)
+    for (const DType t : {DType::tf32, DType::bf16, DType::fp8})
+      if (cluster.device.peak_of(t).v <= 0) priced.cluster.device.peak[t] = cluster.device.peak_of(DType::fp32);
+  report.predicted = simulate(priced, simulate_options);
 
   const std::unique_ptr<executor::TokenSource> tokens = executor::open_tokens(settings.data, model.vocab, plan.batch.sequence, plan.seed);
   report.data = tokens->description();

@@ -33,6 +33,7 @@ std::string to_json(const RunReport& r) {
                  {"losses", std::move(losses)},
                  {"gradient_norms", std::move(norms)},
                  {"updates_redone", r.result.redone},
+                 {"emulated", r.result.emulated},
                  {"periods_s", std::move(periods)},
                  {"memory_by_rank", std::move(memory)},
                  {"predicted_peak_memory_bytes_by_stage", r.predicted.summary.peak_memory_by_stage},

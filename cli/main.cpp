@@ -56,7 +56,9 @@ void add_plan_flags(CLI::App& verb, app::PlanFlags& f, bool with_batch) {
   if (!with_batch) return;
   verb.add_option("--global-batch", f.global_batch, "sequences per step; default: one micro-batch per replica")->type_name("N")->check(whole());
   verb.add_option("--sequence", f.sequence, "tokens per sequence; default: the model's most, up to 8192")->type_name("N")->check(whole());
-  verb.add_option("--precision", f.precision, "of compute and parameters: bf16 or fp32; default: bf16, on CPUs fp32")->type_name("P");
+  verb.add_option("--precision", f.precision,
+                  "of compute and parameters: bf16, fp32, or fp8-delayed, fp8-current, fp8-blockwise; default: bf16, on CPUs fp32")
+      ->type_name("P");
 }
 
 void add_split_flags(CLI::App& verb, app::PlanFlags& f) {

@@ -171,6 +171,9 @@ std::string text(const app::RunReport& r) {
   const Style& s = style();
   std::string out = fmt::format("{}{} on {}: {}{}\n", s.bold, r.inputs.model.name, r.inputs.plan.cluster, r.measured.label, s.reset);
   out += fmt::format("data             {}\n", r.data);
+  if (r.result.emulated)
+    out += fmt::format("{}emulated{}         {} is computed in fp32 here and rounded: losses are right, times mean nothing\n", s.bold, s.reset,
+                       name(r.inputs.plan.precision.compute));
   if (r.result.steps.empty()) return out + "interrupted before the first step was done\n";
   const executor::StepReport &first = r.result.steps.front(), &last = r.result.steps.back();
   out += fmt::format("steps            {}{}\n", r.result.steps.size(), r.result.cancelled ? " (interrupted)" : "");

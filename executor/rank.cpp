@@ -10,6 +10,8 @@
 
 #include "core/error.h"
 #include "executor/init.h"
+#include "executor/kernels/low_precision.h"
+#include "executor/random.h"
 
 namespace orrery::executor {
 namespace {
@@ -43,6 +45,8 @@ KernelSettings kernel_settings(const program::Program& program, const Model& mod
   s.vocab = model.vocab;
   s.global_tokens = program.global_batch * program.sequence / program.microbatches * program.micro_batches_per_update();
   if (model.moe) s.router = {model.moe->router_sigmoid, model.moe->router_normalized, model.moe->router_scale};
+  s.parameters = plan.precision.params;
+  s.gradients = plan.precision.grads;
   s.optimizer.kind = plan.optimizer.kind == "sgd" ? OptimizerSettings::Kind::sgd : OptimizerSettings::Kind::adamw;
   s.optimizer.lr = plan.optimizer.lr;
   s.optimizer.betas = plan.optimizer.betas;
@@ -113,13 +117,20 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, std::unique_pt
 
 void RankRunner::draw_parameters() {
   if (role_.parameter_buffer < 0) return;
-  float* flat = static_cast<float*>(at(static_cast<std::uint32_t>(role_.parameter_buffer), 0));
   std::vector<float> values;
-  for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
-    values.resize(static_cast<std::size_t>(count));
-    initialise(p, program::origin(p, coordinates_, program_.experts_of(p.layer)), setting_.plan.seed, first, values);
-    device_->upload(flat + held, values.data(), count * std::int64_t{sizeof(float)});
-  });
+  std::vector<std::byte> narrowed;
+  const auto draw = [&](std::int32_t buffer, DType type, bool owned) {
+    auto* flat = static_cast<std::byte*>(at(static_cast<std::uint32_t>(buffer), 0));
+    for_each_part(owned, [&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t place) {
+      values.resize(static_cast<std::size_t>(count));
+      initialise(p, program::origin(p, coordinates_, program_.experts_of(p.layer)), setting_.plan.seed, first, values);
+      narrowed.resize(static_cast<std::size_t>(bytes_of(type, count)));
+      narrow(type, count, values.data(), narrowed.data());
+      device_->upload(flat + bytes_of(type, place), narrowed.data(), bytes_of(type, count));
+    });
+  };
+  draw(role_.parameter_buffer, kernel_settings_.parameters, false);
+  if (role_.master_buffer >= 0) draw(role_.master_buffer, DType::fp32, true);
 }
 
 // Marks cost a little: only work that communication depends on gets one.
@@ -180,27 +191,32 @@ void RankRunner::release(std::uint32_t buffer, std::uint16_t microbatch) {
 
 std::vector<float> RankRunner::parameters() const {
   if (role_.parameter_buffer < 0) return {};
-  const auto buffer = static_cast<std::uint32_t>(role_.parameter_buffer);
+  const bool mastered = role_.master_buffer >= 0;
+  const auto buffer = static_cast<std::uint32_t>(mastered ? role_.master_buffer : role_.parameter_buffer);
   const program::Buffer& b = role_.buffers[buffer];
   const std::int64_t updates = (step_ + 1) * program_.microbatches / program_.micro_batches_per_update();
   std::vector<float> values(static_cast<std::size_t>(b.elements));
-  device_->download(values.data(), memory_ + blocks_[slot(buffer, 0)].offset + updates % b.versions * b.bytes,
-                    b.elements * std::int64_t{sizeof(float)});
+  std::vector<std::byte> stored(static_cast<std::size_t>(b.bytes));
+  device_->download(stored.data(), memory_ + blocks_[slot(buffer, 0)].offset + updates % b.versions * b.bytes, b.bytes);
+  widen(b.dtype, b.elements, stored.data(), values.data());
   return values;
 }
 
-void RankRunner::for_each_held(const std::function<void(const program::Parameter&, std::int64_t, std::int64_t, std::int64_t)>& visit) {
+void RankRunner::for_each_parameter(const Visit& visit) { for_each_part(role_.master_buffer >= 0, visit); }
+
+void RankRunner::for_each_part(bool owned, const Visit& visit) {
   for (const program::Bucket& bucket : role_.buckets) {
     std::int64_t begin = bucket.offset, end = begin + bucket.elements;
-    if (bucket.shards != program::kNone) {
-      const std::span<const std::int64_t> owners = group(bucket.shards);
+    if (const std::uint16_t sharing = owned ? bucket.owners : bucket.shards; sharing != program::kNone) {
+      const std::span<const std::int64_t> owners = group(sharing);
       const std::int64_t part = bucket.elements / static_cast<std::int64_t>(owners.size());
       begin += part * (std::find(owners.begin(), owners.end(), rank_) - owners.begin());
       end = begin + part;
     }
+    const std::int64_t place = owned ? bucket.owned_offset : bucket.shard_offset;
     for (const program::Parameter& p : role_.parameters) {
       const std::int64_t from = std::max(begin, p.offset), to = std::min(end, p.offset + p.rows * p.cols);
-      if (from < to) visit(p, from - p.offset, to - from, bucket.shard_offset + from - begin);
+      if (from < to) visit(p, from - p.offset, to - from, place + from - begin);
     }
   }
 }
@@ -374,6 +390,11 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
   context.counts = !(in.flags & program::kCountNever) && only(program::kCountOnTp0, program::kTpAxis) &&
                    only(program::kCountOnData0, program::kCpAxes | program::kDpAxes) &&
                    only(program::kCountOnOuter0, program::mask(Axis::dp_outer)) && only(program::kCountOnEdp0, program::mask(Axis::edp));
+  if (in.op == Operator::optimizer_step && shape.dims[1] != 0) {
+    // Of the stage's parameters in their order, whoever holds which: all copies of a number are rounded alike.
+    context.rounding_key = random_bits(random_key(setting_.plan.seed, "stochastic rounding"), static_cast<std::uint64_t>(role_.stage));
+    context.first_element = offset_[role_.accesses[in.accesses + 2].buffer] * 8 / bits(shape.dtype);
+  }
   if (in.op == Operator::expert_sort_received) check_room(operands_[0], shape.dims[1] * shape.dims[2], shape.dims[0]);
   device_->kernels().run(context);
   if (in.op == Operator::expert_sort_gathered) check_room(operands_[2], shape.dims[3], shape.dims[6]);

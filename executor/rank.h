@@ -87,10 +87,11 @@ class RankRunner {
   // Bytes of a persistent buffer, as fetch and store of checkpoints: to the host after all that is enqueued, and from it.
   void fetch(void* to, std::int32_t buffer, std::int64_t from, std::int64_t bytes);
   void store(std::int32_t buffer, std::int64_t to, const void* from, std::int64_t bytes);
-  // The parameter buffer. What this rank holds of each parameter: visit(parameter, first element of its local
-  // ones, how many, where in the buffer).
+  // Of the parameters that this rank holds, or, where there is a master copy, of those that it updates, the values in fp32 (the master's); and of
+  // each parameter: visit(parameter, first element of its local ones, how many, where among the values).
+  using Visit = std::function<void(const program::Parameter&, std::int64_t, std::int64_t, std::int64_t)>;
   std::vector<float> parameters() const;
-  void for_each_held(const std::function<void(const program::Parameter&, std::int64_t, std::int64_t, std::int64_t)>& visit);
+  void for_each_parameter(const Visit& visit);
 
  private:
   // What was issued and others may depend on: communication, and the axis it is of, or work in the device's compute queue.
@@ -137,6 +138,8 @@ class RankRunner {
   std::span<const std::int64_t> group(std::uint16_t index);
   void find_marked();
   void draw_parameters();
+  // The same of what it holds, in the order of the parameter buffer, or (`owned`) of what it updates, in that of the optimizer's states.
+  void for_each_part(bool owned, const Visit& visit);
   void take_times(StepRecord& record, Pending& pending);
   double scalar(std::uint32_t buffer) const;
   std::int64_t now() const;

@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "executor/checkpoint/checkpoint.h"
 #include "executor/comm/bytes.h"
+#include "executor/kernels/low_precision.h"
 #include "executor/rank.h"
 #include "program/check.h"
 #include "program/memory.h"
@@ -35,10 +36,12 @@ bool runtime_does(Operator op) {
   return program::is_communication(op) || op == Operator::load_tokens || op == Operator::load_targets || op == Operator::wait;
 }
 
-void refuse_what_nothing_executes(const Program& program, const Model& model, const World& world) {
+void refuse_what_nothing_executes(const Program& program, const Model& model, const Plan& plan, const World& world) {
   if (!model.simulate_only.empty())
     throw Error("model", fmt::format("'{}' can be simulated but not run: {}", model.name, model.simulate_only),
                 "e.g. cpu-llama-small; 'orrery show models' marks those that are simulated only");
+  if (plan.precision.compute == DType::fp16)
+    throw Error("precision.compute", "gradients in fp16 vanish without a loss scale, which this version does not have", "use bf16");
   for (const program::Role& role : program.roles) {
     for (const Instruction& in : role.instructions) {
       const program::StreamDecl& stream = program.streams[in.stream];
@@ -48,7 +51,7 @@ void refuse_what_nothing_executes(const Program& program, const Model& model, co
       if (runtime_does(in.op)) continue;
       if (!world.has(shape))
         throw Error("plan", fmt::format("there is no kernel for {} in {} ({} needs it)", program::name(in.op), name(shape.dtype), role.name),
-                    shape.dtype == DType::fp32 ? "" : "set precision.compute, params, grads and optimizer to fp32");
+                    shape.dtype == DType::fp32 ? "" : "set precision.compute, params, grads and optimizer to fp32, and precision.recipe to null");
     }
     for (const program::Buffer& b : role.buffers)
       if (b.space != program::Space::device || b.load != program::kNone)
@@ -386,7 +389,7 @@ void lay_out_timeline(const Program& program, bool last, const RunOptions& optio
 std::vector<Shard> shards_of(RankRunner& rank, std::int64_t number) {
   std::vector<Shard> out;
   const std::vector<float> values = rank.parameters();
-  rank.for_each_held([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
+  rank.for_each_parameter([&](const program::Parameter& p, std::int64_t first, std::int64_t count, std::int64_t held) {
     out.push_back(
         {number, static_cast<std::uint64_t>(&p - rank.role().parameters.data()), first, {values.begin() + held, values.begin() + held + count}});
   });
@@ -452,11 +455,12 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   if (!options.world && ranks > options.most_ranks)
     throw Error("plan", fmt::format("has {} ranks; this executor runs at most {} as threads of one machine", ranks, options.most_ranks),
                 "take a smaller cluster, or simulate it");
-  const std::unique_ptr<KernelSet> kernels = options.world ? nullptr : make_cpu_kernels();
+  const std::unique_ptr<KernelSet> fp32 = options.world ? nullptr : make_cpu_kernels();
+  const std::unique_ptr<KernelSet> kernels = options.world ? nullptr : make_rounding_kernels(*fp32);
   const std::unique_ptr<World> own = options.world ? nullptr : make_host_world(ranks, *kernels);
   World& world = options.world ? *options.world : *own;
   assert(world.ranks() == ranks);
-  refuse_what_nothing_executes(program, model, world);
+  refuse_what_nothing_executes(program, model, plan, world);
   if (const auto broken = program::check(program); !broken.empty())
     throw Error("program", fmt::format("{}: {}", program::name(broken.front().rule), broken.front().what));
   if (source.vocabulary() > model.vocab)

@@ -69,6 +69,7 @@ struct RunResult {
   std::int64_t first_step = 0;    // steps before the first of these, where the run was resumed
   std::int64_t checkpoint = 0;    // steps that the last complete checkpoint of this run has; 0: there is none
   bool cancelled = false;
+  bool emulated = false;           // low precision was computed in fp32 and rounded (executor/kernels/low_precision.h): times say nothing
   std::int64_t redone = 0;         // updates that post-validation took back and made again
   std::vector<RankMemory> memory;  // by rank
   Timeline timeline;               // of the recent step whose period is nearest to the median; origin "measured"

@@ -159,6 +159,8 @@ class Builder {
   std::uint16_t written() const { return static_cast<std::uint16_t>(role_.instructions.size() - role_.passes.back().first); }
 
   std::int64_t elements(std::uint32_t buffer) const { return role_.buffers[buffer].elements; }
+  // Whether an instruction of this template has used the buffer, which owns its bytes.
+  bool touched(std::uint32_t buffer) const { return buffer < roots_.size() && roots_[buffer].pass == pass_; }
 
  private:
   void transfer(Opcode opcode, std::uint8_t stream, std::int8_t peer, std::uint8_t channel, const Use& use, std::uint16_t signal,

@@ -98,6 +98,11 @@ std::int64_t packed_elements(const Shape& shape) {
   const auto& d = shape.dims;
   return d[0] * (d[1] * d[3] + d[2] * (d[3] + d[4]));
 }
+std::int64_t of_parts(const Shape& shape) {
+  const QuantisedPart last = quantised_parts(shape).back();
+  return last.begin + last.matrix.bytes();
+}
+
 std::int64_t parted_elements(const Shape& shape) {
   const auto& d = shape.dims;
   const std::int64_t kv_heads = d[2] == 0 ? 0 : std::max(d[2], d[5]);
@@ -174,10 +179,10 @@ std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int
       of = {n, 1};
       break;
     case Operator::quantise:
-      of = {rows * d[1], 1, quantised_result(shape).bytes()};
+      of = {rows * d[1], 1, of_parts(shape)};
       break;
     case Operator::quantise_delayed:
-      of = {rows * d[1], 1, 1, quantised_result(shape).bytes()};
+      of = {rows * d[1], 1, 1, of_parts(shape)};
       break;
     case Operator::update_scales:
       of = {n, n * d[1], n};
@@ -520,7 +525,7 @@ Bytes traffic(const Shape& shape) {
       break;
     case Operator::quantise:
     case Operator::quantise_delayed:
-      bytes = e(rows * d[1]) + quantised_result(shape).bytes();
+      bytes = e(rows * d[1]) + of_parts(shape);
       break;
     case Operator::update_scales:  // seen twice, the latest step of the history
       bytes = f(n * (d[1] + 4));

@@ -65,7 +65,7 @@ enum class Operator : std::uint8_t {
   // of the whole is from amax, the largest |x|, which for delayed scaling is what is expected after earlier steps (0: not known; then x's own), while
   // `seen` becomes at least this x's.
   amax,              // {elements}                                       r x, w amax(fp32, 1 element)
-  quantise,          // {rows, columns, form, transposed}                r x, [r amax], w q
+  quantise,          // {rows, columns, form, ways}                      r x, [r amax], w q
   quantise_delayed,  // same                                             r x, r amax(fp32), u seen(fp32), w q
   // What was seen of each matrix becomes the latest of its history, `expected` the largest of that, and seen 0.
   update_scales,  // {matrices, steps of history}                        u seen, u history(steps x matrices), w expected (all fp32)

@@ -47,9 +47,25 @@ std::int64_t QuantisedMatrix::scale_of(std::int64_t row, std::int64_t column) co
   return row / form.block_rows * to_four(ceil_div(columns, form.block_columns)) + column / form.block_columns;
 }
 
-QuantisedMatrix quantised_result(const Shape& shape) {
+namespace {
+
+std::vector<QuantisedPart> parts(std::int64_t rows, std::int64_t columns, const Quantisation& form, Ways ways) {
+  std::vector<QuantisedPart> out;
+  if (ways != Ways::transposed) out.push_back({{rows, columns, form}, false, 0});
+  if (ways != Ways::plain) out.push_back({{columns, rows, form}, true, out.empty() ? 0 : ceil_div(out.front().matrix.bytes(), 16) * 16});
+  return out;
+}
+
+}  // namespace
+
+std::vector<QuantisedPart> quantised_parts(const Shape& shape) {
   const auto& d = shape.dims;
-  return d[3] != 0 ? QuantisedMatrix{d[1], d[0], Quantisation::numbered(d[2])} : QuantisedMatrix{d[0], d[1], Quantisation::numbered(d[2])};
+  return parts(d[0], d[1], Quantisation::numbered(d[2]), d[3] == 0 ? Ways::plain : d[3] == 1 ? Ways::transposed : Ways::both);
+}
+
+std::int64_t quantised_bytes(std::int64_t rows, std::int64_t columns, const Quantisation& form, Ways ways) {
+  const QuantisedPart last = parts(rows, columns, form, ways).back();
+  return last.begin + last.matrix.bytes();
 }
 
 std::optional<std::pair<QuantisedMatrix, QuantisedMatrix>> quantised_operands(const Shape& shape) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "program/operators.h"
 
@@ -44,8 +45,16 @@ struct QuantisedMatrix {
   std::int64_t scale_of(std::int64_t row, std::int64_t column) const;
 };
 
-// The result of quantise and quantise_delayed.
-QuantisedMatrix quantised_result(const Shape& shape);
+// The results of quantise and quantise_delayed in their one buffer: of x as it lies, of x transposed, or first the one and then the other, from a
+// multiple of 16 bytes on.
+enum class Ways : std::uint8_t { plain, transposed, both };
+struct QuantisedPart {
+  QuantisedMatrix matrix;
+  bool transposed = false;
+  std::int64_t begin = 0;  // bytes
+};
+std::vector<QuantisedPart> quantised_parts(const Shape& shape);
+std::int64_t quantised_bytes(std::int64_t rows, std::int64_t columns, const Quantisation& form, Ways ways);
 // The first two operands of a linear in fp8, as they lie in memory; nothing for other shapes.
 std::optional<std::pair<QuantisedMatrix, QuantisedMatrix>> quantised_operands(const Shape& shape);
 

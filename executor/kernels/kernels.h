@@ -84,7 +84,7 @@ struct KernelContext {
   double loss_weight = 1;  // cross_entropy_grad: by which this loss and its gradient are multiplied
   const std::int64_t* step_at =
       nullptr;  // optimizer_step on a device: where it finds `step` when it runs, which may be again and again; null: as above
-  // optimizer_step at random: of the step's random numbers (executor/random.h), and the number of the first element among them.
+  // optimizer_step at random: of all steps' random numbers (executor/kernels/narrow.h), and the number of the first element among one step's.
   std::uint64_t rounding_key = 0;
   std::int64_t first_element = 0;
 };

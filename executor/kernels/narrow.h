@@ -40,7 +40,8 @@ ORRERY_PORTABLE std::uint16_t to_bf16_at_random(float x, std::uint16_t random) {
   if ((bits & 0x7f800000U) == 0x7f800000U) return to_bf16(x);
   return static_cast<std::uint16_t>((bits + random) >> 16U);
 }
-// The random number for one element of an update.
+// The key of one update's random numbers, and the number for one of its elements.
+ORRERY_PORTABLE std::uint64_t step_key(std::uint64_t key, std::int64_t step) { return random_bits(key, static_cast<std::uint64_t>(step)); }
 ORRERY_PORTABLE std::uint16_t rounding_bits(std::uint64_t key, std::int64_t element) {
   return static_cast<std::uint16_t>(random_bits(key, static_cast<std::uint64_t>(element)) >> 48U);
 }

@@ -48,11 +48,19 @@ std::uint32_t quantised(const Context& c, std::int32_t weight, Role8 role, std::
   const Tensor& of = c.layout.tensors[static_cast<std::size_t>(weight)];
   const Scaling s = *scaling(c.plan);
   const Quantisation form = Quantisation::of(s, role);
-  const QuantisedMatrix matrix{transposed ? columns : rows, transposed ? rows : columns, form};
-  const std::string name = fmt::format("{}.{}{}", of.name, kNames[static_cast<std::size_t>(role)], transposed ? ".transposed" : "");
-  const std::uint32_t q = c.b.temporary(name + ".fp8", BufferKind::temporary, DType::fp8, matrix.bytes(), c.b.layer);
+  const Ways ways = role == Role8::gradient && !c.splits_backward() ? Ways::both : transposed ? Ways::transposed : Ways::plain;
+  const std::string name = fmt::format("{}.{}{}", of.name, kNames[static_cast<std::size_t>(role)], ways == Ways::transposed ? ".transposed" : "");
+  const std::uint32_t q = c.b.temporary(name + ".fp8", BufferKind::temporary, DType::fp8, quantised_bytes(rows, columns, form, ways), c.b.layer);
+  std::uint32_t result = q;
+  if (ways == Ways::both) {
+    const std::int64_t first = quantised_bytes(rows, columns, form, Ways::plain), all = c.b.elements(q);
+    const std::int64_t second = all - quantised_bytes(rows, columns, form, Ways::transposed);
+    result = transposed ? c.b.inside(name + ".transposed.fp8", BufferKind::temporary, q, second, all - second, c.b.layer)
+                        : c.b.inside(name + ".rows.fp8", BufferKind::temporary, q, 0, first, c.b.layer);
+    if (c.b.touched(q)) return result;
+  }
   const DType activations = std::exchange(c.b.dtype, role == Role8::weight ? c.plan.precision.params : c.plan.precision.compute);
-  const std::initializer_list<std::int64_t> dims{rows, columns, form.number(), transposed ? 1 : 0};
+  const std::initializer_list<std::int64_t> dims{rows, columns, form.number(), static_cast<std::int64_t>(ways)};
   switch (s) {
     case Scaling::delayed: {
       const Scales all = scales(c.b, c.layout);
@@ -74,7 +82,7 @@ std::uint32_t quantised(const Context& c, std::int32_t weight, Role8 role, std::
       break;
   }
   c.b.dtype = activations;
-  return q;
+  return result;
 }
 
 void update_scales(Builder& b, const Layout& layout, const Plan& plan) {

@@ -17,7 +17,8 @@ bool in_8_bits(const Context& c, std::int32_t weight);
 // The scaling of the plan's recipe, as a linear's shape has it: 1 + its number; 0 without one.
 std::int64_t scaling_dimension(const Plan& plan);
 
-// Emits what writes `x`, of rows x columns, as the operand `role` of a product with `weight`, and returns the result: for this pass only.
+// Emits what writes `x`, of rows x columns, as the operand `role` of a product with `weight`, and returns the result: for this pass only. In a whole
+// backward pass a gradient is written both ways for its first product, and is there for the second.
 std::uint32_t quantised(const Context& c, std::int32_t weight, Role8 role, std::uint32_t x, std::int64_t rows, std::int64_t columns,
                         bool transposed = false);
 

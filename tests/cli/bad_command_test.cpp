@@ -173,7 +173,7 @@ const std::vector<Bad>& table() {
     {kSimulate + "--schedule 1f1d", "--schedule: '1f1d' is not known here", "did you mean '1f1b'?"},
     {kSimulate + "--schedule interleaved", "parallel.vp: interleaving needs two chunks per rank or more", "use 2 chunks, or schedule 1f1b"},
     {kSimulate + "--recompute half", "--recompute: 'half' is not known here", "known: none, selective, full"},
-    {kSimulate + "--precision fp8", "--precision: 'fp8' is not a precision of this version", "known: fp32, bf16"},
+    {kSimulate + "--precision fp8", "--precision: 'fp8' is not a precision of this version", "known: fp32, bf16, fp8-delayed, fp8-current, fp8-blockwise"},
     {kSimulate + "--network flow", "--network: 'flow' is not built yet", "known: analytic"},
     {kSimulate + "--flops-convention 7n", "--flops-convention: '7n' is not a convention", "did you mean '6n'?"},
     {kSearch + "--schedule 1f1d", "--schedule: '1f1d' is not known here", "did you mean '1f1b'?"},

@@ -2,7 +2,10 @@
 #include "executor/kernels/cuda/indexing.h"
 
 #include <gtest/gtest.h>
+
 #include <rapidcheck/gtest.h>
+#include <set>
+#include <vector>
 
 #include <algorithm>
 #include <numeric>
@@ -139,6 +142,30 @@ TEST(CudaIndexing, AttentionKnowsWhichHeadsFitADevicesSharedMemory) {
   EXPECT_GT(AttentionTiles::backward_bytes(256, 256), kGeForce);
   EXPECT_LE(AttentionTiles::backward_bytes(256, 256), kA100);
   EXPECT_LE(AttentionTiles::backward_bytes(192, 128), kGeForce);
+}
+
+// quantise.cu: what 256 threads write to a turned tile, each 8 words of 8 codes, is read once, in words of 16 bytes.
+TEST(CudaIndexing, ATurnedTileIsWrittenAndReadOnce) {
+  std::vector<int> written(Tile8::kSide * Tile8::kWords, 0), read = written;
+  for (int thread = 0; thread < Tile8::kThreads; ++thread) {
+    for (int j = 0; j < 8; ++j) ++written[static_cast<std::size_t>(Tile8::at(thread % 16 * 8 + j, thread / 16))];
+    for (int i = 0; i < 4; ++i)
+      for (int half = 0; half < 2; ++half) ++read[static_cast<std::size_t>(Tile8::at(thread / 8 + 32 * i, thread % 8 * 2 + half))];
+  }
+  for (std::size_t w = 0; w < written.size(); ++w) {
+    EXPECT_EQ(written[w], 1) << w;
+    EXPECT_EQ(read[w], 1) << w;
+  }
+}
+
+// 16 threads at a time, words of 8 bytes: 16 places beside each other have all banks.
+TEST(CudaIndexing, ThreadsThatWriteATurnedTileTogetherMeetNoBankTwice) {
+  for (int word = 0; word < Tile8::kWords; ++word)
+    for (int j = 0; j < 8; ++j) {
+      std::set<int> banks;
+      for (int group = 0; group < 16; ++group) banks.insert(Tile8::at(group * 8 + j, word) % 16);
+      EXPECT_EQ(banks.size(), 16U);
+    }
 }
 
 }  // namespace

@@ -144,7 +144,7 @@ TEST(RoundingKernels, AnUpdateAtRandomIsOneOfTheTwoNeighboursAndTheSameForTheSam
 Bytes quantised(const Floats& x, std::int64_t rows, std::int64_t columns, Quantisation form, bool transposed, const float* amax) {
   Codes x16 = in_bf16(x);
   const Shape s = shape(Operator::quantise, {rows, columns, form.number(), transposed ? 1 : 0}, DType::bf16);
-  Bytes q(at(program::quantised_result(s).bytes()), 0xff);
+  Bytes q(at(program::operand_elements(s, 2)), 0xff);
   std::vector<void*> buffers{x16.data()};
   float largest = amax ? *amax : 0;
   if (amax) buffers.push_back(&largest);
@@ -184,6 +184,24 @@ TEST(QuantisingKernels, GiveEachBlockTheScaleOfItsLargestNumber) {
     }
 }
 
+TEST(QuantisingKernels, WriteBothWaysOneAfterTheOther) {
+  const std::int64_t rows = 20, columns = 12;
+  Codes x = in_bf16(random_floats(rows * columns, 1));
+  const std::int64_t form = Quantisation::of(Scaling::blockwise, Role8::gradient).number();
+  const auto written = [&](std::int64_t ways) {
+    const Shape s = shape(Operator::quantise, {rows, columns, form, ways}, DType::bf16);
+    Bytes q(at(program::operand_elements(s, 2)), 0xff);
+    rounding().run({s, std::array<void*, 2>{x.data(), q.data()}, {}});
+    return q;
+  };
+  const Bytes plain = written(0), transposed = written(1), both = written(2);
+  const auto parts = program::quantised_parts(shape(Operator::quantise, {rows, columns, form, 2}, DType::bf16));
+  ASSERT_EQ(parts.size(), 2U);
+  EXPECT_EQ(Bytes(both.begin(), both.begin() + static_cast<std::ptrdiff_t>(plain.size())), plain);
+  EXPECT_EQ(parts[1].begin % 16, 0);
+  EXPECT_EQ(Bytes(both.begin() + parts[1].begin, both.end()), transposed);
+}
+
 TEST(QuantisingKernels, ScaleAWholeMatrixByWhatItIsToldOrExpects) {
   const Floats x{1, -2, 0.5F, 0.25F};
   const float told = 4;  // factor 448/4 = 112
@@ -198,7 +216,7 @@ TEST(QuantisingKernels, ScaleAWholeMatrixByWhatItIsToldOrExpects) {
   EXPECT_EQ(amax, 2.F);
 
   const Shape delayed = shape(Operator::quantise_delayed, {2, 2, Quantisation::of(Scaling::delayed, Role8::gradient).number(), 1}, DType::bf16);
-  Bytes d(at(program::quantised_result(delayed).bytes()));
+  Bytes d(at(program::operand_elements(delayed, 3)));
   float expected = 0, seen = 1;
   rounding().run({delayed, std::array<void*, 4>{x16.data(), &expected, &seen, d.data()}, {}});
   EXPECT_EQ(seen, 2.F);

@@ -203,9 +203,9 @@ TEST(Run, RefusesWhatItCannotRun) {
   experts.simulate_only = "mixture of experts";
   EXPECT_THAT(attempt(program, experts), testing::HasSubstr("model: 'tiny-llama' can be simulated but not run: mixture of experts"));
   Plan half = plan;
-  half.precision.compute = half.precision.params = DType::bf16;
-  EXPECT_THAT(attempt(compiled(model, half, 1), model),
-              testing::HasSubstr("plan: there is no kernel for embedding_forward in bf16 (stage 0 needs it)"));
+  half.precision.compute = half.precision.params = DType::fp16;
+  EXPECT_THAT(refusal([&] { run(compiled(model, half, 1), model, half, Fixed(8), {}); }),
+              testing::HasSubstr("precision.compute: gradients in fp16 vanish without a loss scale"));
   RunOptions one;
   one.most_ranks = 1;
   EXPECT_THAT(attempt(program, model, one), testing::HasSubstr("plan: has 2 ranks; this executor runs at most 1"));

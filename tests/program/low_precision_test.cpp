@@ -50,7 +50,7 @@ TEST(Fp8Programs, QuantiseBothOperandsOfEachProductOfALayer) {
   auto forward = counts(program, role, PassKind::forward), backward = counts(program, role, PassKind::backward);
   // Two layers of four linears; the head stays in bf16.
   EXPECT_EQ(forward[Operator::quantise], 2 * 4 * 2);
-  EXPECT_EQ(backward[Operator::quantise], 2 * 4 * 4);
+  EXPECT_EQ(backward[Operator::quantise], 2 * 4 * 3);  // a gradient both ways at once
   EXPECT_EQ(counts(program, role, PassKind::forward, DType::fp8)[Operator::linear_forward], 8);
   EXPECT_EQ(counts(program, role, PassKind::forward, DType::bf16)[Operator::linear_forward], 1);
   EXPECT_EQ(counts(program, role, PassKind::backward, DType::fp8)[Operator::linear_weight_grad], 8);
@@ -62,7 +62,7 @@ TEST(Fp8Programs, LookAtCurrentlyScaledMatricesFirst) {
   const Program program = compiled(wide_llama(), fp8_plan("current"));
   auto backward = counts(program, program.roles[0], PassKind::backward);
   EXPECT_EQ(backward[Operator::amax], backward[Operator::quantise]);
-  EXPECT_EQ(backward[Operator::amax], 2 * 4 * 4);
+  EXPECT_EQ(backward[Operator::amax], 2 * 4 * 3);
 }
 
 TEST(Fp8Programs, AgreeOnDelayedScalesOnceAStep) {
@@ -175,8 +175,8 @@ std::vector<std::string> problems(const Model& model, const Plan& plan, std::int
 RC_GTEST_PROP(Fp8Programs, PassEveryCheck, ()) {
   const std::int64_t tp = *rc::gen::element(1, 2, 4), pp = *rc::gen::element(1, 2), dp = *rc::gen::element(1, 2, 3);
   Plan p = fp8_plan(*rc::gen::element<std::string>("delayed", "current", "blockwise"), tp, pp, dp, *rc::gen::inRange(1, 7));
-  const auto [schedule, vp] = *rc::gen::element(std::pair<std::string, std::int64_t>{"1f1b", 1}, {"gpipe", 1}, {"zb-h1", 1}, {"interleaved", 2});
-  p.schedule = schedule, p.parallel.vp = pp > 1 ? vp : 1;
+  p.schedule = *rc::gen::element<std::string>("1f1b", "gpipe", "zb-h1", "interleaved");
+  p.parallel.vp = pp > 1 && p.schedule == "interleaved" ? 2 : 1;
   if (pp == 1) p.schedule = "1f1b";
   if (p.parallel.vp > 1) p.batch.global = 4 * dp;
   p.sharding.zero = *rc::gen::inRange(0, 4), p.parallel.sp = tp > 1 && *rc::gen::arbitrary<bool>();
@@ -188,7 +188,7 @@ RC_GTEST_PROP(Fp8Programs, PassEveryCheck, ()) {
   Model m = wide_llama(4);
   m.parallel_block = *rc::gen::arbitrary<bool>(), m.parallel_shared_norm = *rc::gen::arbitrary<bool>();
   m.mlp_bias = m.qkv_bias = *rc::gen::arbitrary<bool>();
-  if (!m.parallel_block && *rc::gen::arbitrary<bool>()) {
+  if (!m.parallel_block && !m.mlp_bias && *rc::gen::arbitrary<bool>()) {
     m.mla = Mla{*rc::gen::element<std::int64_t>(0, 16), 16, 16, 16, 16, *rc::gen::arbitrary<bool>()};
     m.kv_heads = m.heads, m.head_dim = m.qk_dim();
   }

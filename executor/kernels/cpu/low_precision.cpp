@@ -150,8 +150,9 @@ class RoundingKernels final : public KernelSet {
     } else if (c.buffers.size() == 3) {
       amax = *static_cast<const float*>(c.buffers[1]);
     }
-    if (d[3] != 0) x = transposed(d[0], d[1], x.data());
-    quantise(program::quantised_result(c.shape), x.data(), amax, c.buffers.back());
+    for (const program::QuantisedPart& part : program::quantised_parts(c.shape))
+      quantise(part.matrix, part.transposed ? transposed(d[0], d[1], x.data()).data() : x.data(), amax,
+               static_cast<std::byte*>(c.buffers.back()) + part.begin);
   }
 
   static void update_scales(const KernelContext& c) {
@@ -196,8 +197,10 @@ class RoundingKernels final : public KernelSet {
       }
       buffers[i] = scratch[i].data();
     }
-    const KernelContext wide{shape,  buffers, settings,        c.position_offset, c.step,       c.counts,
-                             c.rows, c.keys,  c.expert_places, c.expert_rank,     c.loss_weight};
+    KernelContext wide{shape, buffers, settings};
+    wide.position_offset = c.position_offset, wide.step = c.step, wide.step_at = c.step_at, wide.counts = c.counts, wide.rows = c.rows,
+    wide.keys = c.keys;
+    wide.expert_places = c.expert_places, wide.expert_rank = c.expert_rank, wide.loss_weight = c.loss_weight;
     fp32_.run(wide);
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t position = position_of(i);
@@ -206,8 +209,9 @@ class RoundingKernels final : public KernelSet {
       if (c.shape.op == Operator::optimizer_step && position == 2 && c.shape.dims[1] != 0) {
         assert(type == DType::bf16);
         auto* to = static_cast<std::uint16_t*>(c.buffers[i]);
+        const std::uint64_t key = step_key(c.rounding_key, c.step_at ? *c.step_at : c.step);
         for (std::size_t j = 0; j < scratch[i].size(); ++j)
-          to[j] = to_bf16_at_random(scratch[i][j], rounding_bits(c.rounding_key, c.first_element + static_cast<std::int64_t>(j)));
+          to[j] = to_bf16_at_random(scratch[i][j], rounding_bits(key, c.first_element + static_cast<std::int64_t>(j)));
       } else {
         narrow(type, static_cast<std::int64_t>(scratch[i].size()), scratch[i].data(), c.buffers[i]);
       }

@@ -380,7 +380,7 @@ class CudaKernels final : public KernelSet {
         assert(o.count() == 3 + states || o.count() == 4 + states);
         return optimizer_step(stream, d[0], update(s.optimizer, c.step), s.optimizer.clip, o.scalar(0), o.gradient(1), {o[2], type},
                               adam ? o.floats(3) : nullptr, adam ? o.floats(4) : nullptr, o.floats(3 + states),
-                              {d[1] != 0, c.rounding_key, c.first_element});
+                              {d[1] != 0, c.rounding_key, c.first_element, c.step, c.step_at});
       }
       case Operator::amax:
         return largest(stream, type, d[0], o[0], o.floats(1));
@@ -438,16 +438,15 @@ class CudaKernels final : public KernelSet {
     const bool sized = d[0] % 16 == 0 && d[1] % 16 == 0 && d[2] % 16 == 0;
     return sized && (q->first.form.block_columns == 0 ? capability_ >= 89 : capability_ == 90);
   }
-  static Quantised quantised(const KernelContext& c, void* q) {
-    const auto& d = c.shape.dims;
-    const program::QuantisedMatrix m = program::quantised_result(c.shape);
-    return {d[0],
-            d[1],
-            d[3] != 0,
-            m.form.format == program::Fp8::e5m2,
-            m.form.block_rows,
-            q,
-            reinterpret_cast<float*>(static_cast<std::byte*>(q) + m.scales_begin())};
+  static Quantised quantised(const KernelContext& c, void* to) {
+    Quantised q{c.shape.dims[0], c.shape.dims[1], false, 0};
+    for (const program::QuantisedPart& part : program::quantised_parts(c.shape)) {
+      q.e5m2 = part.matrix.form.format == program::Fp8::e5m2, q.block_rows = part.matrix.form.block_rows;
+      auto* codes = static_cast<std::uint8_t*>(to) + part.begin;
+      (part.transposed ? q.turned : q.plain) = codes;
+      (part.transposed ? q.turned_scales : q.plain_scales) = reinterpret_cast<float*>(codes + part.matrix.scales_begin());
+    }
+    return q;
   }
 
   // What cuDNN's fused attention can be asked for: 16-bit types, heads of whole 16 bytes, something to do.

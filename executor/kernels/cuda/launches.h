@@ -108,20 +108,23 @@ void cross_entropy_grad(Stream stream, DType type, Index tokens, Index columns, 
 struct AtRandom {
   bool on = false;
   std::uint64_t key = 0;
-  Index first = 0;
+  Index first = 0, step = 1;
+  const Index* step_at = nullptr;  // where it is not null, of the step
 };
 void gradient_norm(Stream stream, Index elements, Array gradient, double* norm);
 void optimizer_step(Stream stream, Index elements, const Update& update, double clip, const double* norm, Array gradient, Array parameter, float* m,
                     float* v, float* master, const AtRandom& at_random);
 
-// quantise.cu: rows x columns of x, both multiples of 8 (turned: rows of 16), into codes, or turned into columns x rows of them, with scales of
-// block_rows x 128 of the result, 0: of all (program/quantised.h)
+// quantise.cu: rows x columns of x into codes, or turned into columns x rows of them, or both; columns are a multiple of 8 and, to be turned, rows of
+// 16. Scales are of block_rows x 128 of each result, 0: of all (program/quantised.h).
 struct Quantised {
   Index rows, columns;
-  bool turned, e5m2;
+  bool e5m2;
   Index block_rows;
-  void* codes;
-  float* scales;
+  std::uint8_t* plain = nullptr;  // null: not asked for
+  float* plain_scales = nullptr;
+  std::uint8_t* turned = nullptr;
+  float* turned_scales = nullptr;
 };
 inline constexpr Index kMostHistory = 1024;
 void largest(Stream stream, DType type, Index elements, const void* x, float* to);

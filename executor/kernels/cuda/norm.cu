@@ -5,8 +5,9 @@
 namespace orrery::executor::cuda {
 namespace {
 
-constexpr int kKept = 2;           // vectors of a row that a thread holds in registers
-constexpr Index kMostParts = 256;  // partial rows of a sum over rows
+constexpr int kKept = 2;            // vectors of a row that a thread holds in registers; going back, where there are four times as many of them, one
+constexpr Index kMostParts = 256;   // partial rows of a sum over rows
+constexpr Index kMostBlocks = 512;  // of the backward pass, each with partial rows: enough that their loads together hide the memory's latency
 
 // kGroup threads have one row; a block has kBlock / kGroup of them.
 template <int kGroup>
@@ -67,63 +68,53 @@ __global__ void __launch_bounds__(kBlock<kGroup>)
   }
 }
 
-// Block b has part b of the rows; its sums of columns go to row b of `gammas` and `betas`.
+// Block b has part b of the rows; its sums of columns go to row b of `gammas` and `betas`. All that is read of a row is asked for at once, before the
+// sums over it.
 template <class T, bool kLayerNorm, int kGroup, int V>
 __global__ void __launch_bounds__(kBlock<kGroup>)
     backward_kernel(Index tokens, Index width, const T* dy, const T* x, Array gamma, const float* statistics, T* dx, float* gammas, float* betas) {
   __shared__ float shared[32];
   const PartRange rows = part_range(tokens, gridDim.x, blockIdx.x);
-  float d_gamma[kKept][V]{}, d_beta[kLayerNorm ? kKept : 1][kLayerNorm ? V : 1]{};
+  const Index c = column<kGroup, V>(0);
+  const bool inside = c < width;
+  float g[V]{}, d_gamma[V]{}, d_beta[kLayerNorm ? V : 1]{};
+  if (inside) load<V>(gamma, c, g);
   for (Index first = rows.begin; first < rows.end; first += blockDim.y) {
-    const Index row = first + threadIdx.y;
-    const bool there = row < rows.end;
+    const Index row = first + threadIdx.y, at = row * width + c;
+    const bool there = inside && row < rows.end;
     const float inverse = there ? statistics[row] : 0, mean = kLayerNorm && there ? statistics[tokens + row] : 0;
-    float scaled[kKept][V], normed[kKept][V];
+    float scaled[V]{}, normed[V]{};
+    Pack<T, V> d;
+    if (there) {
+      load<V>(dy + at, scaled);
+      load<V>(x + at, normed);
+      d = Pack<T, V>(dx + at);
+    }
     float total = 0, dot = 0;
 #pragma unroll
-    for (int k = 0; k < kKept; ++k) {
-      const Index c = column<kGroup, V>(k);
-      if (!there || c >= width) continue;
-      float g[V];
-      load<V>(dy + row * width + c, scaled[k]);
-      load<V>(x + row * width + c, normed[k]);
-      load<V>(gamma, c, g);
-#pragma unroll
-      for (int j = 0; j < V; ++j) {
-        normed[k][j] = (normed[k][j] - mean) * inverse;
-        d_gamma[k][j] += scaled[k][j] * normed[k][j];
-        if constexpr (kLayerNorm) d_beta[k][j] += scaled[k][j];
-        scaled[k][j] *= g[j];
-        total += scaled[k][j];
-        dot += scaled[k][j] * normed[k][j];
-      }
+    for (int j = 0; j < V; ++j) {
+      normed[j] = (normed[j] - mean) * inverse;
+      d_gamma[j] += scaled[j] * normed[j];
+      if constexpr (kLayerNorm) d_beta[j] += scaled[j];
+      scaled[j] *= g[j];
+      total += scaled[j];
+      dot += scaled[j] * normed[j];
     }
     const float mean_dot = group_sum<kGroup>(dot, shared) / static_cast<float>(width);
     const float mean_d = kLayerNorm ? group_sum<kGroup>(total, shared) / static_cast<float>(width) : 0;
+    if (!there) continue;
+    float sum[V];
+    d.widen(sum);
 #pragma unroll
-    for (int k = 0; k < kKept; ++k) {
-      const Index c = column<kGroup, V>(k);
-      if (!there || c >= width) continue;
-      float d[V];
-      load<V>(dx + row * width + c, d);
-#pragma unroll
-      for (int j = 0; j < V; ++j) d[j] += inverse * (scaled[k][j] - mean_d - normed[k][j] * mean_dot);
-      store<V>(dx + row * width + c, d);
-    }
+    for (int j = 0; j < V; ++j) sum[j] += inverse * (scaled[j] - mean_d - normed[j] * mean_dot);
+    store<V>(dx + at, sum);
   }
   // Groups of one block have rows of their own part rows.
-  const Index at = (Index{blockIdx.x} * blockDim.y + threadIdx.y) * width;
-#pragma unroll
-  for (int k = 0; k < kKept; ++k) {
-    const Index c = column<kGroup, V>(k);
-    if (c >= width) continue;
-#pragma unroll
-    for (int j = 0; j < V; ++j) {
-      gammas[at + c + j] = d_gamma[k][j];
-      if constexpr (kLayerNorm)
-        if (betas) betas[at + c + j] = d_beta[k][j];
-    }
-  }
+  if (!inside) return;
+  const Index to = (Index{blockIdx.x} * blockDim.y + threadIdx.y) * width + c;
+  store<V>(gammas + to, d_gamma);
+  if constexpr (kLayerNorm)
+    if (betas) store<V>(betas + to, d_beta);
 }
 
 // Rows of any width, read again from the cache for each sum: a block a row.
@@ -259,25 +250,22 @@ void sum_columns(Stream stream, Index rows, Index width, std::initializer_list<c
   fold(stream, parts, width, partial.as<float>(), to);
 }
 
-// Calls f(Number<kGroup>{}) for the smallest group whose registers hold a row; false where none does.
-template <int V, class F>
+// Calls f(Number<kGroup>{}) for the first of the groups whose registers hold a row, so many vectors a thread; false where none does.
+template <int V, int kVectors, int... kGroups, class F>
 bool by_group(Index width, F f) {
-  if (width <= 32 * V * kKept)
-    f(Number<32>{});
-  else if (width <= 128 * V * kKept)
-    f(Number<128>{});
-  else if (width <= 512 * V * kKept)
-    f(Number<512>{});
-  else
-    return false;
-  return true;
+  const auto tried = [&](auto group) {
+    if (width > decltype(group)::value * V * kVectors) return false;
+    f(group);
+    return true;
+  };
+  return (tried(Number<kGroups>{}) || ...);
 }
 
 template <class T, bool kLayerNorm>
 void forward(Stream stream, Index tokens, Index width, float epsilon, const T* x, Array gamma, Array beta, T* y, float* statistics) {
   by_width<T>({x, y, gamma.data, beta.data}, {width}, [&](auto v) {
     constexpr int V = decltype(v)::value;
-    const bool done = by_group<V>(width, [&](auto g) {
+    const bool done = by_group<V, kKept, 32, 128, 512>(width, [&](auto g) {
       constexpr int kGroup = decltype(g)::value;
       const dim3 block(kGroup, kBlock<kGroup> / kGroup);
       forward_kernel<T, kLayerNorm, kGroup, V><<<blocks(tokens, block.y), block, 0, stream>>>(tokens, width, epsilon, x, gamma, beta, y, statistics);
@@ -293,10 +281,10 @@ void backward(Stream stream, Index tokens, Index width, const T* dy, const T* x,
               Array d_beta) {
   by_width<T>({dy, x, dx, gamma.data}, {width}, [&](auto v) {
     constexpr int V = decltype(v)::value;
-    const bool done = by_group<V>(width, [&](auto g) {
+    const bool done = by_group<V, 1, 32, 128, 256, 512, 1024>(width, [&](auto g) {
       constexpr int kGroup = decltype(g)::value;
       const dim3 block(kGroup, kBlock<kGroup> / kGroup);
-      const Index each = block.y, grid = std::clamp<Index>((tokens + 8 * each - 1) / (8 * each), 1, kMostParts), parts = grid * each;
+      const Index each = block.y, grid = std::clamp<Index>((tokens + 8 * each - 1) / (8 * each), 1, kMostBlocks), parts = grid * each;
       const Scratch gammas(stream, parts * width * Index{sizeof(float)}), betas(stream, d_beta ? parts * width * Index{sizeof(float)} : 0);
       backward_kernel<T, kLayerNorm, kGroup, V>
           <<<static_cast<unsigned>(grid), block, 0, stream>>>(tokens, width, dy, x, gamma, statistics, dx, gammas.as<float>(), betas.as<float>());

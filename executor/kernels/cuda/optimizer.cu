@@ -65,9 +65,10 @@ struct Step {
     }
     if (master) store<V>(master + i, p);
     if constexpr (kAtRandom) {
+      const std::uint64_t key = step_key(at_random.key, at_random.step_at ? *at_random.step_at : at_random.step);
       std::uint16_t codes[V];
 #pragma unroll
-      for (int j = 0; j < V; ++j) codes[j] = to_bf16_at_random(p[j], rounding_bits(at_random.key, at_random.first + i + j));
+      for (int j = 0; j < V; ++j) codes[j] = to_bf16_at_random(p[j], rounding_bits(key, at_random.first + i + j));
       Pack<std::uint16_t, V> pack;
       memcpy(pack.words, codes, sizeof codes);
       pack.store(static_cast<std::uint16_t*>(parameter.data) + i);

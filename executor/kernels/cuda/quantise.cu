@@ -50,12 +50,13 @@ struct Whole {
 
 // A tile of 128 x 128. A thread has 8 rows of 8 neighbouring columns, so that a row's 128 columns are those of half a warp, and 8 codes of a column
 // make a word. A turned tile goes through shared memory in such words (Tile8).
-template <class T, Blocks kBlocks, bool kTurned, bool kAligned>
-__global__ void __launch_bounds__(Tile8::kThreads)
-    quantise_kernel(Index rows, Index columns, const T* x, bool e5m2, Whole whole, std::uint8_t* codes, float* scales) {
+template <class T, Blocks kBlocks, bool kPlain, bool kTurned, bool kAligned>
+__global__ void __launch_bounds__(Tile8::kThreads) quantise_kernel(Quantised q, const T* x, Whole whole) {
   __shared__ float shared[32];
   __shared__ float of_warp[kBlocks == Blocks::rows && kTurned ? Tile8::kThreads / 32 : 1][Tile8::kSide];
   __shared__ uint2 turned[kTurned ? Tile8::kSide * Tile8::kWords : 1];
+  const Index rows = q.rows, columns = q.columns;
+  const bool e5m2 = q.e5m2;
   const int group = static_cast<int>(threadIdx.x) % 16;
   const Index row0 = Index{blockIdx.y} * Tile8::kSide, column0 = Index{blockIdx.x} * Tile8::kSide;
   const Index row = row0 + Index{threadIdx.x} / 16 * 8, column = column0 + group * 8;
@@ -73,86 +74,88 @@ __global__ void __launch_bounds__(Tile8::kThreads)
     }
   }
 
-  // Factors: one, or one by row or column of this thread's.
-  float factor[8];
-  if constexpr (kBlocks == Blocks::whole) {
-    if (whole.seen) {
-      float most = 0;
+  float one = 1;  // factor of all, where there is one
+  if constexpr (kBlocks != Blocks::rows) {
+    float most = 0;
+    if (kBlocks == Blocks::squares || whole.seen) {
 #pragma unroll
       for (int i = 0; i < 8; ++i)
 #pragma unroll
         for (int j = 0; j < 8; ++j) most = fmaxf(most, fabsf(v[i][j]));
       most = block_max(most, shared);
-      if (threadIdx.x == 0) whole.seen[Index{blockIdx.y} * gridDim.x + blockIdx.x] = most;
     }
-    float amax = *whole.amax;
-    if (whole.parts && !(amax > 0.F)) {  // the same for all threads
-      float most = 0;
-      for (Index i = threadIdx.x; i < whole.count; i += Tile8::kThreads) most = fmaxf(most, whole.parts[i]);
-      amax = block_max(most, shared);
+    if constexpr (kBlocks == Blocks::whole) {
+      if (whole.seen && threadIdx.x == 0) whole.seen[Index{blockIdx.y} * gridDim.x + blockIdx.x] = most;
+      float amax = *whole.amax;
+      if (whole.parts && !(amax > 0.F)) {  // the same for all threads
+        float own = 0;
+        for (Index i = threadIdx.x; i < whole.count; i += Tile8::kThreads) own = fmaxf(own, whole.parts[i]);
+        amax = block_max(own, shared);
+      }
+      one = fp8_factor(amax, e5m2, false);
+      if (threadIdx.x == 0 && blockIdx.x == 0 && blockIdx.y == 0) {
+        if constexpr (kPlain) q.plain_scales[0] = fp8_scale(one);
+        if constexpr (kTurned) q.turned_scales[0] = fp8_scale(one);
+      }
+    } else {
+      one = fp8_factor(most, e5m2, true);
+      if (threadIdx.x == 0) {
+        if constexpr (kPlain) q.plain_scales[blockIdx.y * ((gridDim.x + 3) / 4 * 4) + blockIdx.x] = fp8_scale(one);
+        if constexpr (kTurned) q.turned_scales[blockIdx.x * ((gridDim.y + 3) / 4 * 4) + blockIdx.y] = fp8_scale(one);
+      }
     }
-    factor[0] = fp8_factor(amax, e5m2, false);
-    if (threadIdx.x == 0 && blockIdx.x == 0 && blockIdx.y == 0) scales[0] = fp8_scale(factor[0]);
-  } else if constexpr (kBlocks == Blocks::squares) {
-    float most = 0;
-#pragma unroll
-    for (int i = 0; i < 8; ++i)
-#pragma unroll
-      for (int j = 0; j < 8; ++j) most = fmaxf(most, fabsf(v[i][j]));
-    factor[0] = fp8_factor(block_max(most, shared), e5m2, true);
-    const Index across = kTurned ? gridDim.y : gridDim.x, of_row = kTurned ? blockIdx.x : blockIdx.y, of_column = kTurned ? blockIdx.y : blockIdx.x;
-    if (threadIdx.x == 0) scales[of_row * ((across + 3) / 4 * 4) + of_column] = fp8_scale(factor[0]);
-  } else if constexpr (!kTurned) {
+  }
+
+  if constexpr (kPlain) {
     const Index padded = (rows + 3) / 4 * 4;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      float most = 0;
+      float factor = one;
+      if constexpr (kBlocks == Blocks::rows) {
+        float most = 0;
 #pragma unroll
-      for (int j = 0; j < 8; ++j) most = fmaxf(most, fabsf(v[i][j]));
+        for (int j = 0; j < 8; ++j) most = fmaxf(most, fabsf(v[i][j]));
 #pragma unroll
-      for (int d = 8; d > 0; d /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffU, most, d));
-      factor[i] = fp8_factor(most, e5m2, true);
-      if (group == 0 && row + i < rows) scales[Index{blockIdx.x} * padded + row + i] = fp8_scale(factor[i]);
-    }
-  } else {
-    const Index padded = (columns + 3) / 4 * 4;
-#pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      float most = 0;
-#pragma unroll
-      for (int i = 0; i < 8; ++i) most = fmaxf(most, fabsf(v[i][j]));
-      most = fmaxf(most, __shfl_xor_sync(0xffffffffU, most, 16));
-      if (threadIdx.x % 32 < 16) of_warp[threadIdx.x / 32][group * 8 + j] = most;
-    }
-    __syncthreads();
-#pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      float most = 0;
-#pragma unroll
-      for (int w = 0; w < Tile8::kThreads / 32; ++w) most = fmaxf(most, of_warp[w][group * 8 + j]);
-      factor[j] = fp8_factor(most, e5m2, true);
-      if (threadIdx.x / 16 == 0 && column + j < columns) scales[Index{blockIdx.y} * padded + column + j] = fp8_scale(factor[j]);
-    }
-  }
-  const auto code = [&](int i, int j) { return to_fp8(v[i][j] * factor[kBlocks != Blocks::rows ? 0 : kTurned ? j : i], e5m2); };
-
-  if constexpr (!kTurned) {
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
+        for (int d = 8; d > 0; d /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffU, most, d));
+        factor = fp8_factor(most, e5m2, true);
+        if (group == 0 && row + i < rows) q.plain_scales[Index{blockIdx.x} * padded + row + i] = fp8_scale(factor);
+      }
       if (row + i >= rows || column >= columns) continue;
       std::uint8_t out[8];
 #pragma unroll
-      for (int j = 0; j < 8; ++j) out[j] = code(i, j);
+      for (int j = 0; j < 8; ++j) out[j] = to_fp8(v[i][j] * factor, e5m2);
       uint2 word;
       memcpy(&word, out, sizeof word);
-      *reinterpret_cast<uint2*>(codes + (row + i) * columns + column) = word;
+      *reinterpret_cast<uint2*>(q.plain + (row + i) * columns + column) = word;
     }
-  } else {
+  }
+
+  if constexpr (kTurned) {
+    if constexpr (kBlocks == Blocks::rows) {
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        float most = 0;
+#pragma unroll
+        for (int i = 0; i < 8; ++i) most = fmaxf(most, fabsf(v[i][j]));
+        most = fmaxf(most, __shfl_xor_sync(0xffffffffU, most, 16));
+        if (threadIdx.x % 32 < 16) of_warp[threadIdx.x / 32][group * 8 + j] = most;
+      }
+      __syncthreads();
+    }
+    const Index padded = (columns + 3) / 4 * 4;
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
+      float factor = one;
+      if constexpr (kBlocks == Blocks::rows) {
+        float most = 0;
+#pragma unroll
+        for (int w = 0; w < Tile8::kThreads / 32; ++w) most = fmaxf(most, of_warp[w][group * 8 + j]);
+        factor = fp8_factor(most, e5m2, true);
+        if (threadIdx.x / 16 == 0 && column + j < columns) q.turned_scales[Index{blockIdx.y} * padded + column + j] = fp8_scale(factor);
+      }
       std::uint8_t out[8];
 #pragma unroll
-      for (int i = 0; i < 8; ++i) out[i] = code(i, j);
+      for (int i = 0; i < 8; ++i) out[i] = to_fp8(v[i][j] * factor, e5m2);
       uint2 word;
       memcpy(&word, out, sizeof word);
       turned[Tile8::at(group * 8 + j, static_cast<int>(threadIdx.x) / 16)] = word;
@@ -164,7 +167,7 @@ __global__ void __launch_bounds__(Tile8::kThreads)
       const int of_tile = static_cast<int>(threadIdx.x) / 8 + 32 * i, word = static_cast<int>(threadIdx.x) % 8 * 2;
       if (column0 + of_tile >= columns || row0 + word * 8 >= rows) continue;
       const uint2 low = turned[Tile8::at(of_tile, word)], high = turned[Tile8::at(of_tile, word + 1)];
-      *reinterpret_cast<uint4*>(codes + (column0 + of_tile) * rows + row0 + word * 8) = uint4{low.x, low.y, high.x, high.y};
+      *reinterpret_cast<uint4*>(q.turned + (column0 + of_tile) * rows + row0 + word * 8) = uint4{low.x, low.y, high.x, high.y};
     }
   }
 }
@@ -221,16 +224,21 @@ void quantise_blocks(Stream stream, DType type, const Quantised& q, const void* 
                   static_cast<unsigned>((q.rows + Tile8::kSide - 1) / Tile8::kSide));
   by_type(type, [&](auto t) {
     using T = decltype(t);
-    const auto run = [&](auto turned, auto aligned) {
-      quantise_kernel<T, kBlocks, decltype(turned)::value != 0, decltype(aligned)::value != 0><<<grid, Tile8::kThreads, 0, stream>>>(
-          q.rows, q.columns, static_cast<const T*>(x), q.e5m2, whole, static_cast<std::uint8_t*>(q.codes), q.scales);
+    const auto run = [&](auto plain, auto turned) {
+      constexpr bool kPlain = decltype(plain)::value != 0, kTurned = decltype(turned)::value != 0;
+      const auto* from = static_cast<const T*>(x);
+      if (reinterpret_cast<std::uintptr_t>(x) % 16 == 0)
+        quantise_kernel<T, kBlocks, kPlain, kTurned, true><<<grid, Tile8::kThreads, 0, stream>>>(q, from, whole);
+      else
+        quantise_kernel<T, kBlocks, kPlain, kTurned, false><<<grid, Tile8::kThreads, 0, stream>>>(q, from, whole);
       launched();
     };
-    const bool aligned = reinterpret_cast<std::uintptr_t>(x) % 16 == 0;
-    if (q.turned)
-      aligned ? run(Number<1>{}, Number<1>{}) : run(Number<1>{}, Number<0>{});
+    if (q.plain && q.turned)
+      run(Number<1>{}, Number<1>{});
+    else if (q.turned)
+      run(Number<0>{}, Number<1>{});
     else
-      aligned ? run(Number<0>{}, Number<1>{}) : run(Number<0>{}, Number<0>{});
+      run(Number<1>{}, Number<0>{});
   });
 }
 
