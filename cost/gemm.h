@@ -33,7 +33,8 @@ struct GemmModel {
 };
 
 // The fit for the device's generation, its share scaled by the device's own "gemm" efficiency; for other devices Ampere's shape parameters, assumed.
-GemmModel gemm_model(const Device& device, DType type);
+// `whole_scales`: of 8-bit operands that have one scale each, not one of each block.
+GemmModel gemm_model(const Device& device, DType type, bool whole_scales = false);
 
 // Share of the SMs' tile slots that carry work: ceil(m/128)·ceil(n/128) tiles run in waves of `sms`; ragged edges and last waves idle.
 double tile_utilisation(const GemmShape& shape, std::int64_t sms);

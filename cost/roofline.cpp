@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "cost/attention.h"
 #include "cost/gemm.h"
+#include "program/quantised.h"
 
 namespace orrery::cost {
 namespace {
@@ -65,7 +66,8 @@ Estimate roofline(const program::Shape& shape, const Device& device) {
     const bool forward = shape.op == attention_forward || shape.op == attention_block_forward;
     const bool attention = forward || shape.op == attention_backward || shape.op == attention_block_backward;
     if (const auto product = gemm_shape(shape); product && gpu) {
-      const GemmModel model = gemm_model(device, shape.dtype);
+      const auto quantised = program::quantised_operands(shape);
+      const GemmModel model = gemm_model(device, shape.dtype, quantised && quantised->first.form.block_columns == 0);
       fixed = model.fixed;
       arithmetic = gemm_time(model, *product, peak, device) - fixed;
       arithmetic_source = model.source;

@@ -90,6 +90,7 @@ void update_scales(Builder& b, const Layout& layout, const Plan& plan) {
   const Scales all = scales(b, layout);
   // As Megatron-Core has Transformer Engine do: over the ranks of tp, cp and dp (parallel_state.py, get_amax_reduction_group).
   const std::uint16_t group = b.tables().group(static_cast<AxisMask>(kTpAxis | kReplicaAxes));
+  b.after_compute = group != kNone;  // what passes before have seen
   b.collective(Operator::all_reduce_max, group != kNone && group == b.tables().group(kTpAxis) ? kTp : kDp, group, all.matrices, DType::fp32,
                {u(all.seen)});
   const DType before = std::exchange(b.dtype, DType::fp32);

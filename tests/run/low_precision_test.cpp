@@ -51,17 +51,22 @@ const RunResult& in_fp32() {
   return r;
 }
 
-// By how much the losses of a run differ from others: in the mean of all steps (signed), and of one step at most.
+// By how much the losses of a run differ from others: in the mean of all steps (signed), and in that of so many steps in a row at most. (Steps of 128
+// tokens go their own ways in the end: each run then learns from its own past.)
 struct Difference {
   double mean = 0, most = 0;
 };
-Difference difference(const RunResult& a, const RunResult& b) {
+Difference difference(const RunResult& a, const RunResult& b, std::size_t window = 1) {
   Difference d;
   EXPECT_EQ(a.steps.size(), b.steps.size());
+  double sum = 0;
   for (std::size_t i = 0; i < a.steps.size(); ++i) {
     const double off = a.steps[i].loss / b.steps[i].loss - 1;
     d.mean += off / static_cast<double>(a.steps.size());
-    d.most = std::max(d.most, std::isnan(off) ? 1e30 : std::abs(off));
+    sum += off / static_cast<double>(window);
+    if ((i + 1) % window != 0) continue;
+    d.most = std::max(d.most, std::isnan(sum) ? 1e30 : std::abs(sum));
+    sum = 0;
   }
   return d;
 }
@@ -71,9 +76,9 @@ TEST(LowPrecision, Bf16WithAnFp32MasterFollowsFp32) {
   const RunResult r = trained(model(), {}, in_bf16(longer()), kSteps);
   EXPECT_TRUE(r.emulated);
   EXPECT_FALSE(in_fp32().emulated);
-  const Difference d = difference(r, in_fp32());
+  const Difference d = difference(r, in_fp32(), 20);
   EXPECT_LT(std::abs(d.mean), 2e-3);
-  EXPECT_LT(d.most, 2e-2);
+  EXPECT_LT(d.most, 1e-2);
   EXPECT_GT(d.most, 0);
 }
 
@@ -89,9 +94,10 @@ class Recipes : public testing::TestWithParam<std::string> {};
 
 // e4m3 has 4 bits: products of fp8 are off by a few per cent, at random; what is left in the losses is a fraction of a per cent of their mean.
 TEST_P(Recipes, FollowFp32) {
-  const Difference d = difference(trained(model(), {}, in_fp8(longer(), GetParam()), kSteps), in_fp32());
+  const RunResult r = trained(model(), {}, in_fp8(longer(), GetParam()), kSteps);
+  const Difference d = difference(r, in_fp32(), 20);
   EXPECT_LT(std::abs(d.mean), 1e-2);
-  EXPECT_LT(d.most, 6e-2);
+  EXPECT_LT(d.most, 2e-2);
 }
 
 const Layout kLayouts[]{{.dp = 2, .zero = 1, .micro = 2},

@@ -129,7 +129,7 @@ inline Plan plan() {
       text(), word({"flash", "unfused"}), coin(), coin(), maybe([] { return word({"allgather", "alltoall", "deepep", "hybridep"}); }), coin(),
       coin()};
   p.optimizer = {word({"adamw", "sgd"}),     real(-6, 0), {real(-3, 0) / 10, real(-3, 0) / 10}, real(-12, -3), real(-3, 1),
-                 coin() ? 0.0 : real(-2, 2), coin()};
+                 coin() ? 0.0 : real(-2, 2), coin(), coin()};
   p.mtp.weight = real(-3, 1);
   p.clocks = maybe(text);
   p.checkpoint = {maybe([] { return whole(1, 100000); }), word({"async", "sync"})};

@@ -197,7 +197,7 @@ class CudaKernels final : public KernelSet {
       case Operator::quantise_delayed:  // a turned row of codes is written by 16
         return known && d[1] % 8 == 0 && (d[3] == 0 || d[0] % 16 == 0);
       case Operator::update_scales:
-        return type == DType::fp32 && d[1] <= kMostHistory;
+        return type == DType::fp32;
       case Operator::attention_merge:
       case Operator::take_columns:
       case Operator::put_columns:

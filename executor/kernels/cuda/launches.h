@@ -126,7 +126,6 @@ struct Quantised {
   std::uint8_t* turned = nullptr;
   float* turned_scales = nullptr;
 };
-inline constexpr Index kMostHistory = 1024;
 void largest(Stream stream, DType type, Index elements, const void* x, float* to);
 void quantise(Stream stream, DType type, const Quantised& q, const void* x, const float* amax);
 void quantise_delayed(Stream stream, DType type, const Quantised& q, const void* x, const float* expected, float* seen);

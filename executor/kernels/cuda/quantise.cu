@@ -172,22 +172,20 @@ __global__ void __launch_bounds__(Tile8::kThreads) quantise_kernel(Quantised q, 
   }
 }
 
-// A block has 32 matrices; each of its 32 rows of threads moves up to 32 steps of their history on by one, all having been read before.
+// A block has 32 matrices, whose histories move on by one step: 32 steps at a time, the oldest first, each read before any is written.
 __global__ void __launch_bounds__(1024) update_scales_kernel(Index n, Index steps, float* seen, float* history, float* expected) {
   __shared__ float most_of[32][33];
-  const Index matrix = Index{blockIdx.x} * 32 + threadIdx.x, each = (steps + 31) / 32, first = Index{threadIdx.y} * each;
-  float kept[32];
+  const Index matrix = Index{blockIdx.x} * 32 + threadIdx.x;
   float most = 0;
-#pragma unroll
-  for (int i = 0; i < 32; ++i) {
-    const Index step = first + i;  // becomes step + 1
-    kept[i] = i < each && step + 1 < steps && matrix < n ? history[step * n + matrix] : 0.F;
-    most = fmaxf(most, kept[i]);
+  for (Index end = (steps + 30) / 32 * 32; end > 0; end -= 32) {
+    const Index step = end - 32 + threadIdx.y;  // becomes step + 1
+    const bool moves = step + 1 < steps && matrix < n;
+    const float value = moves ? history[step * n + matrix] : 0.F;
+    most = fmaxf(most, value);
+    __syncthreads();
+    if (moves) history[(step + 1) * n + matrix] = value;
+    __syncthreads();
   }
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < 32; ++i)
-    if (i < each && first + i + 1 < steps && matrix < n) history[(first + i + 1) * n + matrix] = kept[i];
   most_of[threadIdx.y][threadIdx.x] = most;
   __syncthreads();
   if (threadIdx.y != 0 || matrix >= n) return;
@@ -269,7 +267,6 @@ void quantise_delayed(Stream stream, DType type, const Quantised& q, const void*
 
 void update_scales(Stream stream, Index matrices, Index steps, float* seen, float* history, float* expected) {
   if (matrices == 0) return;
-  assert(steps <= kMostHistory);
   update_scales_kernel<<<static_cast<unsigned>((matrices + 31) / 32), dim3(32, 32), 0, stream>>>(matrices, steps, seen, history, expected);
   launched();
 }
