@@ -103,6 +103,7 @@ struct RuntimeSpec {
   std::optional<std::string> moe_dispatcher;
   bool moe_balanced = true;
   bool fused_cross_entropy = true;
+  bool fused_epilogues = false;  // activations without a gate at the end of the products beside them (cuBLASLt's epilogues)
   bool operator==(const RuntimeSpec&) const = default;
 };
 

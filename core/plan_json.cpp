@@ -187,6 +187,7 @@ void fields(F& f, In<F, RuntimeSpec>& r) {
   f("moe_dispatcher", r.moe_dispatcher, about("how tokens travel to experts").one_of(kDispatchers));
   f("moe_balanced", r.moe_balanced, about("routing forced to be even"));
   f("fused_cross_entropy", r.fused_cross_entropy, about("loss without a second copy of the logits"));
+  f("fused_epilogues", r.fused_epilogues, about("activations without a gate at the end of the products beside them"));
 }
 
 template <class F>

@@ -74,6 +74,10 @@ std::optional<GemmShape> gemm_shape(const program::Shape& shape) {
       return GemmShape{tokens, out, in, Bytes{bytes_of(result, tokens * out)}};
     case program::Operator::linear_input_grad:
       return GemmShape{tokens, in, out, Bytes{bytes_of(result, tokens * in)}};
+    case program::Operator::linear_activation_forward:  // writes two
+      return GemmShape{tokens, out, in, Bytes{2 * bytes_of(result, tokens * out)}};
+    case program::Operator::linear_activation_grad:  // reads one, writes one
+      return GemmShape{tokens, in, out, Bytes{2 * bytes_of(result, tokens * in)}};
     case program::Operator::linear_weight_grad:  // accumulates into fp32
       return GemmShape{out, in, tokens, Bytes{2 * bytes_of(DType::fp32, in * out)}};
     // Products of one launch: each expert's rows fill tiles of their own, and waves run over the tiles of all.

@@ -272,6 +272,8 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
       o = {scalar(Fill::one), gradient(rows), x(rows)};
       for (std::size_t i = 3; i < count; ++i) o.push_back(floats(rows, i == 4 ? Fill::positive : Fill::uniform));  // v is a mean of squares
       break;
+    case Operator::linear_activation_forward:
+    case Operator::linear_activation_grad:
     case Operator::amax:
     case Operator::quantise:
     case Operator::quantise_delayed:

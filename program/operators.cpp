@@ -46,6 +46,8 @@ constexpr std::array<Entry, kOperators> kTable{{
     {"bias_grad", "ru", WorkClass::elementwise},
     {"accumulate", "ru", WorkClass::elementwise},
     {"copy", "rw", WorkClass::elementwise},
+    {"linear_activation_forward", "rrRww", WorkClass::gemm},
+    {"linear_activation_grad", "rrrw", WorkClass::gemm},
     {"amax", "rw", WorkClass::elementwise},
     {"quantise", "rRw", WorkClass::elementwise},
     {"quantise_delayed", "rruw", WorkClass::elementwise},
@@ -174,6 +176,12 @@ std::int64_t operand_elements(const Shape& shape, std::size_t position, std::int
     case Operator::linear_weight_grad:
       of = {rows * d[1], rows * d[2], d[1] * d[2], d[2]};
       if (const auto q = quantised_operands(shape)) of[0] = q->first.bytes(), of[1] = q->second.bytes();
+      break;
+    case Operator::linear_activation_forward:
+      of = {rows * d[1], d[1] * d[2], d[2], rows * d[2], rows * d[2]};
+      break;
+    case Operator::linear_activation_grad:
+      of = {rows * d[2], d[1] * d[2], rows * d[1], rows * d[1]};
       break;
     case Operator::amax:
       of = {n, 1};
@@ -367,6 +375,12 @@ DType operand_type(const Shape& shape, std::size_t position, DType parameters, D
     case Operator::linear_input_grad:
       of = {a, a == DType::fp8 ? a : p, result};
       break;
+    case Operator::linear_activation_forward:
+      of = {a, p, p, a, a};
+      break;
+    case Operator::linear_activation_grad:
+      of = {a, p, a, a};
+      break;
     case Operator::linear_weight_grad:
       of = {a, a, g, g};
       break;
@@ -455,6 +469,8 @@ Flops flops(const Shape& shape) {
     case Operator::linear_forward:
     case Operator::linear_input_grad:
     case Operator::linear_weight_grad:
+    case Operator::linear_activation_forward:
+    case Operator::linear_activation_grad:
       return Flops{2 * d(0) * d(1) * d(2)};
     case Operator::expert_linear_forward:
     case Operator::expert_linear_input_grad:
@@ -519,6 +535,12 @@ Bytes traffic(const Shape& shape) {
     case Operator::linear_weight_grad:
       bytes = e(rows * d[1]) + e(rows * d[2]) + 2 * f(d[1] * d[2]);
       if (const auto q = quantised_operands(shape)) bytes = q->first.bytes() + q->second.bytes() + 2 * f(d[1] * d[2]);
+      break;
+    case Operator::linear_activation_forward:  // two results
+      bytes = e(rows * d[1]) + e(d[1] * d[2]) + 2 * e(rows * d[2]);
+      break;
+    case Operator::linear_activation_grad:
+      bytes = e(rows * d[2]) + e(d[1] * d[2]) + 2 * e(rows * d[1]);
       break;
     case Operator::amax:
       bytes = e(n) + f(1);

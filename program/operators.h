@@ -60,6 +60,11 @@ enum class Operator : std::uint8_t {
   bias_grad,            // {tokens, width}                               r dy, u d_bias
   accumulate,           // {elements}                                    r x, u y — y += x
   copy,                 // {elements}                                    r x, w y
+  // A linear without a gate behind it and its activation as one product (runtime.fused_epilogues): a = f(u), u = x Wᵀ + b; and back from what the
+  // next
+  // linear's result's gradient is: du = (dy W) f'(u).
+  linear_activation_forward,  // {tokens, in, out}                       r x, r W, [r bias], w u, w a
+  linear_activation_grad,     // {tokens, in, out}                       r dy, r W, r u, w du
   // Numbers of eight bits (program/quantised.h): form is the number of the Quantisation of x's rows, or of its columns as rows if `transposed`. A
   // scale
   // of the whole is from amax, the largest |x|, which for delayed scaling is what is expected after earlier steps (0: not known; then x's own), while

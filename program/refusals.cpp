@@ -172,6 +172,11 @@ void low_precision_refusals(Refusals& r, const Model& model, const Plan& plan) {
     r.add("updates of bf16 are rounded at random", "optimizer.stochastic_rounding",
           fmt::format("updates are rounded at random where parameters are bf16, and precision.params is {}", name(p.params)),
           "use precision.params bf16, or stochastic_rounding false");
+  if (plan.runtime.fused_epilogues && model.gated_mlp)
+    r.add("epilogues have no gate", "runtime.fused_epilogues", fmt::format("{}'s feed-forward has a gate, which no product ends with", model.name),
+          "use false");
+  r.not_built(plan.runtime.fused_epilogues && (p.compute == DType::fp8 || plan.overlap.tp),
+              "fused epilogues with fp8 or overlapped tensor parallelism", "runtime.fused_epilogues", "use false");
   if (p.recipe && (*p.recipe == "mxfp8" || *p.recipe == "nvfp4"))
     return r.not_built(true, fmt::format("recipe '{}', which needs Blackwell", *p.recipe), "precision.recipe", "use delayed, current or blockwise");
   if (p.recipe && p.compute != DType::fp8)

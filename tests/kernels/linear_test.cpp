@@ -46,6 +46,32 @@ TEST(KernelLinear, GradientsAreThoseOfFiniteDifferences) {
   }
 }
 
+// The same as the product and then the activation, whatever the activation; the derivative at the argument that was written.
+TEST(KernelLinear, EndsWithAnActivationAndItsDerivative) {
+  for (const Activation kind : {Activation::gelu_tanh, Activation::gelu, Activation::relu, Activation::relu_squared, Activation::silu})
+    for (const auto [tokens, in, out] : {Size{1, 1, 1}, Size{5, 3, 7}, Size{16, 24, 32}})
+      for (const bool with_bias : {false, true}) {
+        executor::KernelSettings s;
+        s.activation = kind;
+        const Floats x = random_floats(tokens * in, 1), weight = random_floats(out * in, 2), bias = random_floats(out, 3);
+        Floats u = poison(tokens * out), a = u, u_alone = u, a_alone = u;
+        const Call both{Operator::linear_activation_forward, {tokens, in, out}, s};
+        with_bias ? both(x, weight, bias, u, a) : both(x, weight, u, a);
+        const Call product{Operator::linear_forward, {tokens, in, out}, s};
+        with_bias ? product(x, weight, bias, u_alone) : product(x, weight, u_alone);
+        Call{Operator::activation_forward, {tokens, out, 0}, s}(u_alone, a_alone);
+        EXPECT_TRUE(close(u, wide(u_alone)));
+        EXPECT_TRUE(close(a, wide(a_alone)));
+        // Back: of a linear of `out` inputs and `in` results behind it.
+        const Floats dy = random_floats(tokens * in, 4), behind = random_floats(in * out, 5);
+        Floats du = poison(tokens * out), da = du, du_alone = du;
+        Call{Operator::linear_activation_grad, {tokens, out, in}, s}(dy, behind, u, du);
+        Call{Operator::linear_input_grad, {tokens, out, in}, s}(dy, behind, da);
+        Call{Operator::activation_backward, {tokens, out, 0}, s}(u, da, du_alone);
+        EXPECT_TRUE(close(du, wide(du_alone)));
+      }
+}
+
 TEST(KernelLinear, ColumnAndRowShardsMakeTheWhole) {
   // Column parallel: y's columns side by side. Row parallel: partial products add up.
   const std::int64_t tokens = 6, in = 8, out = 12;

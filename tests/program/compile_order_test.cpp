@@ -109,6 +109,7 @@ RC_GTEST_PROP(CompiledOrder, EveryLegalPlanPassesEveryCheck, ()) {
   p.optimizer.post_validation = pp > 1 && p.schedule != "interleaved" && shape.vp == 1 && p.schedule != "dualpipe" && *rc::gen::arbitrary<bool>();
   p.precision.params = *rc::gen::element(DType::fp32, DType::bf16);
   Model m = *rc::gen::arbitrary<bool>() ? small_llama() : small_gpt2();
+  p.runtime.fused_epilogues = !m.gated_mlp && !p.overlap.tp && *rc::gen::arbitrary<bool>();
   m.layers = *rc::gen::inRange<std::int64_t>(pp * shape.vp, pp * shape.vp + 3);
   m.tie_embeddings = *rc::gen::arbitrary<bool>(), m.embedding_norm = *rc::gen::arbitrary<bool>();
   m.parallel_block = *rc::gen::arbitrary<bool>(), m.parallel_shared_norm = *rc::gen::arbitrary<bool>(), m.qk_norm = *rc::gen::arbitrary<bool>();

@@ -47,7 +47,8 @@ TEST(Operators, AnAbsentOperandInTheMiddleMovesThoseBehindIt) {
 }
 
 TEST(Operators, EachOfALinearsThreeProductsIsTwoTokensInOut) {
-  for (const Operator op : {Operator::linear_forward, Operator::linear_input_grad, Operator::linear_weight_grad})
+  for (const Operator op : {Operator::linear_forward, Operator::linear_input_grad, Operator::linear_weight_grad, Operator::linear_activation_forward,
+                            Operator::linear_activation_grad})
     EXPECT_EQ(flops(shape(op, {10, 20, 30})), Flops{2.0 * 10 * 20 * 30});
 }
 

@@ -210,6 +210,8 @@ const Case kCases[] = {
      "the feed-forward's width is 20 on a rank, and products in fp8 take multiples of 16",
      "use another tp, micro-batch or sequence, or precision.compute bf16",
      [](Model& m, Cluster&, Plan& p) { m.intermediate = 40, p.precision.compute = DType::fp8, p.precision.recipe = "current"; }},
+    {"epilogues have no gate", "runtime.fused_epilogues", "small's feed-forward has a gate, which no product ends with", "use false",
+     [](Model&, Cluster&, Plan& p) { p.runtime.fused_epilogues = true; }},
     {"updates of bf16 are rounded at random", "optimizer.stochastic_rounding",
      "updates are rounded at random where parameters are bf16, and precision.params is fp32",
      "use precision.params bf16, or stochastic_rounding false",

@@ -160,5 +160,18 @@ TEST(StochasticRounding, DoesNotDependOnWhoUpdates) {
   EXPECT_EQ(parameters(whole), parameters(sharded));
 }
 
+// One operator or two: the same arithmetic in fp32, to the bit.
+TEST(FusedEpilogues, ChangeNothing) {
+  const Model m = tiny_gpt2();
+  for (const Layout& l : {Layout{}, Layout{.tp = 2, .sp = true, .pp = 2, .recompute = true}, Layout{.pp = 2, .schedule = "zb-h1"}}) {
+    Plan p = plan_of(l);
+    const RunResult apart = trained(m, l, p, 5);
+    p.runtime.fused_epilogues = true;
+    const RunResult fused = trained(m, l, p, 5);
+    EXPECT_EQ(fused.parameters, apart.parameters) << name(l);
+    EXPECT_LE(fused.memory[0].peak_live, apart.memory[0].peak_live);
+  }
+}
+
 }  // namespace
 }  // namespace orrery::executor

@@ -126,10 +126,16 @@ inline Plan plan() {
   p.moe = {maybe([] { return real(-2, 2); }), coin(), text(), maybe([] { return word({"all", "load"}); }), maybe(text)};
   p.lora = maybe(text);
   p.runtime = {
-      text(), word({"flash", "unfused"}), coin(), coin(), maybe([] { return word({"allgather", "alltoall", "deepep", "hybridep"}); }), coin(),
+      text(), word({"flash", "unfused"}), coin(), coin(), maybe([] { return word({"allgather", "alltoall", "deepep", "hybridep"}); }), coin(), coin(),
       coin()};
-  p.optimizer = {word({"adamw", "sgd"}),     real(-6, 0), {real(-3, 0) / 10, real(-3, 0) / 10}, real(-12, -3), real(-3, 1),
-                 coin() ? 0.0 : real(-2, 2), coin(), coin()};
+  p.optimizer = {word({"adamw", "sgd"}),
+                 real(-6, 0),
+                 {real(-3, 0) / 10, real(-3, 0) / 10},
+                 real(-12, -3),
+                 real(-3, 1),
+                 coin() ? 0.0 : real(-2, 2),
+                 coin(),
+                 coin()};
   p.mtp.weight = real(-3, 1);
   p.clocks = maybe(text);
   p.checkpoint = {maybe([] { return whole(1, 100000); }), word({"async", "sync"})};

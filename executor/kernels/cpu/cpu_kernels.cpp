@@ -2,6 +2,7 @@
 #include <array>
 #include <cassert>
 #include <cstring>
+#include <vector>
 
 #include "executor/kernels/cpu/cpu.h"
 #include "executor/kernels/kernels.h"
@@ -142,6 +143,8 @@ class CpuKernels final : public KernelSet {
       case Operator::linear_forward:
       case Operator::linear_input_grad:
       case Operator::linear_weight_grad:
+      case Operator::linear_activation_forward:
+      case Operator::linear_activation_grad:
       case Operator::rope_forward:
       case Operator::rope_backward:
       case Operator::attention_forward:
@@ -233,6 +236,14 @@ class CpuKernels final : public KernelSet {
         return cpu::linear_input_grad(d[0], d[1], d[2], o[0], o[1], o[2]);
       case Operator::linear_weight_grad:
         return cpu::linear_weight_grad(d[0], d[1], d[2], o[0], o[1], o[2], o[3]);
+      case Operator::linear_activation_forward:
+        cpu::linear_forward(d[0], d[1], d[2], o[0], o[1], o[2], o[3]);
+        return cpu::activation_forward(s.activation, false, d[0], d[2], o[3], o[4]);
+      case Operator::linear_activation_grad: {
+        std::vector<float> da(static_cast<std::size_t>(d[0] * d[1]));
+        cpu::linear_input_grad(d[0], d[1], d[2], o[0], o[1], da.data());
+        return cpu::activation_backward(s.activation, false, d[0], d[1], o[2], da.data(), o[3]);
+      }
       case Operator::rope_forward:
         return rope(c, o, true);
       case Operator::rope_backward:

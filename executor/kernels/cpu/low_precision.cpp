@@ -19,8 +19,9 @@ bool is_float(DType t) { return t == DType::fp32 || t == DType::tf32 || t == DTy
 bool is_narrow(DType t) { return t == DType::bf16 || t == DType::fp16; }
 
 bool is_product(Operator op) {
-  return op == Operator::linear_forward || op == Operator::linear_input_grad || op == Operator::linear_weight_grad ||
-         op == Operator::expert_linear_forward || op == Operator::expert_linear_input_grad || op == Operator::expert_linear_weight_grad;
+  return op == Operator::linear_activation_forward || op == Operator::linear_activation_grad || op == Operator::linear_forward ||
+         op == Operator::linear_input_grad || op == Operator::linear_weight_grad || op == Operator::expert_linear_forward ||
+         op == Operator::expert_linear_input_grad || op == Operator::expert_linear_weight_grad;
 }
 
 Shape in_fp32(Shape shape) {

@@ -191,6 +191,8 @@ class CudaKernels final : public KernelSet {
       case Operator::linear_input_grad:
       case Operator::linear_weight_grad:
         return known || has_in_8_bits(shape);
+      case Operator::linear_activation_forward:
+      case Operator::linear_activation_grad:
       case Operator::amax:
         return known;
       case Operator::quantise:
@@ -381,6 +383,17 @@ class CudaKernels final : public KernelSet {
         return optimizer_step(stream, d[0], update(s.optimizer, c.step), s.optimizer.clip, o.scalar(0), o.gradient(1), {o[2], type},
                               adam ? o.floats(3) : nullptr, adam ? o.floats(4) : nullptr, o.floats(3 + states),
                               {d[1] != 0, c.rounding_key, c.first_element, c.step, c.step_at});
+      }
+      case Operator::linear_activation_forward:
+        if (s.activation == Activation::gelu_tanh && gemm_.forward_gelu(type, d[0], d[1], d[2], o[0], o.parameter(1), o.parameter(2), o[3], o[4]))
+          return;
+        gemm_.forward(type, d[0], d[1], d[2], o[0], o.parameter(1), o.parameter(2), o[3]);
+        return activation_forward(stream, type, s.activation, false, d[0], d[2], o[3], o[4]);
+      case Operator::linear_activation_grad: {
+        if (s.activation == Activation::gelu_tanh && gemm_.gelu_grad(type, d[0], d[1], d[2], o[0], o.parameter(1), o[2], o[3])) return;
+        const Scratch da(stream, bytes_of(type, d[0] * d[1]));
+        gemm_.input_grad(type, d[0], d[1], d[2], o[0], o.parameter(1), da.as<void>());
+        return activation_backward(stream, type, s.activation, false, d[0], d[1], o[2], da.as<void>(), o[3]);
       }
       case Operator::amax:
         return largest(stream, type, d[0], o[0], o.floats(1));

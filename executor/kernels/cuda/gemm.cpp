@@ -83,7 +83,9 @@ struct Product {
   float beta;
   const void* bias = nullptr;  // of `type` (in 8 bits: bf16), added to every column
   Eight of_a{}, of_b{};        // where type is fp8
-  bool fast = false;           // fp8: sums are not moved to full fp32 registers on the way
+  enum class Gelu : std::uint8_t { none, forward, derivative } gelu = Gelu::none;
+  void* aux = nullptr;  // its argument: written forward, read for the derivative; of `type`, as c
+  bool fast = false;    // fp8: sums are not moved to full fp32 registers on the way
 };
 
 cudaDataType_t data_type(DType type, const Eight& of) {
@@ -122,8 +124,17 @@ class Gemm::Library {
     set(description, CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(description, CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     if (options_.sm_target > 0) set(description, CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, static_cast<std::int32_t>(options_.sm_target));
-    if (p.bias) {
+    if (p.gelu != Product::Gelu::none) {
+      set(description, CUBLASLT_MATMUL_DESC_EPILOGUE,
+          p.gelu == Product::Gelu::derivative ? CUBLASLT_EPILOGUE_DGELU
+          : p.bias                            ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS
+                                              : CUBLASLT_EPILOGUE_GELU_AUX);
+      set(description, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, p.aux);
+      set(description, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, static_cast<std::int64_t>(p.ldc));
+    } else if (p.bias) {
       set(description, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    }
+    if (p.bias) {
       set(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
       set(description, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<std::int32_t>(data_type(p.type == DType::fp8 ? DType::bf16 : p.type)));
     }
@@ -154,7 +165,8 @@ class Gemm::Library {
                       options_.sm_target,
                       p.type == DType::fp8 ? static_cast<int>(p.of_a.form.number()) : -1,
                       p.type == DType::fp8 ? static_cast<int>(p.of_b.form.number()) : -1,
-                      p.fast};
+                      p.fast,
+                      static_cast<int>(p.gelu)};
     const std::optional<GemmCache::Algorithm> known = cache_.find(key);
     if (known && run(call, c, *known) == CUBLAS_STATUS_SUCCESS) return;
     const GemmCache::Algorithm chosen = choose(call, key, p);  // anew where a file held what does not run
@@ -279,6 +291,34 @@ void Gemm::input_grad(DType type, Index tokens, Index in, Index out, const void*
   if (out == 0) return zero_bytes(stream, bytes_of(type, tokens * in), dx);
   const Converted w(stream, in * out, weight, type);
   library_->multiply({false, false, in, tokens, out, in, out, in, type, type, 0}, w.data(), dy, dx);
+}
+
+namespace {
+
+// cublasLt.h, EPILOGUE_AUX_LD and _POINTER: rows and places of whole 16 bytes.
+bool takes_gelu(DType type, Index width, const void* aux) {
+  return bits(type) == 16 && width % 8 == 0 && width > 0 && reinterpret_cast<std::uintptr_t>(aux) % 16 == 0;
+}
+
+}  // namespace
+
+bool Gemm::forward_gelu(DType type, Index tokens, Index in, Index out, const void* x, Array weight, Array bias, void* u, void* a) const {
+  if (in == 0 || !takes_gelu(type, out, u)) return false;
+  const Stream stream = library_->stream();
+  const Converted w(stream, in * out, weight, type), b(stream, out, bias, type);
+  Product p{true, false, out, tokens, in, in, in, out, type, type, 0, b.data()};
+  p.gelu = Product::Gelu::forward, p.aux = u;
+  library_->multiply(p, w.data(), x, a);
+  return true;
+}
+
+bool Gemm::gelu_grad(DType type, Index tokens, Index in, Index out, const void* dy, Array weight, const void* u, void* du) const {
+  if (out == 0 || !takes_gelu(type, in, u)) return false;
+  const Converted w(library_->stream(), in * out, weight, type);
+  Product p{false, false, in, tokens, out, in, out, in, type, type, 0};
+  p.gelu = Product::Gelu::derivative, p.aux = const_cast<void*>(u);
+  library_->multiply(p, w.data(), dy, du);
+  return true;
 }
 
 // dWᵀ (in x out) += xᵀ dy. Gradients of another 16-bit type than the product's, and 16-bit ones of an fp32 product, go through fp32.

@@ -21,6 +21,10 @@ class Gemm {
   void forward(DType type, Index tokens, Index in, Index out, const void* x, Array weight, Array bias, void* y) const;
   void input_grad(DType type, Index tokens, Index in, Index out, const void* dy, Array weight, void* dx) const;
   void weight_grad(DType type, Index tokens, Index in, Index out, const void* x, const void* dy, Array d_weight) const;
+  // Ending with GELU (as tanh, which is cuBLASLt's) of u, which is written too; and with its derivative: du = (dy W) gelu'(u). False, and nothing
+  // done, where types or places are not what the epilogue takes.
+  bool forward_gelu(DType type, Index tokens, Index in, Index out, const void* x, Array weight, Array bias, void* u, void* a) const;
+  bool gelu_grad(DType type, Index tokens, Index in, Index out, const void* dy, Array weight, const void* u, void* du) const;
   // In 8 bits: operands are quantised matrices, as the shape says; results are bf16. Sizes are multiples of 16.
   void forward_8(const program::Shape& shape, const void* x, const void* weight, Array bias, void* y) const;
   void input_grad_8(const program::Shape& shape, const void* dy, const void* weight, void* dx) const;

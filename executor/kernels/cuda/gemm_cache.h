@@ -28,12 +28,14 @@ struct GemmKey {
   int sms = 0;                                   // multiprocessors to use; 0: all
   int form_a = -1, form_b = -1;                  // fp8: the operands' formats and scales (program::Quantisation)
   bool fast = false;                             // fp8: fast sums
-  auto tied() const { return std::tie(transpose_a, transpose_b, bias, in, out, m, n, k, align_a, align_b, align_c, sms, form_a, form_b, fast); }
+  int gelu = 0;                                  // 1: ends with it, 2: with its derivative
+  auto tied() const { return std::tie(transpose_a, transpose_b, bias, in, out, m, n, k, align_a, align_b, align_c, sms, form_a, form_b, fast, gelu); }
   bool operator<(const GemmKey& other) const { return tied() < other.tied(); }
   std::string text() const {
     std::string all = fmt::format("{}{}{} {} {} {}x{}x{} {} {} {} {}", transpose_a ? 't' : 'n', transpose_b ? 't' : 'n', bias ? 'b' : '-', name(in),
                                   name(out), m, n, k, align_a, align_b, align_c, sms);
     if (form_a >= 0) all += fmt::format(" {} {} {}", form_a, form_b, fast ? "fast" : "full");
+    if (gelu != 0) all += fmt::format(" gelu{}", gelu);
     return all;
   }
 };
