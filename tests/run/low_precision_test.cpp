@@ -163,7 +163,7 @@ TEST(StochasticRounding, DoesNotDependOnWhoUpdates) {
 // One operator or two: the same arithmetic in fp32, to the bit.
 TEST(FusedEpilogues, ChangeNothing) {
   const Model m = tiny_gpt2();
-  for (const Layout& l : {Layout{}, Layout{.tp = 2, .sp = true, .pp = 2, .recompute = true}, Layout{.pp = 2, .schedule = "zb-h1"}}) {
+  for (const Layout& l : {Layout{}, Layout{.tp = 2, .pp = 2, .sp = true, .recompute = true}, Layout{.pp = 2, .schedule = "zb-h1"}}) {
     Plan p = plan_of(l);
     const RunResult apart = trained(m, l, p, 5);
     p.runtime.fused_epilogues = true;
