@@ -62,6 +62,8 @@ class Communicator {
     wait(ticket);
     return nullptr;
   }
+  // Whether operations may be started while the device records (Device::begin_recording): they are then part of what is recorded.
+  virtual bool can_record() const { return false; }
   // Makes every pending and later operation of every rank of this communicator's world fail.
   virtual void abort(const std::string& why) = 0;
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <chrono>
+#include <cstring>
 #include <limits>
 #include <numeric>
 
@@ -28,6 +29,8 @@ constexpr auto kTp = static_cast<std::size_t>(Axis::tp);
 constexpr auto kCpInner = static_cast<std::size_t>(Axis::cp_inner), kCpOuter = static_cast<std::size_t>(Axis::cp_outer);
 
 constexpr std::int64_t kDispatchesKept = 1 << 14;  // of all ranks; a line each in a recorded load
+
+bool is_load(const Instruction& in) { return in.op == Operator::load_tokens || in.op == Operator::load_targets; }
 
 Picoseconds ps(std::int64_t ns) { return Picoseconds{ns * 1000}; }
 
@@ -113,6 +116,25 @@ RankRunner::RankRunner(const Setting& setting, std::int64_t rank, std::unique_pt
   last_on_stream_.resize(program_.streams.size());
   stream_needs_.resize(program_.streams.size());
   if (!immediate_) find_marked();
+  static_ = is_static();
+  if (static_) step_at_ = device_->allocate(sizeof(std::int64_t));
+}
+
+// Whether the rows that experts get cannot be more than there is room for.
+bool RankRunner::knows_rows() const {
+  const Plan& p = setting_.plan;
+  return !setting_.model.moe || p.runtime.moe_balanced || p.moe.capacity_factor || p.moe.room.value_or("") == "all";
+}
+
+// Whether the host has nothing to decide in a step, so that it can be recorded once and run again and again.
+bool RankRunner::is_static() const {
+  const auto communicates = [](const Instruction& in) { return program::is_communication(in.op); };
+  return setting_.plan.runtime.cuda_graphs && device_->can_record() && role_.prologue.empty() && role_.epilogue.empty() &&
+         role_.validation == program::kNone && program_.update_every == 0 && knows_rows() &&
+         (!setting_.model.moe || setting_.plan.runtime.moe_balanced || !setting_.options.record_routing) &&
+         std::all_of(role_.body.begin(), role_.body.end(), [](const program::PassInstance& p) { return p.ahead == 0; }) &&
+         std::all_of(role_.buffers.begin(), role_.buffers.end(), [](const program::Buffer& b) { return b.versions == 1; }) &&
+         (communicator_.can_record() || std::none_of(role_.instructions.begin(), role_.instructions.end(), communicates));
 }
 
 void RankRunner::draw_parameters() {
@@ -322,7 +344,9 @@ program::Runs RankRunner::key_positions(const Instruction& in, std::uint16_t mic
 
 // --- Computing -----------------------------------------------------------------------------------------------------------------------------------
 
-void RankRunner::load(const Instruction& in, std::uint16_t microbatch, bool targets) {
+// What a load puts into its buffer, into tokens_.
+void RankRunner::find_tokens(const Instruction& in, std::uint16_t microbatch) {
+  const bool targets = in.op == Operator::load_targets;
   const std::int64_t micro = kernel_settings_.micro_batch, sequence = program_.sequence, dp = mesh_.extent(program::kDpAxes);
   const program::Runs runs = own_positions(microbatch);
   assert(program_.shapes[in.shape].dims[0] == micro * program::length(runs));
@@ -340,11 +364,13 @@ void RankRunner::load(const Instruction& in, std::uint16_t microbatch, bool targ
         else
           tokens[row++ * micro + i] = targets ? -1 : window_[static_cast<std::size_t>(sequence)];
   }
-  device_->upload(operand(in, 0, microbatch), tokens_.data(), bytes_of(DType::int32, program_.shapes[in.shape].dims[0]));
 }
 
 void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
-  if (in.op == Operator::load_tokens || in.op == Operator::load_targets) return load(in, microbatch, in.op == Operator::load_targets);
+  if (is_load(in)) {
+    find_tokens(in, microbatch);
+    return device_->upload(operand(in, 0, microbatch), tokens_.data(), bytes_of(DType::int32, static_cast<std::int64_t>(tokens_.size())));
+  }
   operands_.clear();
   for (std::uint32_t k = 0; k < in.access_count; ++k) operands_.push_back(operand(in, k, microbatch));
   const program::Shape& shape = program_.shapes[program_.shape_of(in, coordinates_)];
@@ -381,6 +407,7 @@ void RankRunner::compute(const Instruction& in, std::uint16_t microbatch) {
       break;
   }
   context.rows = rows, context.keys = keys;
+  if (static_) context.step_at = reinterpret_cast<const std::int64_t*>(step_at_);
   context.step = (pass_step_ * program_.microbatches + microbatch) / program_.micro_batches_per_update() + 1;
   if (in.op == Operator::cross_entropy_grad && in.peer > 0)
     context.loss_weight = setting_.plan.mtp.weight / static_cast<double>(setting_.model.mtp_layers);
@@ -620,6 +647,67 @@ void RankRunner::redo(std::int64_t update) {
   ++redone_;
 }
 
+void RankRunner::run_passes(bool last) {
+  if (static_) {
+    const std::int64_t update = step_ + 1;
+    device_->upload(step_at_, &update, sizeof(update));
+  }
+  if (step_ == 0)
+    for (const program::PassInstance& p : role_.prologue) run_pass(p, 0);
+  const std::vector<program::PassInstance>& passes = last && !role_.epilogue.empty() ? role_.epilogue : role_.body;
+  bool warm = false;
+  for (std::uint32_t i = 0; i < passes.size(); ++i) {
+    run_pass(passes[i], i);
+    if (role_.validation == program::kNone || passes[i].pass != role_.validation) continue;
+    // A step's first validation is of the update before, which step 0 does not have; the last step has one more, of its own.
+    if ((warm || step_ > 0) && !validates()) {
+      redo(warm ? step_ : step_ - 1);  // of an earlier step: all that this one has done is void
+      for (std::uint32_t again = 0; !warm && again < i; ++again) run_pass(passes[again], again);
+    }
+    warm = true;
+  }
+}
+
+// Nothing of the steps before is left to wait for: what is recorded and what is not cannot wait for one another.
+void RankRunner::settle() {
+  for (const Started& s : last_on_stream_)
+    if (s.ticket.v != 0) communicator_.wait(s.ticket);
+  std::fill(events_.begin(), events_.end(), Started{});
+  std::fill(last_on_stream_.begin(), last_on_stream_.end(), Started{});
+  for (std::vector<Started>& needs : stream_needs_) needs.clear();
+}
+
+void RankRunner::record_step(bool last) {
+  settle();
+  device_->begin_recording();
+  run_passes(last);
+  for (const Started& s : last_on_stream_)
+    if (s.ticket.v != 0) device_->wait(communicator_.enqueued(s.ticket));
+  recording_ = device_->end_recording();
+  std::fill(last_on_stream_.begin(), last_on_stream_.end(), Started{});
+  settle();
+}
+
+// Runs the recorded step, with this step's number and tokens.
+void RankRunner::replay() {
+  settle();
+  std::size_t source = 0;
+  const std::int64_t update = step_ + 1;
+  std::memcpy(recording_->source(source++), &update, sizeof(update));
+  pass_step_ = step_;
+  for (const program::PassInstance& instance : role_.body) {
+    const program::PassTemplate& pass = role_.passes[instance.pass];
+    for (std::uint32_t i = pass.first; i < pass.first + pass.count; ++i) {
+      const Instruction& in = role_.instructions[i];
+      if (!is_load(in)) continue;
+      find_tokens(in, instance.of(in));
+      std::memcpy(recording_->source(source++), tokens_.data(), tokens_.size() * sizeof(tokens_.front()));
+    }
+  }
+  device_->replay(*recording_);
+  ++replayed_;
+}
+
 void RankRunner::step(std::int64_t number, bool last) {
   step_ = number;
   StepRecord& record = records_.emplace_back();
@@ -631,20 +719,11 @@ void RankRunner::step(std::int64_t number, bool last) {
   record.begin_ns = compute_free_ns_ = now();
   record.timed = timed_ = immediate_ || is_timed(number, setting_.options);
   sample_memory(record);
-  if (number == 0)
-    for (const program::PassInstance& p : role_.prologue) run_pass(p, 0);
-  const std::vector<program::PassInstance>& passes = last && !role_.epilogue.empty() ? role_.epilogue : role_.body;
-  bool warm = false;
-  for (std::uint32_t i = 0; i < passes.size(); ++i) {
-    run_pass(passes[i], i);
-    if (role_.validation == program::kNone || passes[i].pass != role_.validation) continue;
-    // A step's first validation is of the update before, which step 0 does not have; the last step has one more, of its own.
-    if ((warm || number > 0) && !validates()) {
-      redo(warm ? number : number - 1);  // of an earlier step: all that this one has done is void
-      for (std::uint32_t again = 0; !warm && again < i; ++again) run_pass(passes[again], again);
-    }
-    warm = true;
-  }
+  if (static_ && !recording_ && number > 0 && !timed_) record_step(last);  // the first step has let the kernels choose how they work
+  if (recording_ && !timed_)
+    replay();
+  else
+    run_passes(last);
   device_->synchronise();
   record.end_ns = now();
   if (records_.size() > 1) take_times(records_[records_.size() - 2], pending_before_);

@@ -71,6 +71,8 @@ class RankRunner {
 
   // Updates that were taken back and made again.
   std::int64_t redone() const { return redone_; }
+  // Steps that the device ran as one recorded piece of work.
+  std::int64_t replayed() const { return replayed_; }
 
   const RankMemory& memory() const { return measured_; }
   const std::deque<StepRecord>& records() const { return records_; }
@@ -132,7 +134,13 @@ class RankRunner {
   std::int64_t split_begin(std::uint16_t microbatch) const;
   program::Runs query_positions(std::uint16_t microbatch) const;
   program::Runs key_positions(const program::Instruction& in, std::uint16_t microbatch) const;
-  void load(const program::Instruction& in, std::uint16_t microbatch, bool targets);
+  void find_tokens(const program::Instruction& in, std::uint16_t microbatch);
+  bool is_static() const;
+  bool knows_rows() const;
+  void run_passes(bool last);
+  void settle();
+  void record_step(bool last);
+  void replay();
   void record_routing(const program::Instruction& in, std::uint16_t microbatch);
   void check_room(const void* counts, std::int64_t n, std::int64_t room);
   std::span<const std::int64_t> group(std::uint16_t index);
@@ -183,6 +191,10 @@ class RankRunner {
   std::map<Dispatch, std::vector<double>> routed_;
 
   std::int64_t step_ = 0, pass_step_ = 0, compute_free_ns_ = 0;  // pass_step_: of the micro-batch of the pass that runs
+  bool static_ = false;                                          // every step is like any other, and the device records it
+  std::byte* step_at_ = nullptr;                                 // of a static program: the device's copy of the optimizer's step number, from 1
+  std::unique_ptr<Recording> recording_;
+  std::int64_t replayed_ = 0;
   std::deque<StepRecord> records_;
   std::size_t timed_records_ = 0;
   bool timed_ = true;                 // this step

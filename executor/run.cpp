@@ -262,7 +262,7 @@ std::string fingerprint(const Program& program, const Plan& plan, const TokenSou
 // What is left of a rank's run when it is over.
 struct RankOutcome {
   RankMemory memory;
-  std::int64_t redone = 0;
+  std::int64_t redone = 0, replayed = 0;
   std::map<RankRunner::Dispatch, std::vector<double>> routed;
   StepRecord record;  // of the step that is shown
 };
@@ -276,7 +276,7 @@ struct Shard {
 };
 
 void pack(ByteWriter& w, const RankOutcome& o) {
-  w.put(o.memory), w.put(o.redone);
+  w.put(o.memory), w.put(o.redone), w.put(o.replayed);
   w.put(static_cast<std::uint64_t>(o.routed.size()));
   for (const auto& [dispatch, counts] : o.routed) w.put(dispatch), w.list(counts);
   w.put(o.record.step), w.put(o.record.begin_ns), w.put(o.record.end_ns), w.put(o.record.timed);
@@ -285,7 +285,7 @@ void pack(ByteWriter& w, const RankOutcome& o) {
 
 RankOutcome unpack_outcome(ByteReader& r) {
   RankOutcome o;
-  o.memory = r.get<RankMemory>(), o.redone = r.get<std::int64_t>();
+  o.memory = r.get<RankMemory>(), o.redone = r.get<std::int64_t>(), o.replayed = r.get<std::int64_t>();
   for (auto n = r.get<std::uint64_t>(); n > 0; --n) {
     const auto dispatch = r.get<RankRunner::Dispatch>();
     o.routed[dispatch] = r.list<double>();
@@ -650,7 +650,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
 
   std::vector<RankOutcome> outcomes;
   for (const auto& runner : runners) {
-    outcomes.push_back({runner->memory(), runner->redone(), runner->routed(), {}});
+    outcomes.push_back({runner->memory(), runner->redone(), runner->replayed(), runner->routed(), {}});
     if (shown < done) outcomes.back().record = runner->records()[shown];
   }
   if (!alone) {
@@ -684,6 +684,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
 
   for (const RankOutcome& o : outcomes) result.memory.push_back(o.memory);
   result.redone = outcomes.front().redone;
+  result.replayed = outcomes.front().replayed;
   if (model.moe) result.expert_load = dispatches(program, outcomes);
   if (shown == done) return result;  // cancelled before any step was timed
   result.timeline_step = first_step + static_cast<std::int64_t>(shown);

@@ -71,6 +71,7 @@ struct RunResult {
   bool cancelled = false;
   bool emulated = false;           // low precision was computed in fp32 and rounded (executor/kernels/low_precision.h): times say nothing
   std::int64_t redone = 0;         // updates that post-validation took back and made again
+  std::int64_t replayed = 0;       // steps that rank 0's device ran as one recorded piece of work (runtime.cuda_graphs)
   std::vector<RankMemory> memory;  // by rank
   Timeline timeline;               // of the recent step whose period is nearest to the median; origin "measured"
   std::int64_t timeline_step = 0;

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "run/runs.h"
+#include "support/fake_device.h"
 
 namespace orrery::executor {
 namespace {
@@ -190,6 +191,43 @@ TEST(Run, AFailureInAKernelStopsAllRanks) {
   RunOptions o;
   o.world = world.get();
   EXPECT_EQ(refusal([&] { run_tiny({.tp = 2}, 5, o); }), "rank 1: cannot multiply any more");
+}
+
+TEST(Run, AStaticStepIsRecordedOnADeviceAndRunAgain) {
+  // Of 12 steps the first is not recorded; the fifth, the tenth and the last are timed, instruction by instruction.
+  const std::unique_ptr<KernelSet> kernels = make_cpu_kernels();
+  for (const Model& model : {tiny_llama(), tiny_gpt2(), tiny_mixture()})
+    for (const bool recompute : {false, true}) {
+      const Layout l{.recompute = recompute};
+      Plan plan = plan_of(l);
+      plan.runtime.moe_balanced = true;
+      RunOptions o;
+      o.steps = 12, o.poison = true, o.keep_parameters = true;
+      const RunResult host = run_layout(model, l, plan, *markov(), o);
+      EXPECT_EQ(host.replayed, 0);
+      plan.runtime.cuda_graphs = true;
+      FakeWorld world(1, *kernels, 7);
+      o.world = &world;
+      const RunResult device = run_layout(model, l, plan, *markov(), o);
+      EXPECT_EQ(device.replayed, 8) << model.name;
+      EXPECT_TRUE(device.steps[static_cast<std::size_t>(device.timeline_step)].timed);
+      for (std::size_t i = 0; i < 12; ++i) {
+        EXPECT_EQ(device.steps[i].loss, host.steps[i].loss) << model.name << " " << i;
+        EXPECT_EQ(device.steps[i].gradient_norm, host.steps[i].gradient_norm) << model.name << " " << i;
+        EXPECT_EQ(device.steps[i].timed, i == 4 || i == 9 || i == 11);
+      }
+      EXPECT_EQ(device.parameters, host.parameters);
+    }
+}
+
+TEST(Run, AFreeRouterIsNotRecordedWhereItsRowsMustBeLookedAt) {
+  const std::unique_ptr<KernelSet> kernels = make_cpu_kernels();
+  Plan plan = plan_of({});
+  plan.runtime.moe_balanced = false, plan.runtime.cuda_graphs = true;
+  FakeWorld world(1, *kernels, 7);
+  RunOptions o;
+  o.steps = 4, o.world = &world;
+  EXPECT_EQ(run_layout(tiny_mixture(), {}, plan, *markov(), o).replayed, 0);
 }
 
 TEST(Run, RefusesWhatItCannotRun) {

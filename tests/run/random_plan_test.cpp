@@ -315,6 +315,7 @@ RC_GTEST_PROP(RandomPlan, OnADeviceGivesTheSameBitsAsOnTheHost, ()) {
   RunOptions o = options();
   o.keep_parameters = true, o.record_routing = coin();
   const RunResult host = run(program, d.model, d.plan, tokens(d.model), o);
+  d.plan.runtime.cuda_graphs = coin();
   static const std::unique_ptr<KernelSet> kernels = make_cpu_kernels();
   FakeWorld world(d.ranks(), *kernels, pick<std::uint64_t>({1, 2, 3, 4, 5}));
   o.world = &world;
