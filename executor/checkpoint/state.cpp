@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cassert>
 #include <optional>
 #include <span>
 
@@ -46,10 +45,11 @@ std::vector<Owning> owning(const Role& role) {
       const Buffer& b = role.buffers[role.accesses[in.accesses + k].buffer];
       if (b.kind == BufferKind::parameter && !own) own = &b;
     }
-    assert(own && own->alias == role.parameter_buffer);
+    if (!own) continue;
+    const std::int64_t at = element(*own);
     const auto bucket =
-        std::find_if(role.buckets.begin(), role.buckets.end(), [&](const Bucket& b) { return b.elements > 0 && b.shard_offset == element(*own); });
-    assert(bucket != role.buckets.end());
+        std::find_if(role.buckets.begin(), role.buckets.end(), [at](const Bucket& b) { return b.elements > 0 && b.shard_offset == at; });
+    if (bucket == role.buckets.end()) continue;
     const auto i = static_cast<std::size_t>(bucket - role.buckets.begin());
     if (known[i]) continue;
     known[i] = true;

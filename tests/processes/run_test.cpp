@@ -7,6 +7,7 @@
 #include "executor/comm/processes.h"
 #include "processes.h"
 #include "run/runs.h"
+#include "support/temporary_folder.h"
 
 namespace orrery::executor {
 namespace {
@@ -109,6 +110,26 @@ TEST(ProcessesRun, AnyProcessCancelsAllTwoStepsLater) {
     return fmt::format("{} steps{}", r.steps.size(), r.cancelled ? ", cancelled" : "");
   });
   EXPECT_THAT(results, ElementsAre("6 steps, cancelled", "6 steps, cancelled"));
+}
+
+// Each process writes its ranks' parts of the same files; who goes on from them does not matter.
+TEST(ProcessesRun, CheckpointsAreOfAllProcessesTogether) {
+  const Training training(tiny_llama(), {.dp = 2, .tp = 2, .zero = 1}, 4);
+  const TemporaryFolder folder;
+  const auto results = in_processes(2, [&](const StoreSettings& settings, const std::function<void(int)>& meeting) {
+    RunOptions options = training.options;
+    options.checkpoints.folder = folder.path(), options.checkpoints.every = 3;
+    return fmt::format("{} steps kept", training.together(settings, meeting, options).checkpoint);
+  });
+  EXPECT_THAT(results, ElementsAre("4 steps kept", "4 steps kept"));
+  RunOptions options = training.options;
+  options.steps = 6;
+  const RunResult whole = run(training.program, training.model, training.plan, *training.source, options);
+  options.checkpoints.resume = folder.path();
+  const RunResult on = run(training.program, training.model, training.plan, *training.source, options);
+  ASSERT_EQ(on.steps.size(), 2U);
+  EXPECT_EQ(on.steps.back().loss, whole.steps.back().loss);
+  EXPECT_TRUE(on.parameters == whole.parameters);
 }
 
 TEST(ProcessesRun, ADeadProcessEndsTheRunOfAllOthers) {
