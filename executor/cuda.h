@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "executor/comm/mover.h"
+#include "executor/comm/nccl.h"
 #include "executor/device.h"
 #include "executor/world.h"
 
@@ -39,10 +40,14 @@ class CudaPlugin {
   virtual std::unique_ptr<Device> make_device(int device, const CudaOptions& options) const = 0;
   // Queues on that device for communication between ranks that share it.
   virtual std::unique_ptr<Mover> make_mover(int device) const = 0;
+  // NCCL for one rank on that device. Throws Error where it is missing or too old.
+  virtual std::unique_ptr<NcclApi> make_nccl(int device) const = 0;
+  // NCCL's version, 22809: 2.28.9; 0: there is none.
+  virtual int nccl_version() const = 0;
 };
 
 // The plugin's one exported symbol: const CudaPlugin* orrery_cuda_plugin(std::uint32_t version); null where the versions differ.
-inline constexpr std::uint32_t kCudaPluginVersion = 2;
+inline constexpr std::uint32_t kCudaPluginVersion = 3;
 inline constexpr const char* kCudaPluginEntry = "orrery_cuda_plugin";
 
 // Throws Error where devices of one run are not alike, saying how they differ: its plan, prediction and memory are those of one kind.

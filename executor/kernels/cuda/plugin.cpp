@@ -2,10 +2,13 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include <cstdlib>
+
 #include "core/error.h"
 #include "executor/kernels/cuda/device.h"
 #include "executor/kernels/cuda/failures.h"
 #include "executor/kernels/cuda/launches.h"
+#include "executor/kernels/cuda/nccl.h"
 
 namespace orrery::executor::cuda {
 namespace {
@@ -44,6 +47,11 @@ class Plugin final : public CudaPlugin {
     require(device);
     return make_cuda_mover(device);
   }
+  std::unique_ptr<NcclApi> make_nccl(int device) const override {
+    require(device);
+    return cuda::make_nccl(device);
+  }
+  int nccl_version() const override { return cuda::nccl_version(); }
 
  private:
   void require(int device) const {
@@ -57,6 +65,8 @@ class Plugin final : public CudaPlugin {
 }  // namespace orrery::executor::cuda
 
 extern "C" __attribute__((visibility("default"))) const orrery::executor::CudaPlugin* orrery_cuda_plugin(std::uint32_t version) {
+  // As many as CUDA can have, before it starts: streams that share one of them would wait for each other's collectives.
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
   static const orrery::executor::cuda::Plugin plugin;  // has no state
   return version == orrery::executor::kCudaPluginVersion ? &plugin : nullptr;
 }

@@ -1,0 +1,194 @@
+#include "executor/cuda_world.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <numeric>
+#include <set>
+#include <utility>
+
+#include "core/error.h"
+#include "executor/comm/bytes.h"
+#include "executor/comm/nccl.h"
+#include "executor/comm/operations.h"
+
+namespace orrery::executor {
+namespace {
+
+constexpr int kRanksShareGpus = 23000;  // NCCL_MULTI_RANK_GPU_ENABLE came with NCCL 2.30
+
+class NcclGpuWorld final : public World {
+ public:
+  NcclGpuWorld(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings, std::unique_ptr<Store> store,
+               std::vector<CudaDeviceInfo> infos, std::vector<int> devices)
+      : plugin_(plugin),
+        program_(program),
+        settings_(settings),
+        store_(std::move(store)),
+        infos_(std::move(infos)),
+        devices_(std::move(devices)),
+        first_(first_rank(process(), ranks(), processes())),
+        nccl_(nccl_settings()),
+        probe_(plugin.make_device(devices_.front(), settings.options)) {
+    if (store_) store_->watch([this](const std::string& why) { nccl_.fail(why); });
+  }
+  ~NcclGpuWorld() override {
+    if (store_) store_->watch({});
+  }
+  NcclGpuWorld(const NcclGpuWorld&) = delete;
+  NcclGpuWorld& operator=(const NcclGpuWorld&) = delete;
+
+  std::int64_t ranks() const override { return program_.ranks(); }
+  std::vector<std::int64_t> here() const override {
+    std::vector<std::int64_t> all(devices_.size());
+    std::iota(all.begin(), all.end(), first_);
+    return all;
+  }
+  bool has(const program::Shape& shape) const override {
+    const std::lock_guard lock(mutex_);
+    if (!probe_) probe_ = plugin_.make_device(devices_.front(), settings_.options);
+    return probe_->kernels().has(shape);
+  }
+  std::unique_ptr<Device> device(std::int64_t rank) override {
+    const int number = device_of(rank);
+    if (number == devices_.front()) {
+      const std::lock_guard lock(mutex_);
+      if (probe_) return std::move(probe_);
+    }
+    return plugin_.make_device(number, settings_.options);
+  }
+  std::unique_ptr<Communicator> communicator(std::int64_t rank, Device&) override {
+    const int number = device_of(rank);
+    const auto sharing = std::count(devices_.begin(), devices_.end(), number);
+    const int share = infos_[static_cast<std::size_t>(number)].multiprocessors / static_cast<int>(sharing);
+    return nccl_.communicator(rank, plugin_.make_nccl(number), nccl_needs(program_, rank), share);
+  }
+  void abort(const std::string& why) override { nccl_.abort(why); }
+  std::int64_t memory() const override {
+    std::int64_t sum = 0;
+    for (const int number : std::set<int>(devices_.begin(), devices_.end())) sum += infos_[static_cast<std::size_t>(number)].memory;
+    return sum;
+  }
+  std::int64_t process() const override { return store_ ? store_->process() : 0; }
+  std::int64_t processes() const override { return store_ ? store_->processes() : 1; }
+  std::vector<std::string> gather(const std::string& mine) override {
+    return store_ ? store_->gather("a step's end", mine) : std::vector<std::string>{mine};
+  }
+  std::vector<std::string> gather_at_first(const std::string& mine) override {
+    return store_ ? store_->gather("the run's end", mine, true) : std::vector<std::string>{mine};
+  }
+  std::int64_t clock_offset_ns() override { return store_ ? store_->clock().offset_ns : 0; }
+  std::string failure() const override { return store_ ? store_->failure() : std::string(); }
+
+ private:
+  int device_of(std::int64_t rank) const { return devices_.at(static_cast<std::size_t>(rank - first_)); }
+  NcclSettings nccl_settings() {
+    NcclSettings s;
+    s.ranks = ranks();
+    s.deadline = settings_.deadline;
+    if (!store_) return s;
+    Store& store = *store_;
+    s.rendezvous.set = [&store](const std::string& key, const std::string& value) { store.set(key, value); };
+    s.rendezvous.get = [&store, most = settings_.deadline](const std::string& key) { return store.get(key, most); };
+    s.tell = [&store](const std::string& why) { store.abort(why); };
+    return s;
+  }
+
+  const CudaPlugin& plugin_;
+  const program::Program& program_;
+  const CudaWorldSettings settings_;
+  const std::unique_ptr<Store> store_;
+  const std::vector<CudaDeviceInfo> infos_;  // by number
+  const std::vector<int> devices_;           // by rank of this process
+  const std::int64_t first_;
+  NcclWorld nccl_;
+  mutable std::mutex mutex_;
+  mutable std::unique_ptr<Device> probe_;  // until a rank takes it
+};
+
+std::string devices_text(std::int64_t n) { return fmt::format("{} GPU{}", n, n == 1 ? "" : "s"); }
+
+}  // namespace
+
+std::vector<int> share_of_devices(std::int64_t visible, std::int64_t ranks, std::int64_t local, std::int64_t locals) {
+  if (visible < ranks)
+    throw Error("--device", fmt::format("this process has {} ranks and sees {}", ranks, devices_text(visible)),
+                "start one process for each GPU, look at CUDA_VISIBLE_DEVICES, or let all ranks share one: --device cuda:0");
+  std::vector<int> all(static_cast<std::size_t>(ranks));
+  std::iota(all.begin(), all.end(), visible >= ranks * locals ? static_cast<int>(ranks * local) : 0);
+  return all;
+}
+
+void check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixed, bool may_share) {
+  std::map<std::string, std::size_t> seen;
+  for (std::size_t r = 0; r < devices.size(); ++r) {
+    const CudaDeviceInfo &d = devices[r], &first = devices.front();
+    if (!d.uuid.empty() && !may_share) {
+      const auto [other, fresh] = seen.try_emplace(d.uuid, r);
+      if (!fresh)
+        throw Error("--device", fmt::format("ranks {} and {} have the same GPU ({}, {})", other->second, r, d.name, d.uuid),
+                    "give each process GPUs of its own by CUDA_VISIBLE_DEVICES, or start as many as there are; NCCL 2.30 lets ranks share one");
+    }
+    const bool same = d.name == first.name && d.capability == first.capability && std::abs(d.memory - first.memory) <= first.memory / 100;
+    if (!same && !mixed)
+      throw Error("--device",
+                  fmt::format("GPUs differ: rank 0 has {} ({:.1f} GiB, {}.{}), rank {} has {} ({:.1f} GiB, {}.{})", first.name,
+                              static_cast<double>(first.memory) / (1 << 30), first.capability / 10, first.capability % 10, r, d.name,
+                              static_cast<double>(d.memory) / (1 << 30), d.capability / 10, d.capability % 10),
+                  "the slowest would hold up all others: take GPUs of one kind, or a plan whose segments say which is where");
+  }
+}
+
+std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings,
+                                       std::unique_ptr<Store> store, const Launch& launch) {
+  const std::vector<CudaDeviceInfo> infos = plugin.devices();
+  const auto visible = static_cast<std::int64_t>(infos.size());
+  const std::int64_t ranks = program.ranks(), processes = store ? store->processes() : 1;
+  if (ranks < processes)
+    throw Error("processes", fmt::format("{} processes were started, and there are {} ranks", processes, ranks),
+                "start no more processes than ranks");
+  for (const int number : settings.devices)
+    if (number < 0 || number >= visible)
+      throw Error("--device", fmt::format("there is no GPU {}: this process sees {}, counted from 0", number, devices_text(visible)));
+  if (processes == 1 && (ranks == 1 || visible == 1 || settings.devices.size() == 1))
+    return make_shared_gpu_world(plugin, settings.devices.empty() ? 0 : settings.devices.front(), ranks, settings.options);
+
+  const std::int64_t process = store ? store->process() : 0;
+  const std::int64_t mine = first_rank(process + 1, ranks, processes) - first_rank(process, ranks, processes);
+  const bool may_share = plugin.nccl_version() >= kRanksShareGpus;
+  std::vector<int> devices = settings.devices;
+  if (devices.empty() && may_share && visible < mine) {
+    devices.resize(static_cast<std::size_t>(visible));
+    std::iota(devices.begin(), devices.end(), 0);
+  }
+  if (devices.empty()) devices = share_of_devices(visible, mine, launch.local_process, launch.local_processes);
+  if (static_cast<std::int64_t>(devices.size()) < mine) {
+    if (!may_share) share_of_devices(static_cast<std::int64_t>(devices.size()), mine, 0, 1);  // says what is wrong
+    setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1", 0);
+    const std::size_t own = devices.size();
+    for (std::size_t i = own; i < static_cast<std::size_t>(mine); ++i) devices.push_back(devices[i % own]);
+  }
+  devices.resize(static_cast<std::size_t>(mine));
+
+  ByteWriter w;
+  for (const int number : devices) {
+    const CudaDeviceInfo& d = infos[static_cast<std::size_t>(number)];
+    w.text(d.name), w.text(d.uuid), w.put(d.memory), w.put(d.capability);
+  }
+  std::vector<std::string> all{w.take()};
+  if (store) all = store->gather("the GPUs of all ranks", all.front());
+  std::vector<CudaDeviceInfo> of_ranks;
+  for (const std::string& part : all)
+    for (ByteReader r(part); !r.empty();) {
+      CudaDeviceInfo& d = of_ranks.emplace_back();
+      d.name = r.text(), d.uuid = r.text(), d.memory = r.get<std::int64_t>(), d.capability = r.get<int>();
+    }
+  check_devices(of_ranks, settings.mixed, may_share);
+  return std::make_unique<NcclGpuWorld>(plugin, program, settings, std::move(store), infos, std::move(devices));
+}
+
+}  // namespace orrery::executor

@@ -1,0 +1,156 @@
+#include "executor/cuda_world.h"
+
+#include <gmock/gmock.h>
+
+#include "run/runs.h"
+#include "support/fake_nccl.h"
+
+namespace orrery::executor {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+CudaDeviceInfo h200(const std::string& uuid) {
+  CudaDeviceInfo d;
+  d.name = "NVIDIA H200", d.uuid = uuid, d.memory = std::int64_t{141} << 30, d.capability = 90, d.multiprocessors = 132;
+  return d;
+}
+
+// A machine with some GPUs, all of them the fake machine.
+class FakePlugin final : public CudaPlugin {
+ public:
+  FakePlugin(std::int64_t gpus, const KernelSet& kernels, int nccl) : kernels_(kernels), version_(nccl) {
+    for (std::int64_t i = 0; i < gpus; ++i) infos_.push_back(h200("GPU-" + std::to_string(i)));
+  }
+  std::vector<CudaDeviceInfo> devices() const override { return infos_; }
+  std::unique_ptr<Device> make_device(int number, const CudaOptions&) const override {
+    const std::lock_guard lock(mutex_);
+    used_.push_back(number);
+    return std::make_unique<FakeDevice>(machine_, kernels_);
+  }
+  std::unique_ptr<Mover> make_mover(int) const override { return std::make_unique<FakeMover>(machine_); }
+  std::unique_ptr<NcclApi> make_nccl(int number) const override {
+    const std::lock_guard lock(mutex_);
+    by_nccl_.push_back(number);
+    return nccl_.api(number);
+  }
+  int nccl_version() const override { return version_; }
+
+  std::vector<int> used() const { return sorted(used_); }
+  std::vector<int> by_nccl() const { return sorted(by_nccl_); }
+  std::vector<CudaDeviceInfo> infos_;
+
+ private:
+  static std::vector<int> sorted(std::vector<int> v) {
+    std::sort(v.begin(), v.end());
+    return v;
+  }
+  const KernelSet& kernels_;
+  int version_;
+  mutable std::mutex mutex_;
+  mutable FakeMachine machine_{21};
+  mutable FakeNccl nccl_{machine_, false};
+  mutable std::vector<int> used_, by_nccl_;
+};
+
+struct Job {
+  Model model = tiny_llama();
+  Plan plan;
+  program::Program program;
+  std::unique_ptr<TokenSource> source = open_tokens("markov", 61, 16, 1);
+  std::unique_ptr<KernelSet> kernels = make_cpu_kernels();
+  explicit Job(const Layout& layout, std::int64_t ranks) : plan(plan_of(layout)), program(program::compile(model, cores(ranks), plan)) {}
+  std::vector<double> losses(World* world) const {
+    RunOptions options;
+    options.steps = 2;
+    options.world = world;
+    std::vector<double> out;
+    for (const StepReport& s : run(program, model, plan, *source, options).steps) out.push_back(s.loss);
+    return out;
+  }
+  std::string failure(const FakePlugin& plugin, const CudaWorldSettings& settings = {}) const {
+    try {
+      make_cuda_world(plugin, program, settings);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return {};
+  }
+};
+
+TEST(CudaWorld, GivesEachRankAGpuOfItsOwn) {
+  const Job job({.dp = 2, .tp = 2}, 4);
+  const FakePlugin plugin(8, *job.kernels, 22809);
+  const auto world = make_cuda_world(plugin, job.program, {});
+  EXPECT_THAT(world->here(), ElementsAre(0, 1, 2, 3));
+  EXPECT_EQ(world->memory(), 4 * (std::int64_t{141} << 30));
+  EXPECT_EQ(job.losses(world.get()), job.losses(nullptr));
+  EXPECT_THAT(plugin.used(), ElementsAre(0, 1, 2, 3));  // the first is asked for its kernels, and then a rank's
+  EXPECT_THAT(plugin.by_nccl(), ElementsAre(0, 1, 2, 3));
+}
+
+TEST(CudaWorld, TakesTheGpusThatAreNamed) {
+  const Job job({.dp = 2}, 2);
+  const FakePlugin plugin(8, *job.kernels, 22809);
+  CudaWorldSettings settings;
+  settings.devices = {5, 2};
+  const auto world = make_cuda_world(plugin, job.program, settings);
+  EXPECT_EQ(job.losses(world.get()), job.losses(nullptr));
+  EXPECT_THAT(plugin.used(), ElementsAre(2, 5));
+  settings.devices = {8};
+  EXPECT_EQ(job.failure(plugin, settings), "--device: there is no GPU 8: this process sees 8 GPUs, counted from 0");
+}
+
+TEST(CudaWorld, PutsAllRanksOnTheOnlyGpu) {
+  const Job job({.dp = 2, .tp = 2}, 4);
+  const FakePlugin plugin(1, *job.kernels, 0);
+  const auto world = make_cuda_world(plugin, job.program, {});
+  EXPECT_EQ(job.losses(world.get()), job.losses(nullptr));
+  EXPECT_THAT(plugin.used(), ElementsAre(0, 0, 0, 0));
+  EXPECT_TRUE(plugin.by_nccl().empty());
+}
+
+TEST(CudaWorld, SharesGpusByNcclOnlyWhereItCan) {
+  const Job job({.dp = 4}, 4);
+  const FakePlugin old(2, *job.kernels, 22809), recent(2, *job.kernels, 23003);
+  EXPECT_EQ(job.failure(old),
+            "--device: this process has 4 ranks and sees 2 GPUs\n"
+            "  hint: start one process for each GPU, look at CUDA_VISIBLE_DEVICES, or let all ranks share one: --device cuda:0");
+  const auto world = make_cuda_world(recent, job.program, {});
+  EXPECT_EQ(job.losses(world.get()), job.losses(nullptr));
+  EXPECT_THAT(recent.by_nccl(), ElementsAre(0, 0, 1, 1));
+}
+
+TEST(CudaWorld, RefusesGpusThatDiffer) {
+  const Job job({.dp = 2}, 2);
+  FakePlugin plugin(2, *job.kernels, 22809);
+  plugin.infos_[1].name = "NVIDIA A100-SXM4-80GB", plugin.infos_[1].capability = 80, plugin.infos_[1].memory = std::int64_t{80} << 30;
+  EXPECT_THAT(job.failure(plugin),
+              HasSubstr("--device: GPUs differ: rank 0 has NVIDIA H200 (141.0 GiB, 9.0), rank 1 has NVIDIA A100-SXM4-80GB (80.0 GiB, 8.0)"));
+  CudaWorldSettings settings;
+  settings.mixed = true;
+  EXPECT_EQ(job.failure(plugin, settings), "");
+}
+
+TEST(CudaWorld, RefusesOneGpuForTwoRanks) {
+  EXPECT_NO_THROW(check_devices({h200("a"), h200("b"), h200(""), h200("")}, false, false));
+  EXPECT_NO_THROW(check_devices({h200("a"), h200("a")}, false, true));
+  try {
+    check_devices({h200("a"), h200("b"), h200("a")}, false, false);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.message(), "ranks 0 and 2 have the same GPU (NVIDIA H200, a)");
+  }
+}
+
+TEST(CudaWorld, ProcessesOfAMachineShareItsGpusOut) {
+  EXPECT_THAT(share_of_devices(8, 2, 3, 4), ElementsAre(6, 7));
+  EXPECT_THAT(share_of_devices(8, 1, 5, 8), ElementsAre(5));
+  EXPECT_THAT(share_of_devices(1, 1, 5, 8), ElementsAre(0));  // each is shown its own
+  EXPECT_THAT(share_of_devices(2, 2, 1, 4), ElementsAre(0, 1));
+  EXPECT_THROW(share_of_devices(1, 2, 0, 1), Error);
+}
+
+}  // namespace
+}  // namespace orrery::executor
