@@ -9,7 +9,8 @@
 #include "core/error.h"
 #include "core/quantity_text.h"
 #include "executor/checkpoint/checkpoint.h"
-#include "executor/cuda.h"
+#include "executor/comm/processes.h"
+#include "executor/cuda_world.h"
 #include "executor/data/tokens.h"
 #include "planner/search.h"
 #include "program/compile.h"
@@ -70,10 +71,12 @@ int gpu_number(const std::string& device) {
   return number;
 }
 
-std::unique_ptr<executor::World> gpu_world(const std::string& device, std::int64_t ranks) {
-  executor::CudaOptions options;
-  options.tune = true;
-  return executor::make_shared_gpu_world(executor::load_cuda_plugin(), gpu_number(device), ranks, options);
+std::unique_ptr<executor::World> gpu_world(const std::string& device, const program::Program& program, std::unique_ptr<executor::KeyStore> store,
+                                           const executor::Launch& launch) {
+  executor::CudaWorldSettings settings;
+  settings.options.tune = true;
+  if (device != "cuda") settings.devices = {gpu_number(device)};
+  return executor::make_cuda_world(executor::load_cuda_plugin(), program, settings, std::move(store), launch);
 }
 
 }  // namespace
@@ -128,7 +131,13 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   options.cancel = settings.cancel;
   options.checkpoints = checkpoints;
   options.record_routing = settings.record_routing;
-  const std::unique_ptr<executor::World> world = gpu ? gpu_world(settings.device, program.ranks()) : nullptr;
+  const std::unique_ptr<executor::KernelSet> kernels = executor::make_cpu_kernels();
+  std::unique_ptr<executor::KeyStore> store = settings.launch.processes > 1 ? executor::meet(settings.launch) : nullptr;
+  std::unique_ptr<executor::World> world;
+  if (gpu)
+    world = gpu_world(settings.device, program, std::move(store), settings.launch);
+  else if (store)
+    world = executor::make_processes_world(std::move(store), program.ranks(), *kernels, settings.launch.local_processes);
   options.world = world.get();
   try {
     report.result = executor::run(program, model, plan, *tokens, options);
@@ -140,6 +149,7 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
     if (checkpoints.folder.empty()) throw;
     throw with_last_checkpoint(e, checkpoints.folder);
   }
+  if (settings.launch.process != 0) return report;
   if (!report.result.expert_load.empty()) report.expert_load = program::write_expert_load(report.result.expert_load);
   report.noise = relative_noise(report.result.steps, static_cast<std::size_t>(options.warm_up));
 

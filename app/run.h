@@ -9,6 +9,7 @@
 #include "app/compare.h"
 #include "app/inputs.h"
 #include "app/simulate.h"
+#include "executor/launch.h"
 #include "executor/run.h"
 
 namespace orrery::app {
@@ -16,7 +17,8 @@ namespace orrery::app {
 struct RunSettings {
   std::string data;  // a file, an llm.c .bin, or "markov"
   std::int64_t steps = 20;
-  std::string device = "cpu";  // or cuda, cuda:1: all ranks share that GPU
+  std::string device = "cpu";  // or cuda: a GPU for each rank, or the only one for all; cuda:1: all ranks share that GPU
+  executor::Launch launch;     // this process among those that run the plan together
   bool record_routing = true;  // what free routers chose, into RunReport::expert_load; a GPU waits for each
   std::function<void(const executor::StepReport&)> progress;
   const std::atomic<bool>* cancel = nullptr;
@@ -45,7 +47,7 @@ std::string plan_that_fits(const Inputs& inputs, std::int64_t free);
 void check_device(const std::string& device);
 
 // Throws Error when the plan's cluster is not of the kind of device that it is to run on, and whatever executor::run and simulate throw. Cancelled
-// runs report what they did.
+// runs report what they did. All processes of a launch call it with the same arguments; the report is whole in the first.
 RunReport run(const Inputs& inputs, const RunSettings& settings);
 
 // Half the interquartile range of the periods from step `warm_up` on, relative to their median; 0 with fewer than four of them.

@@ -229,6 +229,11 @@ int main_with_errors(int argc, char** argv) {
   sub->add_option("--device", run_command.device, "where to run: cpu, cuda, or cuda:1 for the second GPU")
       ->type_name("DEVICE")
       ->capture_default_str();
+  sub->add_option("--processes", run_command.processes, "how many processes run the plan together; torchrun, srun and mpirun say it themselves")
+      ->type_name("N")
+      ->check(whole(1, 1'000'000));
+  sub->add_option("--process", run_command.process, "which of them this is, from 0")->type_name("N")->check(whole(0, 999'999));
+  sub->add_option("--meet", run_command.meet, "machine of process 0, and a port of it, if it is to be another than 29531")->type_name("HOST[:PORT]");
   sub->add_option("--trace", run_command.trace, "write the measured timeline")->type_name("FILE");
   sub->add_option("-o,--report", run_command.report, "write the report that --json prints")->type_name("FILE");
   sub->add_option("--expert-load", run_command.expert_load, "write what routers chose, for moe.load=file:FILE")->type_name("FILE");
@@ -298,7 +303,8 @@ int main_with_errors(int argc, char** argv) {
   examples("run",
            "e.g. orrery run --model cpu-llama-small --cluster this-machine --sequence 256 --global-batch 8 --data README.md\n"
            "     orrery run plan.json --data text.bin --steps 1000 --checkpoint kept --checkpoint-every 100\n"
-           "     orrery run plan.json --data text.bin --steps 1000 --checkpoint kept --resume kept");
+           "     orrery run plan.json --data text.bin --steps 1000 --checkpoint kept --resume kept\n"
+           "     torchrun --no-python --nproc-per-node 8 orrery run plan.json --device cuda");
   examples("schedule",
            "e.g. orrery schedule interleaved --ranks 4 --microbatches 8 --chunks 2\n"
            "     orrery schedule zb-auto --ranks 4 --microbatches 12 --cost F=1,I=1.2,W=.8,p2p=.1 --memory-limit 6 --svg -o order.svg\n"

@@ -65,6 +65,8 @@ struct RunCommand {
   std::string checkpoint, resume, init;
   std::optional<std::int64_t> checkpoint_every;
   std::int64_t steps = 20;
+  std::optional<std::int64_t> process, processes;
+  std::string meet;
 };
 
 struct ScheduleCommand {

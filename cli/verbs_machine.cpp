@@ -1,7 +1,10 @@
 // The verbs that use this machine: profile, run, demo.
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
 
 #include "app/demo.h"
 #include "app/profile.h"
@@ -15,6 +18,7 @@
 #include "core/profile_json.h"
 #include "core/quantity_text.h"
 #include "core/timeline_json.h"
+#include "executor/launch.h"
 
 namespace orrery::cli {
 namespace {
@@ -22,6 +26,23 @@ namespace {
 void need_cpu(const std::string& device) {
   if (device != "cpu")
     throw Error("--device", fmt::format("'{}' cannot be used by this build", device), "known: cpu; this version does not run or profile on GPUs");
+}
+
+// As the flags say, or whoever started this process.
+executor::Launch launch_of(const RunCommand& command) {
+  executor::LaunchFlags flags;
+  flags.process = command.process, flags.processes = command.processes;
+  const std::size_t colon = command.meet.rfind(':');
+  flags.address = command.meet.substr(0, colon);
+  if (colon != std::string::npos) {
+    const std::string port = command.meet.substr(colon + 1);
+    int number = 0;
+    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+    if (error != std::errc() || end != port.data() + port.size() || number < 1 || number > 65535)
+      throw Error("--meet", fmt::format("'{}' is not a port", port), "write HOST or HOST:PORT, with a port from 1 to 65535");
+    flags.port = number;
+  }
+  return executor::detect_launch([](const char* name) { return std::getenv(name); }, flags);
 }
 
 }  // namespace
@@ -53,14 +74,17 @@ int profile(const ProfileCommand& command, const Common& common) {
 
 int run(const RunCommand& command, const Common& common) {
   app::check_device(command.device);
+  const executor::Launch launch = launch_of(command);
+  const bool first = launch.process == 0;  // the one that reports
   for (const std::string& file : {command.trace, command.report, command.expert_load})
-    if (!file.empty()) check_writable(file);
+    if (first && !file.empty()) check_writable(file);
   app::PlanFlags flags = command.plan;
   if (flags.plan.empty() && flags.cluster.empty()) flags.cluster = "this-machine";
   app::RunSettings settings;
   settings.data = command.data;
   settings.steps = command.steps;
   settings.device = command.device;
+  settings.launch = launch;
   settings.record_routing = command.device == "cpu" || !command.expert_load.empty();
   settings.cancel = &interrupted();
   settings.checkpoints.folder = command.checkpoint, settings.checkpoints.resume = command.resume, settings.checkpoints.init = command.init;
@@ -74,14 +98,17 @@ int run(const RunCommand& command, const Common& common) {
                 "run a mixture of experts with --set runtime.moe_balanced=false");
   app::RunReport report;
   {
-    ProgressBar bar("running");
+    std::optional<ProgressBar> bar;
+    if (first) bar.emplace("running");
     settings.progress = [&](const executor::StepReport& s) {
-      bar.update(s.step + 1, command.steps,
-                 fmt::format("loss {:.4f}  norm {:.3f}  {:.0f} tokens/s  {}", s.loss, s.gradient_norm, s.tokens_per_second,
-                             format_bytes(Bytes{s.peak_live})));
+      if (!bar) return;
+      bar->update(s.step + 1, command.steps,
+                  fmt::format("loss {:.4f}  norm {:.3f}  {:.0f} tokens/s  {}", s.loss, s.gradient_norm, s.tokens_per_second,
+                              format_bytes(Bytes{s.peak_live})));
     };
     report = app::run(inputs, settings);
   }
+  if (!first) return report.result.cancelled ? kInterrupted : kOk;
   if (!command.trace.empty()) {
     write_file_atomically(command.trace, write_chrome_trace(report.result.timeline));
     fmt::print(stderr, "trace: {}\n", command.trace);

@@ -23,7 +23,7 @@ constexpr int kRanksShareGpus = 23000;  // NCCL_MULTI_RANK_GPU_ENABLE came with 
 
 class NcclGpuWorld final : public World {
  public:
-  NcclGpuWorld(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings, std::unique_ptr<Store> store,
+  NcclGpuWorld(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings, std::unique_ptr<KeyStore> store,
                std::vector<CudaDeviceInfo> infos, std::vector<int> devices)
       : plugin_(plugin),
         program_(program),
@@ -91,7 +91,7 @@ class NcclGpuWorld final : public World {
     s.ranks = ranks();
     s.deadline = settings_.deadline;
     if (!store_) return s;
-    Store& store = *store_;
+    KeyStore& store = *store_;
     s.rendezvous.set = [&store](const std::string& key, const std::string& value) { store.set(key, value); };
     s.rendezvous.get = [&store, most = settings_.deadline](const std::string& key) { return store.get(key, most); };
     s.tell = [&store](const std::string& why) { store.abort(why); };
@@ -101,7 +101,7 @@ class NcclGpuWorld final : public World {
   const CudaPlugin& plugin_;
   const program::Program& program_;
   const CudaWorldSettings settings_;
-  const std::unique_ptr<Store> store_;
+  const std::unique_ptr<KeyStore> store_;
   const std::vector<CudaDeviceInfo> infos_;  // by number
   const std::vector<int> devices_;           // by rank of this process
   const std::int64_t first_;
@@ -126,25 +126,19 @@ std::vector<int> share_of_devices(std::int64_t visible, std::int64_t ranks, std:
 void check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixed, bool may_share) {
   std::map<std::string, std::size_t> seen;
   for (std::size_t r = 0; r < devices.size(); ++r) {
-    const CudaDeviceInfo &d = devices[r], &first = devices.front();
+    const CudaDeviceInfo& d = devices[r];
     if (!d.uuid.empty() && !may_share) {
       const auto [other, fresh] = seen.try_emplace(d.uuid, r);
       if (!fresh)
         throw Error("--device", fmt::format("ranks {} and {} have the same GPU ({}, {})", other->second, r, d.name, d.uuid),
                     "give each process GPUs of its own by CUDA_VISIBLE_DEVICES, or start as many as there are; NCCL 2.30 lets ranks share one");
     }
-    const bool same = d.name == first.name && d.capability == first.capability && std::abs(d.memory - first.memory) <= first.memory / 100;
-    if (!same && !mixed)
-      throw Error("--device",
-                  fmt::format("GPUs differ: rank 0 has {} ({:.1f} GiB, {}.{}), rank {} has {} ({:.1f} GiB, {}.{})", first.name,
-                              static_cast<double>(first.memory) / (1 << 30), first.capability / 10, first.capability % 10, r, d.name,
-                              static_cast<double>(d.memory) / (1 << 30), d.capability / 10, d.capability % 10),
-                  "the slowest would hold up all others: take GPUs of one kind, or a plan whose segments say which is where");
   }
+  if (!mixed) refuse_unlike(devices);
 }
 
 std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings,
-                                       std::unique_ptr<Store> store, const Launch& launch) {
+                                       std::unique_ptr<KeyStore> store, const Launch& launch) {
   const std::vector<CudaDeviceInfo> infos = plugin.devices();
   const auto visible = static_cast<std::int64_t>(infos.size());
   const std::int64_t ranks = program.ranks(), processes = store ? store->processes() : 1;
@@ -177,7 +171,7 @@ std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::
   ByteWriter w;
   for (const int number : devices) {
     const CudaDeviceInfo& d = infos[static_cast<std::size_t>(number)];
-    w.text(d.name), w.text(d.uuid), w.put(d.memory), w.put(d.capability);
+    w.text(d.name), w.text(d.uuid), w.put(d.memory), w.put(d.capability), w.put(d.multiprocessors);
   }
   std::vector<std::string> all{w.take()};
   if (store) all = store->gather("the GPUs of all ranks", all.front());
@@ -185,7 +179,7 @@ std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::
   for (const std::string& part : all)
     for (ByteReader r(part); !r.empty();) {
       CudaDeviceInfo& d = of_ranks.emplace_back();
-      d.name = r.text(), d.uuid = r.text(), d.memory = r.get<std::int64_t>(), d.capability = r.get<int>();
+      d.name = r.text(), d.uuid = r.text(), d.memory = r.get<std::int64_t>(), d.capability = r.get<int>(), d.multiprocessors = r.get<int>();
     }
   check_devices(of_ranks, settings.mixed, may_share);
   return std::make_unique<NcclGpuWorld>(plugin, program, settings, std::move(store), infos, std::move(devices));

@@ -25,8 +25,8 @@ struct CudaWorldSettings {
 // where whoever started it shows each process its own GPUs, the first. Throws Error where there are too few.
 std::vector<int> share_of_devices(std::int64_t visible, std::int64_t ranks, std::int64_t local, std::int64_t locals);
 
-// Throws Error, naming both ranks, where two ranks have the same GPU, or GPUs that differ in name, capability or (by more than 1 %) memory, unless
-// `mixed`. `devices`: by rank; ones with the same uuid are the same, but an empty uuid says nothing.
+// Throws Error where two ranks have the same GPU, unless they may share it, or, unless `mixed`, where GPUs are not alike (refuse_unlike). `devices`:
+// by rank; ones with the same uuid are the same, but an empty uuid says nothing.
 void check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixed, bool may_share);
 
 // Of a program, in this process of `launch`: consecutive ranks. Several processes meet in `store`, and all make it at the same time; a single one
@@ -34,6 +34,6 @@ void check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixed, bool 
 // own, or, where NCCL is 2.30 or later, shares one with others by NCCL_MULTI_RANK_GPU_ENABLE. `plugin` and `program` must live as long. Not run on a
 // GPU yet.
 std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings,
-                                       std::unique_ptr<Store> store = nullptr, const Launch& launch = {});
+                                       std::unique_ptr<KeyStore> store = nullptr, const Launch& launch = {});
 
 }  // namespace orrery::executor

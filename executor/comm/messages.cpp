@@ -150,13 +150,13 @@ struct Peer {
 }  // namespace
 
 struct MessagesWorld::State {
-  State(Store& s, std::int64_t n, milliseconds most) : store(s), ranks(n), deadline(most), peers(static_cast<std::size_t>(s.processes())) {
+  State(KeyStore& s, std::int64_t n, milliseconds most) : store(s), ranks(n), deadline(most), peers(static_cast<std::size_t>(s.processes())) {
     first = first_rank(store.process(), ranks, store.processes());
     own = std::vector<Rank>(static_cast<std::size_t>(first_rank(store.process() + 1, ranks, store.processes()) - first));
     gone.resize(peers.size());
   }
 
-  Store& store;
+  KeyStore& store;
   std::int64_t ranks, first = 0;
   milliseconds deadline;
   std::vector<Peer> peers;
@@ -609,7 +609,7 @@ class MessagesCommunicator final : public Communicator {
 
 }  // namespace
 
-MessagesWorld::MessagesWorld(Store& store, std::int64_t ranks, milliseconds deadline) {
+MessagesWorld::MessagesWorld(KeyStore& store, std::int64_t ranks, milliseconds deadline) {
   if (ranks < store.processes())
     throw Error("processes", fmt::format("{} processes were started, and there are {} ranks", store.processes(), ranks),
                 "start no more processes than ranks");

@@ -18,7 +18,7 @@ class MessagesWorld {
  public:
   // All processes of the store make it at the same time. Throws Error where one cannot be reached. An operation whose peers do not come within
   // `deadline` fails the world, with its name; 0: they may take as long as they live. `store` must live longer.
-  MessagesWorld(Store& store, std::int64_t ranks, std::chrono::milliseconds deadline = std::chrono::minutes(10));
+  MessagesWorld(KeyStore& store, std::int64_t ranks, std::chrono::milliseconds deadline = std::chrono::minutes(10));
   ~MessagesWorld();
   MessagesWorld(const MessagesWorld&) = delete;
   MessagesWorld& operator=(const MessagesWorld&) = delete;

@@ -14,7 +14,8 @@ namespace {
 
 class ProcessesWorld final : public World {
  public:
-  ProcessesWorld(std::unique_ptr<Store> store, std::int64_t ranks, const KernelSet& kernels, std::int64_t local, std::chrono::milliseconds deadline)
+  ProcessesWorld(std::unique_ptr<KeyStore> store, std::int64_t ranks, const KernelSet& kernels, std::int64_t local,
+                 std::chrono::milliseconds deadline)
       : store_(std::move(store)), ranks_(ranks), local_(local), kernels_(kernels), messages_(*store_, ranks, deadline) {}
 
   std::int64_t ranks() const override { return ranks_; }
@@ -39,7 +40,7 @@ class ProcessesWorld final : public World {
   std::string failure() const override { return store_->failure(); }
 
  private:
-  std::unique_ptr<Store> store_;
+  std::unique_ptr<KeyStore> store_;
   std::int64_t ranks_, local_;
   const KernelSet& kernels_;
   MessagesWorld messages_;
@@ -47,16 +48,16 @@ class ProcessesWorld final : public World {
 
 }  // namespace
 
-std::unique_ptr<Store> meet(const Launch& launch, std::chrono::milliseconds patience) {
+std::unique_ptr<KeyStore> meet(const Launch& launch, std::chrono::milliseconds patience) {
   StoreSettings settings;
   settings.process = launch.process, settings.processes = launch.processes;
   if (!launch.address.empty()) settings.address = launch.address;
   settings.port = launch.port, settings.patience = patience;
-  return std::make_unique<Store>(settings);
+  return std::make_unique<KeyStore>(settings);
 }
 
-std::unique_ptr<World> make_processes_world(std::unique_ptr<Store> store, std::int64_t ranks, const KernelSet& kernels, std::int64_t local_processes,
-                                            std::chrono::milliseconds deadline) {
+std::unique_ptr<World> make_processes_world(std::unique_ptr<KeyStore> store, std::int64_t ranks, const KernelSet& kernels,
+                                            std::int64_t local_processes, std::chrono::milliseconds deadline) {
   return std::make_unique<ProcessesWorld>(std::move(store), ranks, kernels, local_processes, deadline);
 }
 

@@ -452,7 +452,7 @@ std::string message(Ask ask, std::uint64_t id, const std::string& rest) {
 
 }  // namespace
 
-struct Store::State {
+struct KeyStore::State {
   explicit State(const StoreSettings& s) : settings(s) {}
 
   StoreSettings settings;
@@ -575,7 +575,7 @@ struct Store::State {
   }
 };
 
-Store::Store(const StoreSettings& settings, const std::function<void(int)>& meeting) : state_(std::make_unique<State>(settings)) {
+KeyStore::KeyStore(const StoreSettings& settings, const std::function<void(int)>& meeting) : state_(std::make_unique<State>(settings)) {
   assert(settings.processes >= 1 && settings.process >= 0 && settings.process < settings.processes);
   State& s = *state_;
   if (settings.process == 0) s.server = std::make_unique<Server>(settings);
@@ -595,7 +595,7 @@ Store::Store(const StoreSettings& settings, const std::function<void(int)>& meet
   }
 }
 
-Store::~Store() {
+KeyStore::~KeyStore() {
   State& s = *state_;
   watch({});
   {
@@ -611,11 +611,11 @@ Store::~Store() {
   s.reader.join();
 }
 
-std::int64_t Store::process() const { return state_->settings.process; }
-std::int64_t Store::processes() const { return state_->settings.processes; }
-int Store::port() const { return state_->port; }
+std::int64_t KeyStore::process() const { return state_->settings.process; }
+std::int64_t KeyStore::processes() const { return state_->settings.processes; }
+int KeyStore::port() const { return state_->port; }
 
-std::string Store::local_address() const {
+std::string KeyStore::local_address() const {
   sockaddr_storage mine{};
   socklen_t size = sizeof mine;
   char text[NI_MAXHOST] = {};
@@ -626,7 +626,7 @@ std::string Store::local_address() const {
   return address.empty() || is_loopback(address) ? state_->settings.address : address;
 }
 
-void Store::set(const std::string& key, const std::string& value) {
+void KeyStore::set(const std::string& key, const std::string& value) {
   if (value.size() > kMostBytes) throw Error("processes", fmt::format("'{}' has {} bytes, more than fit a message", key, value.size()));
   ByteWriter w;
   w.text(key);
@@ -634,7 +634,7 @@ void Store::set(const std::string& key, const std::string& value) {
   state_->ask(Ask::set, w.take(), state_->settings.patience);
 }
 
-std::string Store::get(const std::string& key, milliseconds patience) {
+std::string KeyStore::get(const std::string& key, milliseconds patience) {
   if (patience.count() <= 0) patience = state_->settings.patience;
   ByteWriter w;
   w.put(static_cast<std::int64_t>(patience.count()));
@@ -642,7 +642,7 @@ std::string Store::get(const std::string& key, milliseconds patience) {
   return state_->ask(Ask::get, w.take(), patience);
 }
 
-std::vector<std::string> Store::gather(const std::string& what, const std::string& mine, bool only_first, milliseconds patience) {
+std::vector<std::string> KeyStore::gather(const std::string& what, const std::string& mine, bool only_first, milliseconds patience) {
   State& s = *state_;
   const auto n = static_cast<std::size_t>(s.settings.processes);
   const bool wants = !only_first || s.settings.process == 0;
@@ -686,7 +686,7 @@ std::vector<std::string> Store::gather(const std::string& what, const std::strin
   return out;
 }
 
-ClockOffset Store::clock() {
+ClockOffset KeyStore::clock() {
   State& s = *state_;
   if (s.same_clock) return *s.same_clock;
   ClockOffset best;
@@ -702,7 +702,7 @@ ClockOffset Store::clock() {
   return best;
 }
 
-void Store::abort(const std::string& why) {
+void KeyStore::abort(const std::string& why) {
   State& s = *state_;
   {
     const std::lock_guard whole(s.sending);
@@ -713,7 +713,7 @@ void Store::abort(const std::string& why) {
   s.fail(why);
 }
 
-void Store::watch(std::function<void(const std::string&)> watcher) {
+void KeyStore::watch(std::function<void(const std::string&)> watcher) {
   State& s = *state_;
   std::unique_lock lock(s.mutex);
   s.changed.wait(lock, [&] { return !s.watching; });
@@ -721,7 +721,7 @@ void Store::watch(std::function<void(const std::string&)> watcher) {
   if (!s.failure.empty()) s.call_watcher(lock);
 }
 
-std::string Store::failure() const {
+std::string KeyStore::failure() const {
   const std::lock_guard lock(state_->mutex);
   return state_->failure;
 }

@@ -19,21 +19,21 @@ struct ClockOffset {
 struct StoreSettings {
   std::int64_t process = 0, processes = 1;
   std::string address = "127.0.0.1";           // of process 0
-  int port = 0;                                // 0, in process 0 only: any; see Store::port
+  int port = 0;                                // 0, in process 0 only: any; see KeyStore::port
   std::chrono::milliseconds patience{60'000};  // with those who are to come, and with keys that are to be set
 };
 
 // One process's end. All methods may be called from any thread. Every error (a process that does not come, one that dies, one that aborts) reaches
 // all processes: their calls throw Error, which says who it was, and the watcher is called.
-class Store {
+class KeyStore {
  public:
   // Process 0 serves all, in a thread of its own. Blocks until all processes are there; throws Error naming those that do not come in time. `meeting`
   // is told the port once process 0 listens, before it waits for the others.
-  explicit Store(const StoreSettings& settings, const std::function<void(int port)>& meeting = {});
+  explicit KeyStore(const StoreSettings& settings, const std::function<void(int port)>& meeting = {});
   // Says goodbye; process 0 waits a while until the others have, too.
-  ~Store();
-  Store(const Store&) = delete;
-  Store& operator=(const Store&) = delete;
+  ~KeyStore();
+  KeyStore(const KeyStore&) = delete;
+  KeyStore& operator=(const KeyStore&) = delete;
 
   std::int64_t process() const;
   std::int64_t processes() const;

@@ -1,8 +1,12 @@
 // The manners of the command line: results on stdout, the rest on stderr, one JSON document with --json, exit codes, Ctrl-C.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -104,7 +108,8 @@ TEST_F(Command, KeepsCheckpointsAndGoesOnFromThem) {
 
 // 64 sequences of 65,536 tokens at once: more than 100 GB of activations.
 TEST_F(Command, SaysWhichPlanWouldFitIntoMemory) {
-  const Finished done = run("run --model cpu-llama-tiny --cluster this-machine:1 --sequence 65536 --global-batch 256 --micro-batch 256 --data markov");
+  const Finished done =
+      run("run --model cpu-llama-tiny --cluster this-machine:1 --sequence 65536 --global-batch 256 --micro-batch 256 --data markov");
   EXPECT_EQ(done.code, 2);
   EXPECT_EQ(done.err.find("plan: its 1 ranks need "), 0U) << done.err;
   EXPECT_NE(done.err.find("\n  hint: --tp 1 --pp 1 --micro-batch "), std::string::npos) << done.err;
@@ -349,6 +354,42 @@ TEST_F(Command, InterruptedInTheMiddleOfASweepWritesTheRowsDone) {
   EXPECT_LT(lines, 20'001);
   EXPECT_EQ(table.find("seed,status,"), 0U);
   EXPECT_FALSE(holds_temporary_files(folder_));
+}
+
+// A port that nobody has: the system gave it, and it is given back.
+int free_port() {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in a{};
+  a.sin_family = AF_INET, a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof a;
+  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&a), size), 0);
+  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&a), &size), 0);
+  close(fd);
+  return ntohs(a.sin_port);
+}
+
+// As torchrun starts them, and as a person does by hand: the first alone says anything, and it is what threads of one process say.
+TEST_F(Command, TwoProcessesRunAPlanTogether) {
+  const std::string port = std::to_string(free_port());
+  const auto process = [&](const std::string& rank) {
+    return run("run p.json --steps 2 --json",
+               {"RANK=" + rank, "WORLD_SIZE=2", "LOCAL_RANK=" + rank, "LOCAL_WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + port});
+  };
+  auto second = std::async(std::launch::async, [&] { return process("1"); });
+  const Finished first = process("0"), other = second.get(), alone = run("run p.json --steps 2 --json");
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_EQ(other.code, 0) << other.err;
+  EXPECT_EQ(other.out, "");
+  EXPECT_EQ(other.err, "");
+  const Json together = Json::parse(first.out), by_threads = Json::parse(alone.out);
+  EXPECT_EQ(together.at("steps"), 2);
+  EXPECT_EQ(together.at("losses"), by_threads.at("losses"));
+  EXPECT_EQ(together.at("memory_by_rank"), by_threads.at("memory_by_rank"));
+
+  const std::string meet = " --steps 1 --processes 2 --meet 127.0.0.1:" + std::to_string(free_port());
+  auto by_hand = std::async(std::launch::async, [&] { return run("run p.json --process 1" + meet); });
+  EXPECT_EQ(run("run p.json --process 0" + meet).code, 0);
+  EXPECT_EQ(by_hand.get().code, 0);
 }
 
 }  // namespace

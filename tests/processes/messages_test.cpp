@@ -13,7 +13,7 @@ namespace orrery::executor {
 void run_on_ranks(std::int64_t ranks, const std::function<void(Communicator&)>& body) {
   std::mutex mutex;
   std::exception_ptr first;
-  in_threads(std::min<std::int64_t>(ranks, 3), [&](Store& store) {
+  in_threads(std::min<std::int64_t>(ranks, 3), [&](KeyStore& store) {
     MessagesWorld world(store, ranks);
     std::vector<std::thread> threads;
     for (std::int64_t r = first_rank(store.process(), ranks, store.processes()); r < first_rank(store.process() + 1, ranks, store.processes()); ++r)
@@ -54,7 +54,7 @@ TEST(Operations, RanksLieInProcessesOneAfterAnother) {
 }
 
 TEST(MessagesWorld, WhoDoesNotComeIsNamedWithTheOperation) {
-  const auto results = in_threads(2, [](Store& store) {
+  const auto results = in_threads(2, [](KeyStore& store) {
     MessagesWorld world(store, 2, std::chrono::milliseconds{store.process() == 0 ? 100 : 19'000});
     const auto c = world.communicator(store.process());
     float x = 0;
@@ -68,7 +68,7 @@ TEST(MessagesWorld, WhoDoesNotComeIsNamedWithTheOperation) {
 
 TEST(MessagesWorld, TheDeathOfAProcessEndsTheOthers) {
   const auto results = in_processes(3, [](const StoreSettings& settings, const std::function<void(int)>& meeting) {
-    Store store(settings, meeting);
+    KeyStore store(settings, meeting);
     MessagesWorld world(store, 3);
     const auto c = world.communicator(settings.process);
     const std::int64_t all[3] = {0, 1, 2};
@@ -83,7 +83,7 @@ TEST(MessagesWorld, TheDeathOfAProcessEndsTheOthers) {
 }
 
 TEST(MessagesWorld, LeavingWithOperationsPendingAbortsTheOthers) {
-  const auto results = in_threads(2, [](Store& store) {
+  const auto results = in_threads(2, [](KeyStore& store) {
     MessagesWorld world(store, 2);
     const auto c = world.communicator(store.process());
     float x = 0, y = 0;
@@ -99,7 +99,7 @@ TEST(MessagesWorld, LeavingWithOperationsPendingAbortsTheOthers) {
 }
 
 TEST(MessagesWorld, MembersWhoDoDifferentThingsAreTold) {
-  const auto results = in_threads(2, [](Store& store) {
+  const auto results = in_threads(2, [](KeyStore& store) {
     MessagesWorld world(store, 2);
     const auto c = world.communicator(store.process());
     std::vector<float> x(8);
@@ -111,7 +111,7 @@ TEST(MessagesWorld, MembersWhoDoDifferentThingsAreTold) {
 }
 
 TEST(MessagesWorld, MoreProcessesThanRanksAreRefused) {
-  const auto results = in_threads(2, [](Store& store) {
+  const auto results = in_threads(2, [](KeyStore& store) {
     MessagesWorld world(store, 1);
     return std::string();
   });

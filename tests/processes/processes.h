@@ -32,7 +32,7 @@ inline std::string caught(const std::function<std::string()>& body) {
 constexpr std::chrono::milliseconds kPatient{20'000};
 
 // Runs `body(store)` in n threads, each a process of one run; returns what each returned or threw.
-inline std::vector<std::string> in_threads(std::int64_t n, const std::function<std::string(Store&)>& body,
+inline std::vector<std::string> in_threads(std::int64_t n, const std::function<std::string(KeyStore&)>& body,
                                            std::chrono::milliseconds patience = kPatient, const std::vector<std::int64_t>& absent = {}) {
   std::vector<std::string> results(static_cast<std::size_t>(n));
   std::promise<int> port;
@@ -45,7 +45,7 @@ inline std::vector<std::string> in_threads(std::int64_t n, const std::function<s
         StoreSettings settings;
         settings.process = p, settings.processes = n, settings.patience = patience;
         if (p > 0) settings.port = known.get();
-        Store store(settings, [&](int here) {
+        KeyStore store(settings, [&](int here) {
           if (p == 0) port.set_value(here);
         });
         return body(store);
@@ -56,7 +56,7 @@ inline std::vector<std::string> in_threads(std::int64_t n, const std::function<s
   return results;
 }
 
-// The same in forked processes; `body` gets what a Store takes and hands the port on. A process that ends without a word leaves "".
+// The same in forked processes; `body` gets what a KeyStore takes and hands the port on. A process that ends without a word leaves "".
 inline std::vector<std::string> in_processes(std::int64_t n,
                                              const std::function<std::string(const StoreSettings&, const std::function<void(int)>&)>& body) {
   struct Pipe {

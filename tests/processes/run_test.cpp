@@ -38,7 +38,7 @@ struct Training {
   // By the process of `settings`.
   RunResult together(const StoreSettings& settings, const std::function<void(int)>& meeting, RunOptions o) const {
     const auto kernels = make_cpu_kernels();
-    const auto world = make_processes_world(std::make_unique<Store>(settings, meeting), ranks, *kernels);
+    const auto world = make_processes_world(std::make_unique<KeyStore>(settings, meeting), ranks, *kernels);
     o.world = world.get();
     return run(program, model, plan, *source, o);
   }

@@ -22,9 +22,9 @@ using ::testing::HasSubstr;
 
 using std::chrono::milliseconds;
 
-TEST(Store, WhatOneSetsAllGet) {
+TEST(KeyStore, WhatOneSetsAllGet) {
   EXPECT_THAT(in_threads(4,
-                         [](Store& s) {
+                         [](KeyStore& s) {
                            const std::string me = std::to_string(s.process());
                            s.set("from " + me, "value of " + me);
                            std::string all;
@@ -34,9 +34,9 @@ TEST(Store, WhatOneSetsAllGet) {
               Each("value of 3;value of 2;value of 1;value of 0;"));
 }
 
-TEST(Store, GatherGivesAllValuesInTheOrderOfProcesses) {
+TEST(KeyStore, GatherGivesAllValuesInTheOrderOfProcesses) {
   EXPECT_THAT(in_threads(5,
-                         [](Store& s) {
+                         [](KeyStore& s) {
                            std::string out;
                            for (int round = 0; round < 20; ++round) {
                              const auto all = s.gather("round", std::string(static_cast<std::size_t>(s.process()), static_cast<char>('a' + round)));
@@ -49,9 +49,9 @@ TEST(Store, GatherGivesAllValuesInTheOrderOfProcesses) {
 }
 
 // 40 MB of each of 3: more than the 64 MiB / 3 that are exchanged at a time.
-TEST(Store, GatherTakesWhatDoesNotFitAMessage) {
+TEST(KeyStore, GatherTakesWhatDoesNotFitAMessage) {
   EXPECT_THAT(in_threads(3,
-                         [](Store& s) {
+                         [](KeyStore& s) {
                            const auto size = [](std::size_t p) { return p == 1 ? std::size_t{0} : 40'000'000 - p; };
                            const auto of = [&](std::size_t p) {
                              std::string value(size(p), '\0');
@@ -66,9 +66,9 @@ TEST(Store, GatherTakesWhatDoesNotFitAMessage) {
               Each("right"));
 }
 
-TEST(Store, ManyThreadsOfAProcessAskAtOnce) {
+TEST(KeyStore, ManyThreadsOfAProcessAskAtOnce) {
   EXPECT_THAT(in_threads(2,
-                         [](Store& s) {
+                         [](KeyStore& s) {
                            std::vector<std::thread> threads;
                            std::atomic<int> right{0};
                            for (int t = 0; t < 8; ++t)
@@ -84,13 +84,13 @@ TEST(Store, ManyThreadsOfAProcessAskAtOnce) {
               Each("8"));
 }
 
-TEST(Store, WhoDoesNotComeIsNamedToAllWhoDid) {
-  const auto results = in_threads(4, [](Store&) { return std::string("joined"); }, milliseconds{300}, {1, 3});
+TEST(KeyStore, WhoDoesNotComeIsNamedToAllWhoDid) {
+  const auto results = in_threads(4, [](KeyStore&) { return std::string("joined"); }, milliseconds{300}, {1, 3});
   EXPECT_THAT(results[0], AllOf(HasSubstr("processes 1 and 3 of 4 did not come to 127.0.0.1:"), EndsWith(" within 0.3 s")));
   EXPECT_THAT(results[2], HasSubstr("processes 1 and 3 of 4 did not come to 127.0.0.1:"));
 }
 
-TEST(Store, AProcessThatReachesNobodySaysWhere) {
+TEST(KeyStore, AProcessThatReachesNobodySaysWhere) {
   // A port that nobody listens at, since it was just given back.
   const int s = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in a{};
@@ -102,7 +102,7 @@ TEST(Store, AProcessThatReachesNobodySaysWhere) {
   StoreSettings settings;
   settings.process = 3, settings.processes = 4, settings.port = ntohs(a.sin_port), settings.patience = milliseconds{120};
   const std::string what = caught([&] {
-    Store store(settings);
+    KeyStore store(settings);
     return std::string();
   });
   EXPECT_EQ(what, "processes: process 3 of 4 did not reach 127.0.0.1:" + std::to_string(settings.port) +
@@ -110,8 +110,8 @@ TEST(Store, AProcessThatReachesNobodySaysWhere) {
                       "  hint: is process 0 running, and is that its machine? MASTER_ADDR and MASTER_PORT say where");
 }
 
-TEST(Store, AnAbortReachesThoseWhoWaitAndThoseWhoAskLater) {
-  const auto results = in_threads(3, [](Store& s) {
+TEST(KeyStore, AnAbortReachesThoseWhoWaitAndThoseWhoAskLater) {
+  const auto results = in_threads(3, [](KeyStore& s) {
     if (s.process() == 1) {
       s.gather("one waits, one works", "");
       s.abort("rank 5 ran out of memory");
@@ -128,8 +128,8 @@ TEST(Store, AnAbortReachesThoseWhoWaitAndThoseWhoAskLater) {
                                    "process 2 of 3: rank 5 ran out of memory | rank 5 ran out of memory"));
 }
 
-TEST(Store, AWatcherThatComesLateIsToldAtOnce) {
-  const auto results = in_threads(2, [](Store& s) {
+TEST(KeyStore, AWatcherThatComesLateIsToldAtOnce) {
+  const auto results = in_threads(2, [](KeyStore& s) {
     if (s.process() == 1) return s.abort("enough"), std::string();
     caught([&] { return s.get("never"); });
     std::string told;
@@ -139,15 +139,15 @@ TEST(Store, AWatcherThatComesLateIsToldAtOnce) {
   EXPECT_EQ(results[0], "enoughenough");
 }
 
-TEST(Store, AKeyThatNobodySetsEndsTheRunWithItsName) {
+TEST(KeyStore, AKeyThatNobodySetsEndsTheRunWithItsName) {
   const auto results =
-      in_threads(2, [](Store& s) { return s.get(s.process() == 0 ? "nccl id of dp" : "other", milliseconds{s.process() == 0 ? 100 : 19'000}); });
+      in_threads(2, [](KeyStore& s) { return s.get(s.process() == 0 ? "nccl id of dp" : "other", milliseconds{s.process() == 0 ? 100 : 19'000}); });
   EXPECT_THAT(results, ElementsAre("process 0 of 2: process 0 waited 0.1 s for 'nccl id of dp', which nobody has set",
                                    "process 1 of 2: process 0 waited 0.1 s for 'nccl id of dp', which nobody has set"));
 }
 
-TEST(Store, WhoIsMissingFromAGatheringIsNamed) {
-  const auto results = in_threads(3, [](Store& s) {
+TEST(KeyStore, WhoIsMissingFromAGatheringIsNamed) {
+  const auto results = in_threads(3, [](KeyStore& s) {
     if (s.process() == 2) return s.get("never");
     s.gather("the losses", "", false, milliseconds{100});
     return std::string();
@@ -157,9 +157,9 @@ TEST(Store, WhoIsMissingFromAGatheringIsNamed) {
                                    "process 2 of 3: process 2 of 3 did not come to 'the losses' within 0.1 s"));
 }
 
-TEST(Store, AForkedProcessThatDiesEndsTheOthers) {
+TEST(KeyStore, AForkedProcessThatDiesEndsTheOthers) {
   const auto results = in_processes(4, [](const StoreSettings& settings, const std::function<void(int)>& meeting) {
-    Store store(settings, meeting);
+    KeyStore store(settings, meeting);
     store.gather("all", "");
     if (settings.process == 2) _exit(9);
     return store.get("never");
@@ -168,9 +168,9 @@ TEST(Store, AForkedProcessThatDiesEndsTheOthers) {
                                    "process 3 of 4: process 2 of 4 has died"));
 }
 
-TEST(Store, TheDeathOfTheFirstProcessEndsTheOthersToo) {
+TEST(KeyStore, TheDeathOfTheFirstProcessEndsTheOthersToo) {
   const auto results = in_processes(3, [](const StoreSettings& settings, const std::function<void(int)>& meeting) {
-    Store store(settings, meeting);
+    KeyStore store(settings, meeting);
     store.gather("all", "");
     if (settings.process == 0) _exit(9);
     return store.get("never");
@@ -178,9 +178,9 @@ TEST(Store, TheDeathOfTheFirstProcessEndsTheOthersToo) {
   EXPECT_THAT(results, ElementsAre("", "process 1 of 3: process 0 of 3 has died", "process 2 of 3: process 0 of 3 has died"));
 }
 
-TEST(Store, ForkedProcessesLeaveInAnyOrder) {
+TEST(KeyStore, ForkedProcessesLeaveInAnyOrder) {
   const auto results = in_processes(4, [](const StoreSettings& settings, const std::function<void(int)>& meeting) {
-    Store store(settings, meeting);
+    KeyStore store(settings, meeting);
     std::string out;
     for (const std::string& v : store.gather("all", std::to_string(settings.process * settings.process))) out += v + " ";
     return out;  // process 0 leaves as it pleases: it serves until all have
@@ -189,7 +189,7 @@ TEST(Store, ForkedProcessesLeaveInAnyOrder) {
 }
 
 // Port scanners, browsers, another program's store: the run does not notice.
-TEST(Store, StrangersDoNotDisturb) {
+TEST(KeyStore, StrangersDoNotDisturb) {
   std::mt19937 random(7);
   std::vector<std::string> nonsense{"", "GET / HTTP/1.1\r\n\r\n", std::string(4, '\xff'), std::string(200, '\0')};
   for (int i = 0; i < 40; ++i) {
@@ -198,7 +198,7 @@ TEST(Store, StrangersDoNotDisturb) {
     if (i % 2 && text.size() > 4) text[1] = text[2] = text[3] = '\0';  // a length that could be
     nonsense.push_back(text);
   }
-  const auto results = in_threads(2, [&](Store& s) {
+  const auto results = in_threads(2, [&](KeyStore& s) {
     if (s.process() == 1)
       for (const std::string& text : nonsense) {
         const int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -214,19 +214,19 @@ TEST(Store, StrangersDoNotDisturb) {
   EXPECT_THAT(results, Each("fine"));
 }
 
-TEST(Store, TwoProcessesOfOneNumberAreToldApart) {
-  const auto results = in_threads(2, [](Store& s) {
+TEST(KeyStore, TwoProcessesOfOneNumberAreToldApart) {
+  const auto results = in_threads(2, [](KeyStore& s) {
     std::string what = "fine";
     if (s.process() == 1) {
       StoreSettings again;
       again.process = 1, again.processes = 2, again.port = s.port();
       what = caught([&] {
-        Store other(again);
+        KeyStore other(again);
         return std::string();
       });
       again.processes = 3, again.process = 2;
       what += " | " + caught([&] {
-                Store other(again);
+                KeyStore other(again);
                 return std::string();
               });
     }
@@ -238,17 +238,17 @@ TEST(Store, TwoProcessesOfOneNumberAreToldApart) {
                                    "process 2 of 3: process 2 says that there are 3 processes, process 0 that there are 2"));
 }
 
-TEST(Store, ProcessesOfOneMachineHaveOneClock) {
-  EXPECT_THAT(in_threads(2, [](Store& s) { return std::to_string(s.clock().offset_ns) + " " + std::to_string(s.clock().uncertainty_ns); }),
+TEST(KeyStore, ProcessesOfOneMachineHaveOneClock) {
+  EXPECT_THAT(in_threads(2, [](KeyStore& s) { return std::to_string(s.clock().offset_ns) + " " + std::to_string(s.clock().uncertainty_ns); }),
               Each("0 0"));
 }
 
-TEST(Store, APortThatIsTakenIsSaid) {
-  const auto results = in_threads(1, [](Store& s) {
+TEST(KeyStore, APortThatIsTakenIsSaid) {
+  const auto results = in_threads(1, [](KeyStore& s) {
     StoreSettings again;
     again.port = s.port();
     return caught([&] {
-      Store other(again);
+      KeyStore other(again);
       return std::string();
     });
   });
