@@ -133,11 +133,9 @@ Update update(const OptimizerSettings& o, std::int64_t step) {
   Update u;
   u.decay = static_cast<float>(1 - o.lr * o.weight_decay), u.rate = static_cast<float>(o.lr);
   if (o.kind == OptimizerSettings::Kind::sgd) return u;
-  const auto t = static_cast<double>(step);
   u.beta1 = static_cast<float>(o.betas[0]), u.beta2 = static_cast<float>(o.betas[1]);
   u.keep1 = static_cast<float>(1 - o.betas[0]), u.keep2 = static_cast<float>(1 - o.betas[1]);
-  u.rate = static_cast<float>(o.lr / (1 - std::pow(o.betas[0], t)));
-  u.inverse2 = static_cast<float>(1 / std::sqrt(1 - std::pow(o.betas[1], t)));
+  u.correct(o.lr, o.betas[0], o.betas[1], static_cast<double>(step));
   u.epsilon = static_cast<float>(o.eps);
   return u;
 }
@@ -380,7 +378,8 @@ class CudaKernels final : public KernelSet {
         const bool adam = s.optimizer.kind == OptimizerSettings::Kind::adamw;
         const std::size_t states = adam ? 2 : 0;  // its optional operands are known by their count
         assert(o.count() == 3 + states || o.count() == 4 + states);
-        return optimizer_step(stream, d[0], update(s.optimizer, c.step), s.optimizer.clip, o.scalar(0), o.gradient(1), {o[2], type},
+        const Correction correction{s.optimizer.lr, s.optimizer.betas[0], s.optimizer.betas[1], c.step_at};
+        return optimizer_step(stream, d[0], update(s.optimizer, c.step), correction, s.optimizer.clip, o.scalar(0), o.gradient(1), {o[2], type},
                               adam ? o.floats(3) : nullptr, adam ? o.floats(4) : nullptr, o.floats(3 + states),
                               {d[1] != 0, c.rounding_key, c.first_element, c.step, c.step_at});
       }

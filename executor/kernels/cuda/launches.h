@@ -112,8 +112,13 @@ struct AtRandom {
   const Index* step_at = nullptr;  // where it is not null, of the step
 };
 void gradient_norm(Stream stream, Index elements, Array gradient, double* norm);
-void optimizer_step(Stream stream, Index elements, const Update& update, double clip, const double* norm, Array gradient, Array parameter, float* m,
-                    float* v, float* master, const AtRandom& at_random);
+// AdamW's bias correction, where the device finds the step's number; step_at null: `update` has it already.
+struct Correction {
+  double lr, beta1, beta2;
+  const std::int64_t* step_at;
+};
+void optimizer_step(Stream stream, Index elements, const Update& update, const Correction& correction, double clip, const double* norm,
+                    Array gradient, Array parameter, float* m, float* v, float* master, const AtRandom& at_random);
 
 // quantise.cu: rows x columns of x into codes, or turned into columns x rows of them, or both; columns are a multiple of 8 and, to be turned, rows of
 // 16. Scales are of block_rows x 128 of each result, 0: of all (program/quantised.h).

@@ -34,9 +34,15 @@ __global__ void __launch_bounds__(1024) add_up_kernel(Index n, const double* x, 
   if (threadIdx.x == 0) *to += all;
 }
 
+__global__ void correct_kernel(Update update, Correction c, Update* to) {
+  update.correct(c.lr, c.beta1, c.beta2, static_cast<double>(*c.step_at));
+  *to = update;
+}
+
 template <bool kAdam, bool kAtRandom>
 struct Step {
-  Update update;
+  Update given;
+  const Update* corrected;
   double clip;
   const double* norm;
   Array gradient, parameter;
@@ -45,6 +51,7 @@ struct Step {
   template <int V>
   __device__ void at(Index i) const {
     const float factor = clip_factor(*norm, clip);
+    const Update update = kAdam && corrected ? *corrected : given;
     float g[V], p[V];
     load<V>(gradient, i, g);
     if (master)
@@ -92,12 +99,20 @@ void gradient_norm(Stream stream, Index elements, Array gradient, double* norm) 
   launched();
 }
 
-void optimizer_step(Stream stream, Index elements, const Update& update, double clip, const double* norm, Array gradient, Array parameter, float* m,
-                    float* v, float* master, const AtRandom& at_random) {
+void optimizer_step(Stream stream, Index elements, const Update& update, const Correction& correction, double clip, const double* norm,
+                    Array gradient, Array parameter, float* m, float* v, float* master, const AtRandom& at_random) {
   assert(!at_random.on || parameter.type == DType::bf16);
+  const bool on_device = m && correction.step_at;
+  const Scratch corrected(stream, on_device ? Index{sizeof(Update)} : 0);
+  if (on_device) {
+    correct_kernel<<<1, 1, 0, stream>>>(update, correction, corrected.as<Update>());
+    launched();
+  }
   by_width<__half>({gradient.data, parameter.data, m, v, master}, {}, [&](auto width) {
     constexpr int V = decltype(width)::value;
-    const auto step = [&](auto kind) { map<V>(stream, elements, decltype(kind){update, clip, norm, gradient, parameter, m, v, master, at_random}); };
+    const auto step = [&](auto kind) {
+      map<V>(stream, elements, decltype(kind){update, corrected.as<Update>(), clip, norm, gradient, parameter, m, v, master, at_random});
+    };
     if (m)
       at_random.on ? step(Step<true, true>{}) : step(Step<true, false>{});
     else

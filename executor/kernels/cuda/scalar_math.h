@@ -80,6 +80,11 @@ struct Update {
     return p * decay - rate * m / (sqrtf(v) * inverse2 + epsilon);
   }
   ORRERY_PORTABLE float sgd(float p, float d) const { return p * decay - rate * d; }
+  // What AdamW's bias correction makes of a learning rate and its betas in step `t`, from 1.
+  ORRERY_PORTABLE void correct(double lr, double first, double second, double t) {
+    rate = static_cast<float>(lr / (1 - pow(first, t)));
+    inverse2 = static_cast<float>(1 / sqrt(1 - pow(second, t)));
+  }
 };
 
 // The shares of two results of attention, by their sums of exponentials; `b` is not -inf.
