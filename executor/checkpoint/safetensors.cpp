@@ -9,13 +9,11 @@
 #include <bit>
 #include <cassert>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
-#include <limits>
 #include <system_error>
-#include <utility>
 
 #include "core/error.h"
+#include "executor/kernels/narrow.h"
 
 namespace orrery::executor {
 namespace {
@@ -29,34 +27,6 @@ struct TypeWords {
 constexpr std::array<TypeWords, 20> kTypes{{{"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8},   {"I8", 8},    {"F8_E5M2", 8},
                                             {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"I16", 16},    {"U16", 16},    {"F16", 16}, {"BF16", 16}, {"I32", 32},
                                             {"U32", 32},    {"F32", 32},    {"C64", 64},    {"F64", 64},    {"I64", 64}, {"U64", 64}}};
-
-std::uint16_t to_bf16(float x) {
-  const auto b = std::bit_cast<std::uint32_t>(x);
-  if (std::isnan(x)) return static_cast<std::uint16_t>((b >> 16U) | 0x40U);
-  return static_cast<std::uint16_t>((b + 0x7fffU + ((b >> 16U) & 1U)) >> 16U);
-}
-float from_bf16(std::uint16_t x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16U); }
-
-float from_f16(std::uint16_t x) {
-  const std::uint32_t sign = (x & 0x8000U) << 16U, exponent = (x >> 10U) & 31U, mantissa = x & 0x3ffU;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000U | (mantissa << 13U));
-  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
-                                        : std::ldexp(static_cast<float>(mantissa | 0x400U), static_cast<int>(exponent) - 25);
-  return sign ? -magnitude : magnitude;
-}
-
-std::uint16_t to_f16(float x) {
-  const auto b = std::bit_cast<std::uint32_t>(x);
-  const auto sign = static_cast<std::uint16_t>((b >> 16U) & 0x8000U);
-  const auto with = [sign](std::uint32_t magnitude) { return static_cast<std::uint16_t>(sign | magnitude); };
-  if (std::isnan(x)) return with(0x7e00U);
-  const double magnitude = std::abs(static_cast<double>(x));
-  if (magnitude >= 65520) return with(0x7c00U);  // halfway between the largest and what would follow it
-  if (magnitude < 0x1p-14) return with(static_cast<std::uint32_t>(std::nearbyint(magnitude * 0x1p24)));  // 2^10 of them is the least normal number
-  int exponent = 0;
-  const double fraction = std::frexp(magnitude, &exponent);  // in [1/2, 1)
-  return with(static_cast<std::uint32_t>((exponent + 13) * 1024) + static_cast<std::uint32_t>(std::nearbyint(fraction * 2048)));
-}
 
 [[noreturn]] void unreadable(const std::filesystem::path& path) {
   throw Error(path.string(), "cannot be read: " + std::generic_category().message(errno));
@@ -173,7 +143,7 @@ void narrow(std::span<const float> from, StoredType type, std::byte* to) {
       each(to_bf16);
       break;
     case StoredType::f16:
-      each(to_f16);
+      each(to_fp16);
       break;
     case StoredType::f64:
       each([](float x) { return static_cast<double>(x); });
@@ -199,7 +169,7 @@ void widen(const std::byte* from, StoredType type, std::span<float> to) {
       each(std::uint16_t{}, from_bf16);
       break;
     case StoredType::f16:
-      each(std::uint16_t{}, from_f16);
+      each(std::uint16_t{}, from_fp16);
       break;
     case StoredType::f64:
       each(double{}, [](double x) { return static_cast<float>(x); });

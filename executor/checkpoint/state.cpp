@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
-#include <span>
 
 namespace orrery::executor {
 namespace {
@@ -17,8 +15,6 @@ using program::Parameter;
 using program::Program;
 using program::Role;
 
-std::int64_t element(const Buffer& b) { return b.alias_offset * 8 / bits(b.dtype); }
-
 // The part of a range that member k of n has.
 struct Part {
   std::int64_t begin = 0, end = 0;
@@ -27,51 +23,13 @@ Part part(std::int64_t begin, std::int64_t elements, std::int64_t k, std::int64_
   return {begin + elements * k / n, begin + elements * (k + 1) / n};
 }
 
-// Who updates a bucket: the group whose members own a part each, and where in the states that part begins.
-struct Owning {
-  std::uint16_t group = program::kNone;
-  std::int64_t at = 0;
-};
-
-// By bucket. From the instructions themselves: whatever runs them keeps exactly what they update.
-std::vector<Owning> owning(const Role& role) {
-  std::vector<Owning> out(role.buckets.size());
-  std::vector<bool> known(role.buckets.size(), false);
-  std::vector<std::int64_t> sizes(role.buckets.size(), 0);
-  for (const program::Instruction& in : role.instructions) {
-    if (in.op != program::Operator::optimizer_step) continue;
-    const Buffer* own = nullptr;
-    for (std::uint32_t k = 0; k < in.access_count; ++k) {
-      const Buffer& b = role.buffers[role.accesses[in.accesses + k].buffer];
-      if (b.kind == BufferKind::parameter && !own) own = &b;
-    }
-    if (!own) continue;
-    const std::int64_t at = element(*own);
-    const auto bucket =
-        std::find_if(role.buckets.begin(), role.buckets.end(), [at](const Bucket& b) { return b.elements > 0 && b.shard_offset == at; });
-    if (bucket == role.buckets.end()) continue;
-    const auto i = static_cast<std::size_t>(bucket - role.buckets.begin());
-    if (known[i]) continue;
-    known[i] = true;
-    out[i].group = bucket->shards != program::kNone ? bucket->shards : own->part_of;
-    sizes[i] = own->elements;
-  }
-  // Parts follow each other in the order of the buckets.
-  std::int64_t at = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i].at = at;
-    at += sizes[i];
-  }
-  return out;
-}
-
 // The axes on which ranks that own a part of a bucket all own the same.
-AxisMask replicas(const Program& program, const Role& role, const Bucket& bucket, std::uint16_t group) {
+AxisMask replicas(const Program& program, const Role& role, const Bucket& bucket) {
   const auto inside = std::find_if(role.parameters.begin(), role.parameters.end(),
                                    [&](const Parameter& p) { return p.offset >= bucket.offset && p.offset < bucket.offset + bucket.elements; });
   const bool experts = inside != role.parameters.end() && inside->expert >= 0;
   unsigned axes = experts ? program::mask(program::Axis::edp) : program::kReplicaAxes;
-  if (group != program::kNone) axes &= ~static_cast<unsigned>(program.groups[group].axes);
+  if (bucket.owners != program::kNone) axes &= ~static_cast<unsigned>(program.groups[bucket.owners].axes);
   if (bucket.count_flags & program::kCountOnTp0) axes |= program::kTpAxis;
   return static_cast<AxisMask>(axes);
 }
@@ -138,27 +96,25 @@ std::vector<OwnedStretch> owned_states(const Program& program, std::int64_t rank
   const Role& role = program.role_of(rank);
   const program::Mesh& mesh = program.mesh_at(rank);
   const program::Coordinates c = program.coordinates(rank);
-  const std::vector<Owning> all = owning(role);
   std::vector<OwnedStretch> out;
-  for (std::size_t i = 0; i < role.buckets.size(); ++i) {
-    const Bucket& bucket = role.buckets[i];
+  for (const Bucket& bucket : role.buckets) {
     Part own{bucket.offset, bucket.offset + bucket.elements};
-    if (all[i].group != program::kNone) {
+    if (bucket.owners != program::kNone) {
       std::int64_t n = 1;
-      const std::int64_t k = place_in(program, all[i].group, rank, n);
+      const std::int64_t k = place_in(program, bucket.owners, rank, n);
       own = part(bucket.offset, bucket.elements, k, n);
     }
     Part mine = own;
     if (share) {
       if (bucket.count_flags & program::kCountNever) continue;
-      const AxisMask axes = replicas(program, role, bucket, all[i].group);
+      const AxisMask axes = replicas(program, role, bucket);
       mine = part(own.begin, own.end - own.begin, mesh.place(c, axes), mesh.extent(axes));
     }
     const std::int64_t parameters = bucket.shard_offset - (bucket.shards != program::kNone ? own.begin : bucket.offset);
     cut(role, mine.begin, mine.end, [&](const Parameter& p, std::int64_t from, std::int64_t to) {
       OwnedStretch s;
       s.parameter = &p, s.origin = program::origin(p, c, program.experts_of(p.layer));
-      s.first = from - p.offset, s.count = to - from, s.at = all[i].at + from - own.begin;
+      s.first = from - p.offset, s.count = to - from, s.at = bucket.owned_offset + from - own.begin;
       s.in_parameters = parameters + from;
       out.push_back(s);
     });

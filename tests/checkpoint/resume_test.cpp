@@ -112,6 +112,35 @@ TEST(Resume, OfExpertsOnOtherRanks) {
   }
 }
 
+// What narrow types keep beside their numbers: masters; random rounding, which is of step and element; the scales of delayed scaling.
+TEST(Resume, InLowPrecisionIsTheSameRunToTheBit) {
+  Model model = tiny_llama();
+  model.intermediate = 64;
+  const auto source = open_tokens("markov", model.vocab, 16, 1);
+  const auto change = [](const std::string& kind, Plan& p) {
+    p.precision.compute = p.precision.params = DType::bf16;
+    if (kind == "random") p.optimizer.stochastic_rounding = true;
+    if (kind == "delayed") p.precision.compute = DType::fp8, p.precision.recipe = "delayed";
+  };
+  for (const std::string kind : {"masters", "random", "delayed"})
+    for (const Layout& l : {Layout{}, Layout{.dp = 2, .tp = 2, .sp = true, .zero = 1}}) {
+      Plan p = plan_with(l, 8);
+      change(kind, p);
+      const TemporaryFolder folder;
+      RunOptions o;
+      o.steps = 4, o.poison = o.keep_parameters = true;
+      o.checkpoints.folder = folder.path();
+      run_layout(model, l, p, *source, o);
+      o.steps = 8, o.checkpoints = {};
+      const RunResult whole = run_layout(model, l, p, *source, o);
+      o.checkpoints.resume = folder.path();
+      const RunResult on = run_layout(model, l, p, *source, o);
+      for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(whole.steps[4 + i].loss, on.steps[i].loss) << kind << ", " << name(l) << ", step " << 4 + i;
+      EXPECT_EQ(whole.parameters, on.parameters) << kind << ", " << name(l);
+      EXPECT_EQ(on.replica_difference, 0) << kind << ", " << name(l);
+    }
+}
+
 TEST(Checkpoints, AreMadeEverySoManyStepsAndAtTheEnd) {
   const Model model = tiny_llama();
   const auto source = open_tokens("markov", model.vocab, 16, 1);
