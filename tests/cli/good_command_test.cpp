@@ -106,6 +106,15 @@ TEST_F(Command, KeepsCheckpointsAndGoesOnFromThem) {
   EXPECT_NE(other.err.find("hint: give the same --data, or begin anew with its weights: --init"), std::string::npos) << other.err;
 }
 
+TEST_F(Command, SaysThatThereIsNoDriver) {
+  if (std::string_view(ORRERY_CUDA_PLUGIN).empty()) GTEST_SKIP() << "built without CUDA";
+  if (std::filesystem::exists("/dev/nvidiactl")) GTEST_SKIP() << "there is a driver here";
+  const Finished done = run("run p.json --cluster dgx-h200:2 --data markov --device cuda", {"ORRERY_CUDA_PLUGIN=" ORRERY_CUDA_PLUGIN});
+  EXPECT_EQ(done.code, 2);
+  EXPECT_EQ(done.out, "");
+  EXPECT_EQ(done.err, "cuda: no NVIDIA driver is installed\n  hint: install one, or run with --device cpu; in a container, run it with --gpus all\n");
+}
+
 // 64 sequences of 65,536 tokens at once: more than 100 GB of activations.
 TEST_F(Command, SaysWhichPlanWouldFitIntoMemory) {
   const Finished done =

@@ -36,7 +36,9 @@ if words[0] == "profile":
         signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
         time.sleep(600)
 elif words[0] == "demo":
-    print(json.dumps({"orrery": "demo/1"}))
+    off = bool(os.environ.get("DEMO_OFF"))
+    print(json.dumps({"orrery": "demo/1", "verdict": "outside" if off else "within", "median_error": 0.12 if off else 0.01,
+                      "plans": [{"role": "best", "predicted_step_time_s": 0.1, "measured_step_time_s": 0.101, "error": -0.0099}]}))
 else:
     n = int(value("--steps", 20))
     wrong = 1.001 if os.environ.get("WRONG") and os.environ["WRONG"] in words else 1
@@ -84,6 +86,7 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(self.result("losses")["worst_relative_difference"], 0)
         self.assertEqual(self.result("profile")["operators"], 2)
         self.assertIn("| kernels | ok |", done.stdout)
+        self.assertIn("| best | 100.0 ms | 101.0 ms | -1.0% |", done.stdout)
         self.assertIn("NVIDIA H200, driver 580.1", (self.path / "out" / "h200.md").read_text())
 
     def test_a_machine_without_a_gpu_verifies_nothing(self):
@@ -115,6 +118,11 @@ class GpuCheck(unittest.TestCase):
         self.assertLess(time.monotonic() - begin, 60)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.result("profile")["operators"], 2)
+
+    def test_a_demo_outside_its_tolerance_fails_and_keeps_its_report(self):
+        self.assertEqual(self.check("--only", "demo", DEMO_OFF="1").returncode, 1)
+        self.assertEqual(self.result("demo")["failed"], "the prediction is off by 12.0 %")
+        self.assertEqual(len(self.result("demo")["report"]["plans"]), 1)
 
     def test_stages_without_time_are_left_out(self):
         done = self.check("--seconds", "1")
