@@ -11,6 +11,7 @@ namespace orrery::app {
 using Json = nlohmann::ordered_json;
 
 std::string to_json(const RunReport& r) {
+  const auto tokens = static_cast<double>(r.inputs.plan.batch.global * r.inputs.plan.batch.sequence);
   Json losses = Json::array(), norms = Json::array(), periods = Json::array(), memory = Json::array();
   for (const executor::StepReport& s : r.result.steps) {
     losses.push_back(s.loss);
@@ -18,7 +19,7 @@ std::string to_json(const RunReport& r) {
     periods.push_back(s.period.v);
   }
   for (const executor::RankMemory& m : r.result.memory)
-    memory.push_back({{"persistent_bytes", m.persistent}, {"peak_bytes", m.peak_live}, {"arena_bytes", m.arena}});
+    memory.push_back({{"persistent_bytes", m.persistent}, {"peak_bytes", m.peak_live}, {"arena_bytes", m.arena}, {"beside_bytes", m.beside}});
   const Json out{{"orrery", "run/1"},
                  {"label", r.measured.label},
                  {"data", r.data},
@@ -28,11 +29,16 @@ std::string to_json(const RunReport& r) {
                  {"first_step", r.result.first_step},
                  {"checkpoint_steps", r.result.checkpoint > 0 ? Json(r.result.checkpoint) : Json(nullptr)},
                  {"step_time_s", r.result.step_time.v},
+                 {"tokens_per_s", r.result.step_time.v > 0 ? Json(tokens / r.result.step_time.v) : Json(nullptr)},
+                 {"mfu", r.result.step_time.v > 0 && !r.result.emulated ? Json(r.predicted.mfu * r.predicted.step_time.v / r.result.step_time.v)
+                                                                        : Json(nullptr)},
+                 {"flops_convention", std::string(program::name(r.predicted.convention))},
                  {"noise", r.noise},
                  {"predicted_step_time_s", r.predicted.step_time.v},
                  {"losses", std::move(losses)},
                  {"gradient_norms", std::move(norms)},
                  {"updates_redone", r.result.redone},
+                 {"steps_replayed", r.result.replayed},
                  {"emulated", r.result.emulated},
                  {"periods_s", std::move(periods)},
                  {"memory_by_rank", std::move(memory)},

@@ -183,12 +183,20 @@ std::string text(const app::RunReport& r) {
                      r.result.redone > 0 ? fmt::format(" ({} updates made again, clipped)", r.result.redone) : "");
   out += fmt::format("step time        {} measured (noise {:.1f} %), {} predicted ({:+.1f} %)\n", format_seconds(r.result.step_time), 100 * r.noise,
                      format_seconds(r.predicted.step_time), 100 * (r.predicted.step_time.v / r.result.step_time.v - 1));
+  const Plan& plan = r.inputs.plan;
+  const double slower = r.result.step_time.v / r.predicted.step_time.v;
+  out += fmt::format(
+      "throughput       {:.0f} tokens/s{}\n", static_cast<double>(plan.batch.global * plan.batch.sequence) / r.result.step_time.v,
+      r.result.emulated ? "" : fmt::format(", MFU {:.1f} % ({} FLOPs)", 100 * r.predicted.mfu / slower, program::name(r.predicted.convention)));
+  if (r.result.replayed > 0) out += fmt::format("graphs           {} steps were run as one recorded graph\n", r.result.replayed);
   out += "peak memory      ";
   for (std::size_t i = 0; i < r.measured.peak_memory_by_stage.size(); ++i) {
     const std::int64_t measured = r.measured.peak_memory_by_stage[i], predicted = r.predicted.summary.peak_memory_by_stage[i];
     out += fmt::format("{}stage {} {}{}", i ? ", " : "", i, format_bytes(Bytes{measured}),
                        measured == predicted ? " (as predicted, to the byte)" : fmt::format(" (predicted {})", format_bytes(Bytes{predicted})));
   }
+  if (const std::int64_t beside = r.result.memory.empty() ? 0 : r.result.memory.front().beside; beside > 0)
+    out += fmt::format("; beside it kernels took {} of scratch memory, which is not predicted", format_bytes(Bytes{beside}));
   return out + "\nwhere the step went (mean over ranks)\n" + text(r.measured.waterfall);
 }
 

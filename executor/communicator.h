@@ -45,7 +45,7 @@ struct CommOperation {
 
 struct CommTimes {
   std::int64_t start_ns = 0, arrived_ns = 0, end_ns = 0;
-};  // began waiting for peers, all peers there, complete; steady clock
+};  // began waiting for peers (a device does not tell: as the next), all peers there, complete; steady clock
 
 // One rank's end. Calls on one object come from one thread; different ranks' objects are used concurrently.
 class Communicator {

@@ -726,6 +726,7 @@ void RankRunner::step(std::int64_t number, bool last) {
     run_passes(last);
   device_->synchronise();
   record.end_ns = now();
+  measured_.beside = device_->beside();
   if (records_.size() > 1) take_times(records_[records_.size() - 2], pending_before_);
   std::swap(pending_, pending_before_);
   timed_records_ += timed_ ? 1 : 0;

@@ -37,6 +37,7 @@ struct RankMemory {
   std::int64_t persistent = 0;  // parameters, gradients, optimizer states
   std::int64_t peak_live = 0;   // most bytes live at once
   std::int64_t arena = 0;       // high-water mark of its arena
+  std::int64_t beside = 0;      // most that its device gave beside that: kernels' scratch, of all ranks that share it; 0 on the host
   bool operator==(const RankMemory&) const = default;
 };
 

@@ -549,7 +549,7 @@ class ThreadsCommunicator final : public Communicator {
     CommTimes times;
     Mark begin, done;
     if (!finish(ticket, [&](const Op& op) { times = op.times, begin = op.begin, done = op.done; })) return {};
-    if (world_->mover) times.arrived_ns = world_->mover->reached_ns(begin), times.end_ns = world_->mover->reached_ns(done);
+    if (world_->mover) times.start_ns = times.arrived_ns = world_->mover->reached_ns(begin), times.end_ns = world_->mover->reached_ns(done);
     return times;
   }
 

@@ -172,6 +172,7 @@ TEST(Communicator, AllToAllOfRowsTakesWhatTheCountsOfEachSenderSay) {
         o.counts = counts.data();
         o.counts_per_rank = kKinds;
         o.width = width;
+        o.room = static_cast<std::int64_t>(in.size()) / width;
         c.wait(c.start(o));
         EXPECT_EQ(in, expected);
       });

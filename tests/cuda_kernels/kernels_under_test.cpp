@@ -3,36 +3,13 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <vector>
 
-#include "core/error.h"
 #include "cuda_under_test.h"
+#include "support/needs_gpu.h"
 
 namespace orrery::executor {
-namespace {
-
-// What CTest takes for "skipped" (tests/CMakeLists.txt). GoogleTest would report tests that an environment skips as passed.
-constexpr int kSkipped = 77;
-
-// Ends the program where there is no GPU: these tests never pass there.
-class NeedsGpu final : public testing::Environment {
- public:
-  void SetUp() override {
-    try {
-      load_cuda_plugin(ORRERY_CUDA_PLUGIN).devices();
-    } catch (const Error& e) {
-      std::printf("not run on a GPU: %s\n", e.what());
-      std::exit(kSkipped);
-    }
-  }
-};
-[[maybe_unused]] const testing::Environment* const kNeedsGpu = testing::AddGlobalTestEnvironment(new NeedsGpu);
-
-}  // namespace
-
 Device& device_under_test() {
   static const std::unique_ptr<Device> one = load_cuda_plugin(ORRERY_CUDA_PLUGIN).make_device(0, {});
   return *one;

@@ -2,6 +2,8 @@
 // far as marks allow. What a run on it computes is therefore right only if everything that must be ordered is.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -20,6 +22,7 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/error.h"
 #include "executor/comm/mover.h"
 #include "executor/comm/threads.h"
 #include "executor/device.h"
@@ -245,12 +248,14 @@ class FakeDevice final : public Device {
 // Operations by their definition, element by element.
 class FakeMover final : public Mover {
  public:
-  explicit FakeMover(FakeMachine& machine) : machine_(machine) {}
+  // `of_host`: it is given the host's addresses, as tests of communicators do.
+  explicit FakeMover(FakeMachine& machine, bool of_host = false) : machine_(machine), of_host_(of_host) {}
 
   void collective(std::span<Member> members) override {
     std::vector<CommOperation> ops;
-    for (const Member& m : members) ops.push_back(on_host(*m.operation));
-    enqueue(members, [ops] { move(ops); });
+    std::vector<std::int64_t> ranks;
+    for (const Member& m : members) ops.push_back(on_host(*m.operation)), ranks.push_back(m.rank);
+    enqueue(members, [ops, ranks] { move(ops, ranks); });
   }
   void message(Member& send, Member& receive) override {
     Member both[2] = {send, receive};
@@ -262,8 +267,9 @@ class FakeMover final : public Mover {
 
  private:
   static std::size_t bytes(DType type, std::int64_t elements) { return static_cast<std::size_t>(bytes_of(type, elements)); }
-  static CommOperation on_host(const CommOperation& o) {
+  CommOperation on_host(const CommOperation& o) const {
     CommOperation h = o;
+    if (of_host_) return h;
     h.input = FakeMachine::to_host(o.input), h.output = FakeMachine::to_host(o.output), h.counts = FakeMachine::to_host(o.counts);
     return h;
   }
@@ -307,7 +313,7 @@ class FakeMover final : public Mover {
     const std::size_t shard = ops[0].op == program::Operator::reduce_scatter ? all.size() / ops.size() : 0;
     for (std::size_t k = 0; k < ops.size(); ++k) std::memcpy(ops[k].output, all.data() + k * shard, (shard > 0 ? shard : all.size()) * sizeof(T));
   }
-  static void move(const std::vector<CommOperation>& ops) {
+  static void move(const std::vector<CommOperation>& ops, const std::vector<std::int64_t>& ranks) {
     using program::Operator;
     const CommOperation& first = ops.front();
     if (first.elements == 0) return;
@@ -344,7 +350,8 @@ class FakeMover final : public Mover {
             append(out[to], read(k, before * row, rows * row));
           }
           if (ops[to].room >= 0 && out[to].size() > static_cast<std::size_t>(ops[to].room) * bytes(first.dtype, first.width))
-            throw std::runtime_error("more rows than there is room for");
+            throw Error("communicator",
+                        no_room(fmt::format("rank {} is sent {} rows", ranks[to], out[to].size() / bytes(first.dtype, first.width)), ops[to].room));
           break;
         case Operator::rotate:
           out[to] = read((to + n - 1) % n, 0, whole);
@@ -361,6 +368,7 @@ class FakeMover final : public Mover {
   static void append(std::vector<std::byte>& to, const std::vector<std::byte>& more) { to.insert(to.end(), more.begin(), more.end()); }
 
   FakeMachine& machine_;
+  bool of_host_;
   std::map<std::pair<std::int64_t, std::uint8_t>, std::size_t> queues_;
 };
 
