@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <tuple>
 
 #include "core/cluster_json.h"
 #include "core/error.h"
@@ -12,6 +13,7 @@
 #include "core/plan_json.h"
 #include "core/profile_json.h"
 #include "core/settings.h"
+#include "cost/transfer.h"
 #include "program/compile.h"
 
 namespace orrery::app {
@@ -229,6 +231,28 @@ void only(const Settings& others, const std::string& document) {
 
 }  // namespace
 
+namespace {
+
+// The profile as one of this device: what was measured on another GPU of its architecture, or on one whose figures a setting has changed, is carried
+// over. A profile that names no part is taken for the device's own.
+Profile of_device(Profile profile, const Device& device, const std::string& file) {
+  if (profile.kind != device.kind) {
+    const auto text = [](DeviceKind kind) { return kind == DeviceKind::gpu ? "a GPU" : "a CPU"; };
+    throw Error("--profile", fmt::format("'{}' is of {} ({}), and the cluster's device is {}", file, text(profile.kind), profile.device, text(device.kind)),
+                "leave --profile out: the device file's figures are used then");
+  }
+  if (device.kind != DeviceKind::gpu || profile.part.empty()) return profile;
+  const Device measured = load_device(profile.part);
+  const auto figures = [](const Device& d) { return std::tuple(d.memory_bandwidth, d.sms, d.tdp, d.peak); };
+  if (figures(measured) == figures(device) && measured.name == device.name) return profile;
+  if (profile.transferred)
+    throw Error("--profile", fmt::format("'{}' was transferred to {} already, and the cluster's device is {}", file, profile.part, device.name),
+                "name the profile that was measured");
+  return cost::transfer(profile, measured, device);
+}
+
+}  // namespace
+
 Inputs load_inputs(const PlanFlags& flags) {
   Inputs in;
   const AllSettings all = take_apart(flags.settings);
@@ -255,7 +279,7 @@ Inputs load_inputs(const PlanFlags& flags) {
   in.given = settings.given;
   if (!flags.model.empty()) in.given.push_back({"model", "--model"});
   if (!flags.cluster.empty()) in.given.push_back({"cluster", "--cluster"});
-  if (!flags.profile.empty()) in.profile = read_profile(read_text_file(flags.profile), flags.profile);
+  if (!flags.profile.empty()) in.profile = of_device(read_profile(read_text_file(flags.profile), flags.profile), in.cluster.device, flags.profile);
   return in;
 }
 

@@ -1,24 +1,35 @@
-// This machine measured, as a verb.
+// This machine measured, and a measurement carried over to another device, as a verb.
 #pragma once
 
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "app/inputs.h"
 #include "core/profile.h"
+#include "executor/cuda.h"
 
 namespace orrery::app {
 
 struct ProfileSettings {
-  bool of_plan = false;  // measure the shapes that `plan` needs; otherwise the standard grid
+  std::string device = "cpu";  // or cuda, cuda:1
+  bool of_plan = false;        // measure the shapes that `plan` needs; otherwise the standard grid
   PlanFlags plan;
-  Seconds budget{60};
+  std::optional<Seconds> budget;                // default: 60 s, of a GPU 360
+  std::optional<Profile> earlier;               // of a GPU: continued
+  std::function<void(const Profile&)> save;     // of a GPU: called now and then with what there is
+  std::function<void(const std::string&)> note;
   std::function<void(std::int64_t done, std::int64_t of, const std::string& note)> progress;
   const std::atomic<bool>* cancel = nullptr;
 };
 
-// Throws Error for an illegal plan. Cancelled: what was measured until then.
+// Throws Error for an illegal plan, and where there is no such device. Cancelled: what was measured until then.
 Profile profile(const ProfileSettings& settings);
+// The same with a plugin that is there already.
+Profile profile(const ProfileSettings& settings, const executor::CudaPlugin& plugin);
+
+// A profile of a GPU as one of `part` (a name under topologies/devices). Throws Error where that says nothing about it.
+Profile transferred(const Profile& profile, const std::string& part);
 
 }  // namespace orrery::app

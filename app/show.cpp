@@ -113,7 +113,26 @@ std::string cluster_text_for_people(const Cluster& c) {
   return out + device_text(c.device);
 }
 
+std::string gpu_profile_text(const Profile& p) {
+  std::string out = fmt::format("{}, measured {} (commit {}, driver {}, clock {})\n", p.device, p.date, p.commit, p.driver, p.clock);
+  if (p.transferred)
+    out += fmt::format("  transferred from {}: {:.0f} % where arithmetic bounds, {:.0f} % where memory does\n", p.transferred->from,
+                       100 * p.transferred->arithmetic_error, 100 * p.transferred->memory_error);
+  out += fmt::format("  best matrix product {}, copy {}\n", format_rate(p.peak), format_rate(p.memory_bandwidth));
+  out += fmt::format("  launches: {} of the host each, {} recorded; from kernel to kernel {}, {} recorded\n", format_seconds(p.issue),
+                     format_seconds(p.issue_recorded), format_seconds(p.kernel), format_seconds(p.kernel_recorded));
+  for (const PowerMeasurement& m : p.power)
+    out += fmt::format("  power {:<12}{}{}\n", m.what, format_power(m.power), m.of.empty() ? "" : "  (" + m.of + ")");
+  for (const DeviceState& s : p.states)
+    out += fmt::format("  {:<6}{:.0f} MHz, memory {:.0f} MHz, {:.0f} °C, {}{}{}\n", s.when, s.clock, s.memory_clock, s.temperature, format_power(s.power),
+                       s.slowed_by.empty() ? "" : fmt::format(", slowed by {}", fmt::join(s.slowed_by, " and ")),
+                       s.memory_errors > 0 ? fmt::format(", {} memory errors", s.memory_errors) : "");
+  return out + fmt::format("  {} operator, {} collective and {} other measurements; {} left out\n", p.operators.size(), p.collectives.size(),
+                           p.device_calls.size() + p.interference.size(), p.left_out.size());
+}
+
 std::string profile_text(const Profile& p) {
+  if (p.kind == DeviceKind::gpu) return gpu_profile_text(p);
   return fmt::format(
       "{}, measured {} (commit {}, driver {}, clock {})\n  {} cores, best matrix product {}, copy {}\n  {} operator and {} collective measurements\n",
       p.device, p.date, p.commit, p.driver, p.clock, p.cores, format_rate(p.peak), format_rate(p.memory_bandwidth), p.operators.size(),
