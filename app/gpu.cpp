@@ -129,6 +129,7 @@ Profile profile_gpu(const executor::CudaPlugin& plugin, int number, const GpuPro
   options.limit = settings.budget;
   options.commit = commit();
   options.save = settings.save;
+  options.clock = settings.clock;
   const auto progress = [&](const profiler::ProfileProgress& p) {
     if (settings.progress) settings.progress(p.done, p.total, p.what);
   };

@@ -39,11 +39,12 @@ executor::CudaOptions cuda_options();
 struct GpuProfileSettings {
   std::function<profiler::ProfileGrid(const executor::KernelSet&)> grid;
   Seconds budget{360};
-  std::optional<Profile> earlier;              // continued, where it is of this device
-  std::function<void(const Profile&)> save;    // called now and then
+  std::optional<Profile> earlier;            // continued, where it is of this device
+  std::function<void(const Profile&)> save;  // called now and then
   std::function<void(std::int64_t done, std::int64_t of, const std::string& note)> progress;
   std::function<void(const std::string&)> note;  // that power is not measured, and why; that nothing could be continued
   const std::atomic<bool>* cancel = nullptr;
+  profiler::HostClock clock = profiler::steady_clock();
 };
 Profile profile_gpu(const executor::CudaPlugin& plugin, int number, const GpuProfileSettings& settings);
 

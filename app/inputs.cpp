@@ -238,7 +238,8 @@ namespace {
 Profile of_device(Profile profile, const Device& device, const std::string& file) {
   if (profile.kind != device.kind) {
     const auto text = [](DeviceKind kind) { return kind == DeviceKind::gpu ? "a GPU" : "a CPU"; };
-    throw Error("--profile", fmt::format("'{}' is of {} ({}), and the cluster's device is {}", file, text(profile.kind), profile.device, text(device.kind)),
+    throw Error("--profile",
+                fmt::format("'{}' is of {} ({}), and the cluster's device is {}", file, text(profile.kind), profile.device, text(device.kind)),
                 "leave --profile out: the device file's figures are used then");
   }
   if (device.kind != DeviceKind::gpu || profile.part.empty()) return profile;

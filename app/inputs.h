@@ -45,10 +45,10 @@ struct Inputs {
 };
 
 // A profile of another GPU of the cluster's architecture is carried over to it (cost/transfer.h; Profile::transferred says so).
-// Errors: a missing model or cluster, unreadable documents, settings that name no field, a profile of another kind of device. Does not check that the plan is legal.
-// What neither file nor flag nor setting says follows from the rest, as it is after all settings. Without a plan file: precision fp32 on CPU clusters
-// (the only one with kernels), the model's longest sequence up to 8192, one micro-batch per replica. Sequence parallelism is on with tp above 1 where
-// the sequence divides; a plan file's word on it holds unless tp became, or no longer is, 1, where there is nothing to say.
+// Errors: a missing model or cluster, unreadable documents, settings that name no field, a profile of another kind of device. Does not check that the
+// plan is legal. What neither file nor flag nor setting says follows from the rest, as it is after all settings. Without a plan file: precision fp32
+// on CPU clusters (the only one with kernels), the model's longest sequence up to 8192, one micro-batch per replica. Sequence parallelism is on with
+// tp above 1 where the sequence divides; a plan file's word on it holds unless tp became, or no longer is, 1, where there is nothing to say.
 Inputs load_inputs(const PlanFlags& flags);
 
 // Only the plan, cluster or model of that name or file, with the flags and settings that are about it.

@@ -70,7 +70,8 @@ Profile profile(const ProfileSettings& settings, const executor::CudaPlugin& plu
 Profile transferred(const Profile& profile, const std::string& part) {
   const Device to = load_device(part);
   if (profile.transferred)
-    throw Error("--transfer-to", "the profile was transferred from " + profile.transferred->from + " already", "start from the one that was measured");
+    throw Error("--transfer-to", "the profile was transferred from " + profile.transferred->from + " already",
+                "start from the one that was measured");
   if (profile.part.empty())
     throw Error("--transfer-to", "the profile does not say what device of topologies/devices " + profile.device + " is",
                 "write its name into the profile's field 'part'");

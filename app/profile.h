@@ -16,9 +16,9 @@ struct ProfileSettings {
   std::string device = "cpu";  // or cuda, cuda:1
   bool of_plan = false;        // measure the shapes that `plan` needs; otherwise the standard grid
   PlanFlags plan;
-  std::optional<Seconds> budget;                // default: 60 s, of a GPU 360
-  std::optional<Profile> earlier;               // of a GPU: continued
-  std::function<void(const Profile&)> save;     // of a GPU: called now and then with what there is
+  std::optional<Seconds> budget;             // default: 60 s, of a GPU 360
+  std::optional<Profile> earlier;            // of a GPU: continued
+  std::function<void(const Profile&)> save;  // of a GPU: called now and then with what there is
   std::function<void(const std::string&)> note;
   std::function<void(std::int64_t done, std::int64_t of, const std::string& note)> progress;
   const std::atomic<bool>* cancel = nullptr;

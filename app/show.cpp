@@ -124,8 +124,8 @@ std::string gpu_profile_text(const Profile& p) {
   for (const PowerMeasurement& m : p.power)
     out += fmt::format("  power {:<12}{}{}\n", m.what, format_power(m.power), m.of.empty() ? "" : "  (" + m.of + ")");
   for (const DeviceState& s : p.states)
-    out += fmt::format("  {:<6}{:.0f} MHz, memory {:.0f} MHz, {:.0f} °C, {}{}{}\n", s.when, s.clock, s.memory_clock, s.temperature, format_power(s.power),
-                       s.slowed_by.empty() ? "" : fmt::format(", slowed by {}", fmt::join(s.slowed_by, " and ")),
+    out += fmt::format("  {:<6}{:.0f} MHz, memory {:.0f} MHz, {:.0f} °C, {}{}{}\n", s.when, s.clock, s.memory_clock, s.temperature,
+                       format_power(s.power), s.slowed_by.empty() ? "" : fmt::format(", slowed by {}", fmt::join(s.slowed_by, " and ")),
                        s.memory_errors > 0 ? fmt::format(", {} memory errors", s.memory_errors) : "");
   return out + fmt::format("  {} operator, {} collective and {} other measurements; {} left out\n", p.operators.size(), p.collectives.size(),
                            p.device_calls.size() + p.interference.size(), p.left_out.size());

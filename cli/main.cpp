@@ -149,9 +149,15 @@ int main_with_errors(int argc, char** argv) {
 
   ProfileCommand profile_command;
   sub = add_verb("profile", "measure this machine's kernels and collectives", profile_command, profile);
-  sub->add_option("-o,--output", profile_command.output, "where to write it")->type_name("FILE")->capture_default_str();
-  sub->add_option("--device", profile_command.device, "what to measure")->type_name("DEVICE")->capture_default_str();
-  sub->add_option("--seconds", profile_command.seconds, "time to spend at most")->type_name("S")->capture_default_str()->check(above(0));
+  sub->add_option("measured", profile_command.measured, "with --transfer-to: a profile that was measured")->type_name("FILE");
+  sub->add_option("-o,--output", profile_command.output, "where to write it; of a GPU, one that is there is continued")
+      ->type_name("FILE")
+      ->capture_default_str();
+  sub->add_option("--device", profile_command.device, "what to measure: cpu, cuda or cuda:1")->type_name("DEVICE")->capture_default_str();
+  sub->add_option("--seconds", profile_command.seconds, "time to spend at most; default: 60, of a GPU 360")->type_name("S")->check(above(0));
+  sub->add_flag("--anew", profile_command.anew, "of a GPU: continue nothing");
+  sub->add_option("--transfer-to", profile_command.transfer_to, "make the profile FILE one of this device, of the same architecture")
+      ->type_name("DEVICE");
   add_plan_flags(*sub, profile_command.plan, true);
   add_split_flags(*sub, profile_command.plan);
 
@@ -294,7 +300,10 @@ int main_with_errors(int argc, char** argv) {
   app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.footer("'orrery VERB --help' says more about a verb. To begin with: orrery demo");
   const auto examples = [&](const char* name, const char* text) { app.get_subcommand(name)->footer(text); };
-  examples("profile", "e.g. orrery profile --model cpu-llama-small --sequence 256 --global-batch 8 -o profile.json");
+  examples("profile",
+           "e.g. orrery profile --model cpu-llama-small --sequence 256 --global-batch 8 -o profile.json\n"
+           "     orrery profile --device cuda -o h200.json\n"
+           "     orrery profile h200.json --transfer-to h100-sxm -o h100.json");
   examples("simulate",
            "e.g. orrery simulate --model llama-3.1-70b --cluster dgx-h100:64 --tp 8 --pp 2 --zero 1 --tokens 15T\n"
            "     orrery simulate --plan plan.json --set cluster.levels.1.bandwidth=\"800 Gb/s\" --trace t.json");

@@ -37,6 +37,14 @@ program::FlopsConvention convention_named(const std::string& word) {
   throw Error("--flops-convention", fmt::format("'{}' is not a convention", word), did_you_mean(word, known));
 }
 
+// A profile of another device is used with a word about it.
+void say_whose(const app::Inputs& inputs) {
+  if (inputs.profile && inputs.profile->transferred)
+    say("profile: measured on {}, carried over to {}: {:.0f} % wider where arithmetic bounds, {:.0f} % where memory does\n",
+        inputs.profile->transferred->from, inputs.profile->part, 100 * inputs.profile->transferred->arithmetic_error,
+        100 * inputs.profile->transferred->memory_error);
+}
+
 // Whatever is to be written is looked at before the work that fills it.
 void check_outputs(std::initializer_list<std::string> files) {
   for (const std::string& file : files)
@@ -64,7 +72,9 @@ int simulate(const SimulateCommand& command, const Common& common) {
   options.price_per_device_hour = command.price;
   const app::SimulateReport report = [&] {
     try {
-      return app::simulate(app::load_inputs(command.plan), options);
+      const app::Inputs inputs = app::load_inputs(command.plan);
+      say_whose(inputs);
+      return app::simulate(inputs, options);
     } catch (const Error& e) {
       if (e.where() == "ranks") throw Error("--ranks", e.message(), e.hint());
       throw;
@@ -86,6 +96,7 @@ int plan(const PlanCommand& command, const Common& common) {
   if (command.objective != "time") throw Error("--objective", fmt::format("'{}' is not built yet", command.objective), "known: time");
   check_outputs({command.output});
   const app::Inputs inputs = app::load_inputs(command.plan);
+  say_whose(inputs);
   const planner::Space space = app::pinned(command.space, inputs.plan, command.plan.settings);
   planner::Options options;
   options.top = static_cast<std::size_t>(command.top);

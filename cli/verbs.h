@@ -56,7 +56,9 @@ struct ShowCommand {
 struct ProfileCommand {
   std::string output = "profile.json", device = "cpu";
   app::PlanFlags plan;  // with a plan: the shapes that it needs; otherwise the standard grid
-  double seconds = 60;
+  std::optional<double> seconds;
+  bool anew = false;
+  std::string transfer_to, measured;  // the profile in the file `measured` as one of this device
 };
 
 struct RunCommand {

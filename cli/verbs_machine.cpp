@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 
 #include "app/demo.h"
@@ -48,16 +49,29 @@ executor::Launch launch_of(const RunCommand& command) {
 }  // namespace
 
 int profile(const ProfileCommand& command, const Common& common) {
-  need_cpu(command.device);
-  app::ProfileSettings settings;
-  settings.plan = command.plan;
-  settings.of_plan = !command.plan.plan.empty() || !command.plan.model.empty();
-  if (settings.of_plan && settings.plan.cluster.empty() && settings.plan.plan.empty()) settings.plan.cluster = "this-machine";
+  if (command.transfer_to.empty() && !command.measured.empty())
+    throw Error("orrery profile", fmt::format("'{}' is one word too many", command.measured),
+                "with --transfer-to DEVICE it is the profile to transfer");
+  if (!command.transfer_to.empty() && command.measured.empty())
+    throw Error("--transfer-to", "says nothing without a profile",
+                fmt::format("e.g. orrery profile h200.json --transfer-to {}", command.transfer_to));
   check_writable(command.output);
-  settings.budget = Seconds{command.seconds};
-  settings.cancel = &interrupted();
   Profile measured;
-  {
+  if (!command.transfer_to.empty()) {
+    measured = app::transferred(load_profile(command.measured), command.transfer_to);
+  } else {
+    app::ProfileSettings settings;
+    settings.device = command.device;
+    settings.plan = command.plan;
+    settings.of_plan = !command.plan.plan.empty() || !command.plan.model.empty();
+    if (settings.of_plan && settings.plan.cluster.empty() && settings.plan.plan.empty()) settings.plan.cluster = "this-machine";
+    if (command.seconds) settings.budget = Seconds{*command.seconds};
+    settings.cancel = &interrupted();
+    const bool gpu = command.device != "cpu";
+    if (std::error_code none; gpu && !command.anew && std::filesystem::is_regular_file(command.output, none))
+      settings.earlier = read_profile(read_text_file(command.output), command.output);
+    if (gpu) settings.save = [&](const Profile& p) { write_file_atomically(command.output, write_profile(p)); };
+    settings.note = [](const std::string& what) { fmt::print(stderr, "{}\n", what); };
     ProgressBar bar("measuring");
     settings.progress = [&](std::int64_t done, std::int64_t of, const std::string& note) { bar.update(done, of, note); };
     measured = app::profile(settings);

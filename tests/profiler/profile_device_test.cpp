@@ -6,7 +6,7 @@
 
 #include "core/profile_json.h"
 #include "profiler/device_operands.h"
-#include "virtual_device.h"
+#include "support/virtual_device.h"
 
 namespace orrery::profiler {
 namespace {
