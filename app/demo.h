@@ -14,11 +14,12 @@ namespace orrery::app {
 
 struct DemoSettings {
   std::string folder = "orrery-demo";  // made where it is missing; profile, plans, corpus and traces go there
-  std::string model = "cpu-llama-small";
-  std::vector<std::string> settings;  // PATH=VALUE, of the plans, of model.… and of cluster.…; a set axis is not searched
+  std::string device = "cpu";          // or cuda, cuda:1: one rank on that GPU
+  std::string model;                   // empty: cpu-llama-small, on a GPU llama-3.2-1b
+  std::vector<std::string> settings;   // PATH=VALUE, of the plans, of model.… and of cluster.…; a set axis is not searched
   std::int64_t steps = 20;
   std::int64_t repeats = 3;                            // runs of each plan, in turn, so that the machine's own noise shows
-  Seconds profiling{55};                               // what measuring the kernels may take
+  std::optional<Seconds> profiling;                    // what measuring the kernels may take; default: 55 s, of a GPU 40
   std::function<void(const std::string& what)> stage;  // "profiling 212 operators", once each
   std::function<void(std::int64_t done, std::int64_t of, const std::string& note)> progress;  // within the stage
   const std::atomic<bool>* cancel = nullptr;
@@ -43,7 +44,7 @@ struct DemoPlan {
   Seconds step_time;           // median of the repeats
   double noise = 0;            // the greatest of any repeat's, and half the range of the repeats' step times; relative
   double error = 0;            // (predicted - measured) / measured
-  double tolerance = 0;        // what an error is held against: kLeastTolerance, or twice the noise where that is more
+  double tolerance = 0;        // what an error is held against: the report's least, or twice the noise where that is more
   bool memory_agrees = false;  // predicted and measured peaks of every stage, to the byte
   CompareReport compared;      // A: predicted, B: measured
 };
@@ -52,8 +53,9 @@ struct DemoPlan {
 enum class Verdict : std::uint8_t { open, within, outside };
 std::string_view name(Verdict verdict);
 
-inline constexpr double kLeastTolerance = 0.10;  // the project's aim for the step time on a CPU
-inline constexpr double kNoiseTolerated = 2;     // times the machine's own noise
+inline constexpr double kLeastTolerance = 0.10;     // the project's aim for the step time on a CPU, …
+inline constexpr double kLeastGpuTolerance = 0.03;  // … and on a GPU
+inline constexpr double kNoiseTolerated = 2;        // times the machine's own noise
 
 struct DemoReport {
   Inputs inputs;  // with the measured profile
@@ -65,6 +67,7 @@ struct DemoReport {
   // is not near 0: the prediction is for a machine that does nothing else.
   std::optional<double> others;
   bool cancelled = false;
+  double least_tolerance = kLeastTolerance;
 
   // By judge(), over the plans that were run.
   double median_error = 0;          // of the errors' magnitudes
@@ -82,6 +85,8 @@ std::optional<double> busy_seconds(std::string_view proc_stat, double ticks);
 // Fills in what follows from the predictions and the repeats.
 void judge(DemoReport& report);
 
+// On a GPU one rank runs alone, since ranks that share it would also share its time, which a prediction for one rank each does not know; the plans
+// differ in micro-batches and recomputation.
 // Throws Error where the folder cannot be written or nothing runs on this machine. Interrupted, it returns with what was done until then, having
 // written the profile and the traces that there are.
 DemoReport demo(const DemoSettings& settings);

@@ -89,6 +89,11 @@ std::string gpu_cluster_for(const std::string& cluster, const std::vector<execut
   return gpu_cluster(cuda_device(devices, number), count);
 }
 
+std::string cluster_on(const std::string& device, const std::string& cluster) {
+  const std::optional<int> number = cuda_number(device);
+  return number && cluster.starts_with("this-machine") ? gpu_cluster_for(cluster, executor::load_cuda_plugin().devices(), *number) : cluster;
+}
+
 executor::CudaOptions cuda_options() {
   executor::CudaOptions options;
   options.tune = true;

@@ -31,6 +31,9 @@ std::string gpu_cluster(const executor::CudaDeviceInfo& device, std::int64_t dev
 // `cluster` with "this-machine" and "this-machine:N" replaced by gpu_cluster: N devices, or those that there are.
 std::string gpu_cluster_for(const std::string& cluster, const std::vector<executor::CudaDeviceInfo>& devices, int number);
 
+// The same for a device of this machine by its name; for "cpu" the cluster as it is.
+std::string cluster_on(const std::string& device, const std::string& cluster);
+
 // How kernels are chosen wherever Orrery uses a GPU, so that what is profiled is what runs: products' algorithms are timed when first seen and
 // remembered in $XDG_CACHE_HOME/orrery or ~/.cache/orrery.
 executor::CudaOptions cuda_options();

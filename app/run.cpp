@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
+#include "app/gpu.h"
 #include "core/error.h"
 #include "core/quantity_text.h"
 #include "executor/checkpoint/checkpoint.h"
@@ -59,33 +59,18 @@ std::string plan_that_fits(const Inputs& inputs, std::int64_t free) {
 
 namespace {
 
-int gpu_number(const std::string& device) {
-  int number = 0;
-  if (device.starts_with("cuda:")) {
-    const char *first = device.data() + 5, *last = device.data() + device.size();
-    const auto [end, error] = std::from_chars(first, last, number);
-    if (error != std::errc() || end != last || number < 0) number = -1;
-  }
-  if (number < 0 || (device != "cuda" && !device.starts_with("cuda:")))
-    throw Error("--device", fmt::format("'{}' is no device", device), "write cpu, cuda, or cuda:1 for the second GPU");
-  return number;
-}
-
 std::unique_ptr<executor::World> gpu_world(const std::string& device, const program::Program& program, std::unique_ptr<executor::KeyStore> store,
                                            const executor::Launch& launch) {
   executor::CudaWorldSettings settings;
-  settings.options.tune = true;
-  if (device != "cuda") settings.devices = {gpu_number(device)};
+  settings.options = cuda_options();
+  if (device != "cuda") settings.devices = {cuda_number(device).value_or(0)};
   return executor::make_cuda_world(executor::load_cuda_plugin(), program, settings, std::move(store), launch);
 }
 
 }  // namespace
 
 void check_device(const std::string& device) {
-  if (device == "cpu") return;
-  const int number = gpu_number(device);
-  if (const std::size_t count = executor::load_cuda_plugin().devices().size(); static_cast<std::size_t>(number) >= count)
-    throw Error("--device", fmt::format("'{}': this machine has {} GPU{}, counted from 0", device, count, count == 1 ? "" : "s"));
+  if (const std::optional<int> number = cuda_number(device)) cuda_device(executor::load_cuda_plugin().devices(), *number);
 }
 
 RunReport run(const Inputs& inputs, const RunSettings& settings) {
@@ -126,7 +111,8 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   const program::Program program = compile(between);
   executor::RunOptions options;
   options.steps = settings.steps;
-  options.peak = profile ? profile->peak : cluster.device.peak_of(plan.precision.compute);
+  // As the simulation's ideal time is made: of a GPU by the datasheet.
+  options.peak = profile && !gpu ? profile->peak : cluster.device.peak_of(plan.precision.compute);
   options.progress = settings.progress;
   options.cancel = settings.cancel;
   options.checkpoints = checkpoints;

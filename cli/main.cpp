@@ -143,7 +143,9 @@ int main_with_errors(int argc, char** argv) {
   DemoCommand demo_command;
   CLI::App* sub = add_verb("demo", "the whole loop on this machine: profile, plan, simulate, run, compare", demo_command, demo);
   sub->add_option("--folder", demo_command.folder, "where profile, plans and traces go")->type_name("DIR")->capture_default_str();
-  sub->add_option("--model", demo_command.model, "a model that the CPU executor can run")->type_name("MODEL")->capture_default_str();
+  sub->add_option("--device", demo_command.device, "cpu, cuda or cuda:1; on a GPU one rank runs")->type_name("DEVICE")->capture_default_str();
+  sub->add_option("--model", demo_command.model, "a model that this machine can run; default: cpu-llama-small, on a GPU llama-3.2-1b")
+      ->type_name("MODEL");
   sub->add_option("--steps", demo_command.steps, "steps to run of each plan")->type_name("N")->capture_default_str()->check(whole(1, 1'000'000));
   add_set_flag(*sub, demo_command.settings, "set any field of the plans, of model.… or of cluster.…; may be repeated");
 

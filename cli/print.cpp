@@ -228,7 +228,7 @@ std::string text(const app::DemoReport& r) {
   if (r.verdict != app::Verdict::open) {
     const bool within = r.verdict == app::Verdict::within;
     out += fmt::format("\n{}median error {:.1f} %: {}{} the tolerance of {:.1f} % ({:.0f} %, or {:.0f} times the noise where that is more){}\n",
-                       s.bold, 100 * r.median_error, within ? s.good : s.bad, app::name(r.verdict), 100 * r.tolerance, 100 * app::kLeastTolerance,
+                       s.bold, 100 * r.median_error, within ? s.good : s.bad, app::name(r.verdict), 100 * r.tolerance, 100 * r.least_tolerance,
                        app::kNoiseTolerated, s.reset);
     out += fmt::format("of the two plans the faster one was {}{}{}\n", r.ranked_rightly ? s.good : s.bad,
                        r.ranked_rightly ? "predicted rightly" : "predicted wrongly", s.reset);

@@ -79,7 +79,7 @@ struct ScheduleCommand {
 };
 
 struct DemoCommand {
-  std::string folder = "orrery-demo", model = "cpu-llama-small";
+  std::string folder = "orrery-demo", model, device = "cpu";
   std::vector<std::string> settings;
   std::int64_t steps = 20;
 };

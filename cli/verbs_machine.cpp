@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "app/demo.h"
+#include "app/gpu.h"
 #include "app/profile.h"
 #include "app/run.h"
 #include "app/show.h"
@@ -23,11 +24,6 @@
 
 namespace orrery::cli {
 namespace {
-
-void need_cpu(const std::string& device) {
-  if (device != "cpu")
-    throw Error("--device", fmt::format("'{}' cannot be used by this build", device), "known: cpu; this version does not run or profile on GPUs");
-}
 
 // As the flags say, or whoever started this process.
 executor::Launch launch_of(const RunCommand& command) {
@@ -94,6 +90,7 @@ int run(const RunCommand& command, const Common& common) {
     if (first && !file.empty()) check_writable(file);
   app::PlanFlags flags = command.plan;
   if (flags.plan.empty() && flags.cluster.empty()) flags.cluster = "this-machine";
+  flags.cluster = app::cluster_on(command.device, flags.cluster);
   app::RunSettings settings;
   settings.data = command.data;
   settings.steps = command.steps;
@@ -146,6 +143,7 @@ int run(const RunCommand& command, const Common& common) {
 int demo(const DemoCommand& command, const Common& common) {
   app::DemoSettings settings;
   settings.folder = command.folder;
+  settings.device = command.device;
   settings.model = command.model;
   settings.steps = command.steps;
   settings.settings = command.settings;

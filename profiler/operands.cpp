@@ -120,6 +120,17 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
   const auto x = [&](std::int64_t n, Fill how = Fill::uniform) { return numbers(item.shape.dtype, n, how); };
   const auto parameter = [&](std::int64_t n) { return numbers(settings.parameters, n); };
   const auto gradient = [&](std::int64_t n) { return numbers(settings.gradients, n); };
+  // As program/operators.h has it.
+  const auto as_documented = [&] {
+    std::vector<Operand> all;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t position = program::operand_position(item.shape.op, i, count);
+      const DType type = program::operand_type(item.shape, position, settings.parameters, settings.gradients);
+      all.push_back(numbers(type, program::operand_elements(item.shape, position), type == DType::fp32 ? Fill::positive : Fill::uniform));
+    }
+    return all;
+  };
+  if (item.shape.dtype == DType::fp8 && program::work_class(item.shape.op) == WorkClass::gemm) return as_documented();
   std::vector<Operand> o;
   switch (item.shape.op) {
     case Operator::embedding_forward:
@@ -278,6 +289,8 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
     case Operator::quantise:
     case Operator::quantise_delayed:
     case Operator::update_scales:
+      o = as_documented();
+      break;
     case Operator::load_tokens:
     case Operator::load_targets:
     case Operator::all_reduce:

@@ -102,6 +102,7 @@ TEST(DefaultGrid, NamesEveryOperatorOfALlamaAndEachShapeOnce) {
     const auto op = static_cast<Operator>(i);
     const bool shared_sequence = op >= Operator::attention_block_forward && op <= Operator::gather_columns;
     const bool not_llama = op == Operator::position_forward || op == Operator::position_backward || op == Operator::bias_grad || shared_sequence ||
+                           op == Operator::linear_activation_forward || op == Operator::linear_activation_grad ||
                            (op >= Operator::split_columns && op <= Operator::expert_activation_backward);
     const bool load = op == Operator::load_tokens || op == Operator::load_targets;
     EXPECT_EQ(has(op), (kernels->has(shape(op, {})) && !not_llama) || load) << program::name(op);
@@ -182,31 +183,48 @@ TEST(Operands, AreWhatTheAccessPatternAsksForAndKernelsStayFiniteOnThem) {
 
 TEST(Operands, AreOfTheTypesAndNoSmallerThanTheBuffersOfACompiledProgram) {
   // bf16 with fp32 gradients and optimizer states, and without masters: every operand that the compiler's buffers tell the type of.
-  for (const char* name : {"cpu-llama-tiny", "cpu-gpt-small", "cpu-mixtral-tiny", "cpu-deepseek-tiny"})
-    for (const DType gradients : {DType::fp32, DType::bf16}) {
-      const Model model = load_model(name);
-      Plan plan;
-      plan.precision.grads = gradients;
-      plan.batch.sequence = 32;
-      Cluster cluster = load_cluster("dgx-h100:1");
-      ASSERT_TRUE(program::refusals(model, cluster, plan).empty()) << name;
-      const program::Program p = program::compile(model, cluster, plan);
-      executor::KernelSettings settings = settings_of(model, plan);
-      std::int64_t compared = 0;
-      for (const program::Role& role : p.roles)
-        for (const program::Instruction& in : role.instructions) {
-          const Shape& s = p.shapes[in.shape];
-          if (in.opcode != program::Opcode::compute || s.op == Operator::load_tokens || s.op == Operator::load_targets || s.op == Operator::wait)
-            continue;
-          const std::vector<Operand> operands = operands_of({s, in.access_count, {}}, settings);
-          for (std::size_t i = 0; i < operands.size(); ++i) {
-            const program::Buffer& b = role.buffers[role.accesses[in.accesses + i].buffer];
-            EXPECT_EQ(operands[i].type, b.dtype) << name << ": " << program::name(s.op) << " operand " << i;
-            ++compared;
+  // In fp8 linears take quantised matrices, which have scales.
+  struct Precision {
+    const char* model;
+    DType gradients;
+    const char* recipe;
+  };
+  for (const auto& [name, gradients, recipe] : {Precision{"cpu-llama-tiny", DType::fp32, ""},
+                                                {"cpu-llama-tiny", DType::bf16, ""},
+                                                {"cpu-gpt-small", DType::fp32, ""},
+                                                {"cpu-mixtral-tiny", DType::fp32, ""},
+                                                {"cpu-deepseek-tiny", DType::bf16, ""},
+                                                {"llama-3.2-1b", DType::fp32, "delayed"},
+                                                {"llama-3.2-1b", DType::fp32, "current"},
+                                                {"llama-3.2-1b", DType::fp32, "blockwise"}}) {
+    const Model model = load_model(name);
+    Plan plan;
+    plan.precision.grads = gradients;
+    if (*recipe) plan.precision.compute = DType::fp8, plan.precision.recipe = recipe;
+    plan.batch.sequence = 256;
+    Cluster cluster = load_cluster("dgx-h100:1");
+    const auto refused = program::refusals(model, cluster, plan);
+    ASSERT_TRUE(refused.empty()) << name << " " << recipe << ": " << (refused.empty() ? std::string() : refused.front().reason);
+    const program::Program p = program::compile(model, cluster, plan);
+    executor::KernelSettings settings = settings_of(model, plan);
+    std::int64_t compared = 0;
+    for (const program::Role& role : p.roles)
+      for (const program::Instruction& in : role.instructions) {
+        const Shape& s = p.shapes[in.shape];
+        if (in.opcode != program::Opcode::compute || s.op == Operator::load_tokens || s.op == Operator::load_targets || s.op == Operator::wait)
+          continue;
+        const std::vector<Operand> operands = operands_of({s, in.access_count, {}}, settings);
+        for (std::size_t i = 0; i < operands.size(); ++i) {
+          const program::Buffer& b = role.buffers[role.accesses[in.accesses + i].buffer];
+          EXPECT_EQ(operands[i].type, b.dtype) << name << " " << recipe << ": " << program::name(s.op) << " operand " << i;
+          if (b.dtype == DType::fp8 && b.bytes > 0) {  // a view owns none
+            EXPECT_LE(operands[i].bytes, b.bytes) << program::name(s.op);
           }
+          ++compared;
         }
-      EXPECT_GT(compared, 100);
-    }
+      }
+    EXPECT_GT(compared, 100);
+  }
 }
 
 TEST(GpuGrid, HasTheLayoutsOfEveryModelsProductsInBf16) {
