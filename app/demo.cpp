@@ -75,6 +75,8 @@ DemoReport demo(const DemoSettings& settings) {
   };
   const auto cancelled = [&] { return settings.cancel && settings.cancel->load(); };
 
+  const bool gpu = cuda_number(settings.device).has_value();
+  const executor::CudaPlugin* plugin = gpu ? &executor::load_cuda_plugin() : nullptr;
   DemoReport report;
   std::error_code failure;
   fs::create_directories(settings.folder, failure);
@@ -86,8 +88,6 @@ DemoReport demo(const DemoSettings& settings) {
     return path;
   };
 
-  const bool gpu = cuda_number(settings.device).has_value();
-  const executor::CudaPlugin* plugin = gpu ? &executor::load_cuda_plugin() : nullptr;
   const std::string model = !settings.model.empty() ? settings.model : gpu ? "llama-3.2-1b" : "cpu-llama-small";
   if (gpu) report.least_tolerance = kLeastGpuTolerance;
   // At least two ranks, also on one core: the engine knows that they share it.

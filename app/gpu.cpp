@@ -24,7 +24,7 @@ std::optional<int> cuda_number(const std::string& device) {
     const auto [stop, failure] = std::from_chars(device.data() + kPrefix.size(), end, number);
     if (failure == std::errc{} && stop == end && number >= 0) return number;
   }
-  throw Error("--device", fmt::format("'{}' is not a device", device), "known: cpu, cuda, and cuda:0, cuda:1, …");
+  throw Error("--device", fmt::format("'{}' is no device", device), "write cpu, cuda, or cuda:1 for the second GPU");
 }
 
 const executor::CudaDeviceInfo& cuda_device(const std::vector<executor::CudaDeviceInfo>& devices, int number) {

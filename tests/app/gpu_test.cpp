@@ -30,6 +30,8 @@ class FakePlugin final : public executor::CudaPlugin {
     return std::make_unique<profiler::VirtualDevice>(machine);
   }
   std::unique_ptr<executor::Mover> make_mover(int) const override { return nullptr; }
+  std::unique_ptr<executor::NcclApi> make_nccl(int) const override { return nullptr; }
+  int nccl_version() const override { return 0; }
   mutable profiler::VirtualMachine machine;
   mutable bool tuned = false;
 

@@ -179,6 +179,11 @@ const std::vector<Bad>& table() {
     {kSearch + "--schedule 1f1d", "--schedule: '1f1d' is not known here", "did you mean '1f1b'?"},
     {kSearch + "--objective cost", "--objective: 'cost' is not built yet", "known: time"},
     {"run p.json --data markov --device cuda:0", "cuda: the CUDA plugin cannot be loaded: liborrery_cuda.so: cannot open shared object file: No such file or directory", "build it by 'cmake --preset cuda' and 'cmake --build build/cuda --target orrery_cuda', and set ORRERY_CUDA_PLUGIN to its path"},
+    {"profile --device gpu -o x.json", "--device: 'gpu' is no device", "write cpu, cuda, or cuda:1 for the second GPU"},
+    {"profile --device cuda -o x.json", "cuda: the CUDA plugin cannot be loaded: liborrery_cuda.so: cannot open shared object file: No such file or directory", "build it by 'cmake --preset cuda' and 'cmake --build build/cuda --target orrery_cuda', and set ORRERY_CUDA_PLUGIN to its path"},
+    {"profile other.json -o x.json", "orrery profile: 'other.json' is one word too many", "with --transfer-to DEVICE it is the profile to transfer"},
+    {"profile --transfer-to h100-sxm -o x.json", "--transfer-to: says nothing without a profile", "e.g. orrery profile h200.json --transfer-to h100-sxm"},
+    {"demo --device cuda:x", "--device: 'cuda:x' is no device", "write cpu, cuda, or cuda:1 for the second GPU"},
     {"run p.json --data markov --device gpu", "--device: 'gpu' is no device", "write cpu, cuda, or cuda:1 for the second GPU"},
     {"run p.json --data markov --device cuda:-1", "--device: 'cuda:-1' is no device", "write cpu, cuda, or cuda:1 for the second GPU"},
     // Settings.
