@@ -20,7 +20,7 @@
 #include "core/profile_json.h"
 #include "core/quantity_text.h"
 #include "core/timeline_json.h"
-#include "executor/launch.h"
+#include "executor/mpi.h"
 
 namespace orrery::cli {
 namespace {
@@ -39,7 +39,10 @@ executor::Launch launch_of(const RunCommand& command) {
       throw Error("--meet", fmt::format("'{}' is not a port", port), "write HOST or HOST:PORT, with a port from 1 to 65535");
     flags.port = number;
   }
-  return executor::detect_launch([](const char* name) { return std::getenv(name); }, flags);
+  flags.ask_mpi = true;
+  executor::Launch launch = executor::detect_launch([](const char* name) { return std::getenv(name); }, flags);
+  executor::ask_mpi(launch);
+  return launch;
 }
 
 }  // namespace

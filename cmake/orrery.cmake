@@ -2,7 +2,7 @@
 function(orrery_library name)
   cmake_parse_arguments(ARG "" "" "PUBLIC;PRIVATE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS *.cpp)
-  list(FILTER sources EXCLUDE REGEX "/kernels/cuda/")  # the plugin's, which is a target of its own
+  list(FILTER sources EXCLUDE REGEX "/kernels/cuda/|/comm/mpi/")  # the plugins', which are targets of their own
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS *.h)
   set(target orrery_${name})
   if(NOT sources)

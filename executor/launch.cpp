@@ -229,6 +229,7 @@ Launch detect_launch(const Environment& environment, const LaunchFlags& flags) {
     l.address.clear(), l.port = 0;
     return l;
   }
+  if (l.address.empty() && flags.ask_mpi && (l.source == "Open MPI" || l.source == "PMI")) return l;
   if (l.address.empty())
     throw Error(where, fmt::format("started {} processes, and nothing says on which machine process 0 is", l.processes),
                 l.source == "Open MPI" ? "mpirun -x MASTER_ADDR=HOST, with the host of the first process"

@@ -24,6 +24,7 @@ struct LaunchFlags {
   std::optional<std::int64_t> process, processes, local_process, local_processes;
   std::string address;
   std::optional<int> port;
+  bool ask_mpi = false;  // an address that mpirun's variables do not say is left empty, for ask_mpi (executor/mpi.h)
 };
 
 // Value of an environment variable, or null.

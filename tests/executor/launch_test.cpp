@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "executor/mpi.h"
 
 namespace orrery::executor {
 namespace {
@@ -98,6 +99,23 @@ TEST(Launch, OpenMpiOverSeveralMachinesNeedsAnAddress) {
             "Open MPI: started 4 processes, and nothing says on which machine process 0 is\n"
             "  hint: mpirun -x MASTER_ADDR=HOST, with the host of the first process");
   EXPECT_EQ(launch(with(kOpenMpi, {{"OMPI_COMM_WORLD_LOCAL_RANK", "1"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}, {"MASTER_ADDR", "h"}})).address, "h");
+}
+
+TEST(Launch, WhereMpiCanBeAskedNothingIsMissing) {
+  LaunchFlags flags;
+  flags.ask_mpi = true;
+  const auto two_machines = with(kOpenMpi, {{"OMPI_COMM_WORLD_LOCAL_RANK", "1"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}});
+  EXPECT_EQ(launch(two_machines, flags), (Launch{3, 4, 1, 2, "", 29531, "Open MPI"}));
+  EXPECT_EQ(launch(with(two_machines, {{"MASTER_ADDR", "h"}}), flags).address, "h");
+  Launch l = launch(two_machines, flags);
+  try {
+    ask_mpi(l, "/nowhere/liborrery_mpi.so");
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& e) {
+    EXPECT_NE(e.message().find("started 4 processes on several machines, and nothing says on which of them process 0 is (/nowhere/"),
+              std::string::npos);
+    EXPECT_NE(e.hint().find("mpirun -x MASTER_ADDR=HOST"), std::string::npos);
+  }
 }
 
 TEST(Launch, PmiIsTheLastToBeAsked) {
