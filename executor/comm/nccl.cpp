@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <numeric>
@@ -441,27 +442,33 @@ struct NcclWorld::State {
     void* const queue = stream.queue_of_device;
     const auto n = static_cast<std::int64_t>(op.members.size());
     const auto index = std::find(op.members.begin(), op.members.end(), r.number) - op.members.begin();
-    const std::int64_t kinds = o.counts_per_rank, each = n * kinds;  // counts of a member
+    const std::int64_t kinds = o.counts_per_rank, each = n * kinds + 1;  // what a member tells: its counts, and the room that it has
     constexpr std::int64_t kCount = sizeof(std::int32_t);
-    std::vector<std::int32_t> counts(static_cast<std::size_t>(n * each));
+    constexpr std::int32_t kAnyRoom = -1;
+    const auto room = static_cast<std::int32_t>(std::min<std::int64_t>(o.room, std::numeric_limits<std::int32_t>::max()));
+    std::vector<std::int32_t> told(static_cast<std::size_t>(n * each), kAnyRoom);
     const auto rows = [&](std::int64_t from, std::int64_t to) {
-      const auto first = counts.begin() + from * each + to * kinds;
+      const auto first = told.begin() + from * each + to * kinds;
       return std::accumulate(first, first + kinds, std::int64_t{0});
     };
     if (n == 1) {
-      r.api->download(queue, counts.data(), o.counts, each * kCount);
+      r.api->download(queue, told.data(), o.counts, kinds * kCount);
+      told.back() = room;
     } else {
-      // Rooms are the same on all members, being those of the plan.
-      void* const all = scratch(r, stream, n * each * kCount);
-      use(r, group_of(o, r.number), queue, [&](void* c) { r.api->all_gather(c, queue, o.counts, all, each * kCount, cancel()); });
-      r.api->download(queue, counts.data(), all, n * each * kCount);
+      auto* const mine = static_cast<std::int32_t*>(scratch(r, stream, (n + 1) * each * kCount));
+      r.api->copy(queue, mine, o.counts, (each - 1) * kCount);
+      r.api->upload(queue, mine + each - 1, &room, kCount);
+      use(r, group_of(o, r.number), queue, [&](void* c) { r.api->all_gather(c, queue, mine, mine + each, each * kCount, cancel()); });
+      r.api->download(queue, told.data(), mine + each, n * each * kCount);
       if (cancelled) throw Error("communicator", failure());
     }
+    // All members see the same, and so refuse the same, before any row has moved.
     for (std::int64_t to = 0; to < n; ++to) {
       std::int64_t received = 0;
       for (std::int64_t from = 0; from < n; ++from) received += rows(from, to);
-      if (o.room >= 0 && received > o.room)
-        throw Error("communicator", no_room(fmt::format("rank {} is sent {} rows", op.members[static_cast<std::size_t>(to)], received), o.room));
+      const std::int64_t most = told[static_cast<std::size_t>((to + 1) * each - 1)];
+      if (most >= 0 && received > most)
+        throw Error("communicator", no_room(fmt::format("rank {} is sent {} rows", op.members[static_cast<std::size_t>(to)], received), most));
     }
     const std::int64_t row = bytes_of(o.dtype, o.width);
     auto* in = const_cast<std::byte*>(static_cast<const std::byte*>(o.input));

@@ -47,6 +47,8 @@ class NcclApi {
   // Memory of the GPU, zeroed, for as long as this lives.
   virtual void* scratch(std::int64_t bytes) = 0;
   virtual void copy(void* queue, void* to, const void* from, std::int64_t bytes) = 0;
+  // A few bytes; `from`, on the host, may be changed when it returns.
+  virtual void upload(void* queue, void* to, const void* from, std::int64_t bytes) = 0;
   // Blocks until `to`, on the host, holds what `from` holds after all that is enqueued.
   virtual void download(void* queue, void* to, const void* from, std::int64_t bytes) = 0;
 

@@ -129,6 +129,11 @@ class FakeNccl {
       if (bytes == 0 || to == from) return;
       nccl_.machine_.push(number(queue), {[t = host(to), f = host(from), bytes] { std::memmove(t, f, static_cast<std::size_t>(bytes)); }, {}, {}});
     }
+    void upload(void* queue, void* to, const void* from, std::int64_t bytes) override {
+      const auto* p = static_cast<const std::byte*>(from);
+      nccl_.machine_.push(number(queue),
+                          {[t = host(to), data = std::vector<std::byte>(p, p + bytes)] { std::memcpy(t, data.data(), data.size()); }, {}, {}});
+    }
     void download(void* queue, void* to, const void* from, std::int64_t bytes) override {
       nccl_.machine_.push(number(queue), {[to, f = host(from), bytes] { std::memcpy(to, f, static_cast<std::size_t>(bytes)); }, {}, {}});
       block(mark(queue));

@@ -266,6 +266,11 @@ class Nccl final : public NcclApi {
     if (bytes > 0 && to != from)
       check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice, stream(queue)), "a copy");
   }
+  void upload(void* queue, void* to, const void* from, std::int64_t bytes) override {
+    use();
+    // From memory that is not pinned: CUDA has read it, through a buffer of its own, when this returns.
+    check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream(queue)), "a copy");
+  }
   void download(void* queue, void* to, const void* from, std::int64_t bytes) override {
     use();
     auto& q = *static_cast<Queue*>(queue);
