@@ -96,6 +96,18 @@ TEST(Init, SeedsNamesAndElementsGiveDifferentNumbers) {
   EXPECT_NE(initial_normal(1, "a", 7), initial_normal(1, "a", 8));
 }
 
+TEST(Init, ThreadsThatShareALargeTensorDrawWhatOneWould) {
+  const Parameter p = whole(1500, 3000);  // 4.5 M numbers: for several threads, where there are several cores
+  const std::vector<float> x = filled(p, 0, 1);
+  const auto n = static_cast<std::int64_t>(x.size());
+  for (std::int64_t i = 0; i < n; i += 997)
+    ASSERT_EQ(x[static_cast<std::size_t>(i)], static_cast<float>(p.stddev * initial_normal(1, p.name, i))) << i;
+  for (std::int64_t threads = 2; threads <= 4; ++threads)
+    for (std::int64_t k = 1; k < threads; ++k)
+      for (std::int64_t i = n * k / threads - 2; i < n * k / threads + 2; ++i)
+        ASSERT_EQ(x[static_cast<std::size_t>(i)], static_cast<float>(p.stddev * initial_normal(1, p.name, i))) << i;
+}
+
 TEST(Init, GainsAreOnesAndBiasesZeros) {
   Parameter p = whole(1, 3);
   p.init = Parameter::Init::ones;
