@@ -47,6 +47,12 @@ void add_set_flag(CLI::App& verb, std::vector<std::string>& settings, const char
   verb.add_option("--set", settings, about)->type_name("PATH=VALUE")->expected(1)->take_all();
 }
 
+void add_precision_flag(CLI::App& verb, app::PlanFlags& f) {
+  verb.add_option("--precision", f.precision,
+                  "of compute and parameters: bf16, fp32, or fp8-delayed, fp8-current, fp8-blockwise; default: bf16, on CPUs fp32")
+      ->type_name("P");
+}
+
 void add_plan_flags(CLI::App& verb, app::PlanFlags& f, bool with_batch) {
   verb.add_option("--plan", f.plan, "plan file; flags below override its fields")->type_name("FILE");
   verb.add_option("--model", f.model, "a name in models/ or a Hugging Face config.json")->type_name("MODEL");
@@ -56,9 +62,7 @@ void add_plan_flags(CLI::App& verb, app::PlanFlags& f, bool with_batch) {
   if (!with_batch) return;
   verb.add_option("--global-batch", f.global_batch, "sequences per step; default: one micro-batch per replica")->type_name("N")->check(whole());
   verb.add_option("--sequence", f.sequence, "tokens per sequence; default: the model's most, up to 8192")->type_name("N")->check(whole());
-  verb.add_option("--precision", f.precision,
-                  "of compute and parameters: bf16, fp32, or fp8-delayed, fp8-current, fp8-blockwise; default: bf16, on CPUs fp32")
-      ->type_name("P");
+  add_precision_flag(verb, f);
 }
 
 void add_split_flags(CLI::App& verb, app::PlanFlags& f) {
@@ -253,6 +257,7 @@ int main_with_errors(int argc, char** argv) {
     add_set_flag(*sub, f.settings, "set any field of the plan, of model.… or of cluster.…; may be repeated");
     sub->add_option("--global-batch", f.global_batch, "sequences per step")->type_name("N")->check(whole());
     sub->add_option("--sequence", f.sequence, "tokens per sequence")->type_name("N")->check(whole());
+    add_precision_flag(*sub, f);
     add_split_flags(*sub, f);
   }
 
