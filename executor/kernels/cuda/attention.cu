@@ -75,7 +75,7 @@ struct Own {
 template <class T, int kColumns>
 __global__ void __launch_bounds__(kThreads)
     forward_kernel(const __grid_constant__ AttentionProblem s, float scale, const T* q, const T* k, const T* v, T* out, float* lse) {
-  extern __shared__ float memory[];
+  float* const memory = dynamic_shared();
   __shared__ Own own;
   const int d = static_cast<int>(s.qk_dim), dv = static_cast<int>(s.v_dim), lane = static_cast<int>(threadIdx.x) % 32;
   float *queries = memory, *keys = queries + kRows * d, *values = keys + kRows * (d + 1);
@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(kThreads) dot_kernel(Index batch, Index querie
 template <class T, int kColumns>
 __global__ void __launch_bounds__(kThreads) d_q_kernel(const __grid_constant__ AttentionProblem s, float scale, const T* q, const T* k, const T* v,
                                                        const float* lse, const float* dots, const T* d_out, T* d_q, bool adds) {
-  extern __shared__ float memory[];
+  float* const memory = dynamic_shared();
   __shared__ Own own;
   const int d = static_cast<int>(s.qk_dim), dv = static_cast<int>(s.v_dim), lane = static_cast<int>(threadIdx.x) % 32;
   float *queries = memory, *d_outs = queries + kRows * d, *keys = d_outs + kRows * dv, *values = keys + kRows * (d + 1);
@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(kThreads) d_q_kernel(const __grid_constant__ A
 template <class T, int kColumns>
 __global__ void __launch_bounds__(kThreads) d_kv_kernel(const __grid_constant__ AttentionProblem s, float scale, const T* q, const T* k, const T* v,
                                                         const float* lse, const float* dots, const T* d_out, T* d_k, T* d_v) {
-  extern __shared__ float memory[];
+  float* const memory = dynamic_shared();
   __shared__ Own own;
   const int d = static_cast<int>(s.qk_dim), dv = static_cast<int>(s.v_dim), lane = static_cast<int>(threadIdx.x) % 32;
   float *keys = memory, *values = keys + kRows * d, *queries = values + kRows * dv, *d_outs = queries + kRows * (d + 1);
@@ -286,7 +286,7 @@ void launch(Stream stream, void (*kernel)(Arguments...), Index rows, Index heads
   const auto bytes = static_cast<std::size_t>(floats) * sizeof(float);
   check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), "attention's shared memory");
   const dim3 grid(static_cast<unsigned>((rows + kRows - 1) / kRows), static_cast<unsigned>(heads), static_cast<unsigned>(samples));
-  kernel<<<grid, kThreads, bytes, stream>>>(a...);
+  ORRERY_LAUNCH(kernel, grid, kThreads, bytes, stream)(a...);
   launched();
 }
 
@@ -313,8 +313,8 @@ void attention_backward(Stream stream, DType type, const AttentionProblem& s, co
     const auto *of_q = static_cast<const T*>(q), *of_k = static_cast<const T*>(k), *of_v = static_cast<const T*>(v),
                *of_out = static_cast<const T*>(d_out);
     if (rows > 0) {
-      dot_kernel<T><<<blocks(rows, kWarps), kThreads, 0, stream>>>(s.batch, s.queries, s.q_heads, static_cast<int>(s.v_dim),
-                                                                   static_cast<const T*>(out), of_out, dots.as<float>());
+      ORRERY_LAUNCH((dot_kernel<T>), blocks(rows, kWarps), kThreads, 0, stream)
+      (s.batch, s.queries, s.q_heads, static_cast<int>(s.v_dim), static_cast<const T*>(out), of_out, dots.as<float>());
       launched();
     }
     by_columns(s.qk_dim, [&](auto n) {

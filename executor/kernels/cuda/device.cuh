@@ -11,7 +11,20 @@
 
 #include "executor/kernels/cuda/launches.h"
 
+// Kernels are launched by a macro, so that tests/simt can run these very sources on the CPU, thread by thread.
+#ifndef ORRERY_SIMT
+#define ORRERY_LAUNCH(kernel, grid, block, bytes, stream) kernel<<<grid, block, bytes, stream>>>
+#endif
+
 namespace orrery::executor::cuda {
+
+#ifndef ORRERY_SIMT
+// A block's shared memory of the size that its launch says.
+__device__ __forceinline__ float* dynamic_shared() {
+  extern __shared__ float memory[];
+  return memory;
+}
+#endif
 
 __device__ __forceinline__ float wide(float x) { return x; }
 __device__ __forceinline__ float wide(__nv_bfloat16 x) { return __bfloat162float(x); }
@@ -164,7 +177,7 @@ __global__ void __launch_bounds__(kThreads) map_kernel(Index n, F f) {
 template <int V, class F>
 void map(Stream stream, Index n, const F& f) {
   if (n == 0) return;
-  map_kernel<V><<<blocks(n / V), kThreads, 0, stream>>>(n, f);
+  ORRERY_LAUNCH((map_kernel<V>), blocks(n / V), kThreads, 0, stream)(n, f);
   launched();
 }
 
@@ -181,7 +194,7 @@ void map_rows(Stream stream, Index rows, Index width, const F& f) {
   unsigned x = 1;
   while (x < kThreads && Index{x} < width / V) x *= 2;
   const dim3 block(x, kThreads / x), grid(blocks(rows, block.y), static_cast<unsigned>(std::min<Index>(blocks(width / V, x), 1024)));
-  rows_kernel<V><<<grid, block, 0, stream>>>(rows, width, f);
+  ORRERY_LAUNCH((rows_kernel<V>), grid, block, 0, stream)(rows, width, f);
   launched();
 }
 

@@ -246,8 +246,8 @@ void expert_activation_forward(Stream stream, DType type, Activation kind, bool 
       using F = decltype(function);
       constexpr bool kGated = decltype(gate)::value;
       by_width<T>({u, a}, {width}, [&](auto v) {
-        expert_forward_kernel<T, F, kGated, decltype(v)::value>
-            <<<row_blocks(most), kThreads, 0, stream>>>(experts, width, static_cast<const T*>(u), counts, weights, static_cast<T*>(a));
+        ORRERY_LAUNCH((expert_forward_kernel<T, F, kGated, decltype(v)::value>), row_blocks(most), kThreads, 0, stream)
+        (experts, width, static_cast<const T*>(u), counts, weights, static_cast<T*>(a));
         launched();
       });
     });
@@ -263,8 +263,8 @@ void expert_activation_backward(Stream stream, DType type, Activation kind, bool
       using F = decltype(function);
       constexpr bool kGated = decltype(gate)::value;
       by_width<T>({u, da, du}, {width}, [&](auto v) {
-        expert_backward_kernel<T, F, kGated, decltype(v)::value><<<row_blocks(most), kThreads, 0, stream>>>(
-            experts, width, static_cast<const T*>(u), counts, weights, static_cast<const T*>(da), static_cast<T*>(du), d_weights);
+        ORRERY_LAUNCH((expert_backward_kernel<T, F, kGated, decltype(v)::value>), row_blocks(most), kThreads, 0, stream)
+        (experts, width, static_cast<const T*>(u), counts, weights, static_cast<const T*>(da), static_cast<T*>(du), d_weights);
         launched();
       });
     });

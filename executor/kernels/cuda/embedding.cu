@@ -111,7 +111,7 @@ void embedding_backward(Stream stream, DType type, Index tokens, Index hidden, I
     by_width<T>({dx, d_table.data}, {hidden}, [&](auto v) {
       constexpr int V = decltype(v)::value;
       const dim3 grid(static_cast<unsigned>(tokens), blocks(hidden, kThreads * V));
-      gradient_kernel<T, V><<<grid, kThreads, 0, stream>>>(tokens, hidden, rows, offset, token, static_cast<const T*>(dx), d_table);
+      ORRERY_LAUNCH((gradient_kernel<T, V>), grid, kThreads, 0, stream)(tokens, hidden, rows, offset, token, static_cast<const T*>(dx), d_table);
       launched();
     });
   });

@@ -251,7 +251,8 @@ void route_forward(Stream stream, DType type, const Routing& routing, const Posi
   if (routing.tokens == 0) return;
   by_type(type, [&](auto t) {
     using T = decltype(t);
-    route_kernel<T><<<static_cast<unsigned>(routing.tokens), 32, 0, stream>>>(routing, positions, static_cast<const T*>(logits), weights, chosen);
+    ORRERY_LAUNCH((route_kernel<T>), static_cast<unsigned>(routing.tokens), 32, 0, stream)
+    (routing, positions, static_cast<const T*>(logits), weights, chosen);
     launched();
   });
 }
@@ -262,8 +263,8 @@ void route_backward(Stream stream, DType type, const Routing& routing, const flo
   if (routing.tokens == 0) return;
   by_type(type, [&](auto t) {
     using T = decltype(t);
-    route_backward_kernel<T><<<static_cast<unsigned>(routing.tokens), 32, 0, stream>>>(routing, d_weights, static_cast<const T*>(logits), chosen,
-                                                                                       static_cast<T*>(d_logits));
+    ORRERY_LAUNCH((route_backward_kernel<T>), static_cast<unsigned>(routing.tokens), 32, 0, stream)
+    (routing, d_weights, static_cast<const T*>(logits), chosen, static_cast<T*>(d_logits));
     launched();
   });
 }
@@ -272,26 +273,26 @@ void expert_sort(Stream stream, Index tokens, Index k, const ExpertPlaces& place
                  std::int32_t* counts) {
   const auto experts = static_cast<unsigned>(places.experts);
   absent(stream, tokens * k * places.etp, index);
-  count_kernel<<<experts, kThreads, 0, stream>>>(tokens * k, places, chosen, counts);
+  ORRERY_LAUNCH(count_kernel, experts, kThreads, 0, stream)(tokens * k, places, chosen, counts);
   launched();
-  place_kernel<<<experts, kThreads, 0, stream>>>(tokens * k, places, chosen, counts, index);
+  ORRERY_LAUNCH(place_kernel, experts, kThreads, 0, stream)(tokens * k, places, chosen, counts, index);
   launched();
 }
 
 void expert_sort_gathered(Stream stream, Index tokens, Index k, const ExpertPlaces& places, Index first, Index local, Index sources,
                           const std::int32_t* chosen, std::int32_t* index, std::int32_t* counts) {
   absent(stream, tokens * k, index);
-  count_gathered_kernel<<<static_cast<unsigned>(local), kThreads, 0, stream>>>(tokens * k, places, first, sources, chosen, counts);
+  ORRERY_LAUNCH(count_gathered_kernel, static_cast<unsigned>(local), kThreads, 0, stream)(tokens * k, places, first, sources, chosen, counts);
   launched();
   const dim3 grid(static_cast<unsigned>(local), places.capacity > 0 ? static_cast<unsigned>(sources) : 1);
-  place_gathered_kernel<<<grid, kThreads, 0, stream>>>(tokens * k, places, first, chosen, counts, index);
+  ORRERY_LAUNCH(place_gathered_kernel, grid, kThreads, 0, stream)(tokens * k, places, first, chosen, counts, index);
   launched();
 }
 
 void expert_sort_received(Stream stream, Index rows, Index sources, Index experts, const std::int32_t* counts, std::int32_t* index,
                           std::int32_t* sums) {
   const dim3 grid(static_cast<unsigned>(sources), static_cast<unsigned>(experts));
-  received_kernel<<<grid, kThreads, 0, stream>>>(rows, sources, experts, counts, index, sums);
+  ORRERY_LAUNCH(received_kernel, grid, kThreads, 0, stream)(rows, sources, experts, counts, index, sums);
   launched();
 }
 

@@ -107,7 +107,7 @@ __device__ __forceinline__ void tile_of_product(const Matrix<T>& a, const Matrix
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     rows_product_kernel(Index experts, Index depth, Index columns, const T* x, const std::int32_t* counts, Matrix<T> b, Index matrix, T* y) {
-  __shared__ alignas(32) Tiles<T> tiles;
+  __shared__ __align__(32) Tiles<T> tiles;
   const GroupTile g = group_tile(counts, experts, blockIdx.x, kTile);
   if (g.count == 0) return;
   b.data += g.group * matrix;
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     weight_gradient_kernel(Index in, Index out, const T* x, const T* dy, const std::int32_t* counts, Array d_weight) {
-  __shared__ alignas(32) Tiles<T> tiles;
+  __shared__ __align__(32) Tiles<T> tiles;
   const Index expert = blockIdx.z;
   Index first = 0;
   for (Index e = 0; e < expert; ++e) first += counts[e];
@@ -139,7 +139,7 @@ void rows_product(Stream stream, Index experts, Index depth, Index columns, Inde
   if (most == 0 || columns == 0) return;
   // No more tiles than this, however the rows fall to the experts.
   const dim3 grid(tiles(most) + static_cast<unsigned>(experts), tiles(columns));
-  rows_product_kernel<T><<<grid, kThreads, 0, stream>>>(experts, depth, columns, x, counts, b, depth * columns, y);
+  ORRERY_LAUNCH((rows_product_kernel<T>), grid, kThreads, 0, stream)(experts, depth, columns, x, counts, b, depth * columns, y);
   launched();
 }
 
@@ -167,7 +167,8 @@ void expert_linear_weight_grad(Stream stream, DType type, Index experts, Index i
   by_type(type, [&](auto t) {
     using T = decltype(t);
     const dim3 grid(tiles(out), tiles(in), static_cast<unsigned>(experts));
-    weight_gradient_kernel<T><<<grid, kThreads, 0, stream>>>(in, out, static_cast<const T*>(x), static_cast<const T*>(dy), counts, d_weight);
+    ORRERY_LAUNCH((weight_gradient_kernel<T>), grid, kThreads, 0, stream)
+    (in, out, static_cast<const T*>(x), static_cast<const T*>(dy), counts, d_weight);
     launched();
   });
 }

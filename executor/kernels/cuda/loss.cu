@@ -110,7 +110,7 @@ void cross_entropy_max(Stream stream, DType type, Index tokens, Index columns, V
   if (tokens == 0) return;
   by_type(type, [&](auto t) {
     using T = decltype(t);
-    max_kernel<T><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(columns, shard.valid, static_cast<const T*>(logits), max);
+    ORRERY_LAUNCH((max_kernel<T>), static_cast<unsigned>(tokens), kThreads, 0, stream)(columns, shard.valid, static_cast<const T*>(logits), max);
     launched();
   });
 }
@@ -120,7 +120,8 @@ void cross_entropy_sum(Stream stream, DType type, Index tokens, Index columns, V
   if (tokens == 0) return;
   by_type(type, [&](auto t) {
     using T = decltype(t);
-    sum_kernel<T><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(columns, shard, static_cast<const T*>(logits), max, target, sums);
+    ORRERY_LAUNCH((sum_kernel<T>), static_cast<unsigned>(tokens), kThreads, 0, stream)
+    (columns, shard, static_cast<const T*>(logits), max, target, sums);
     launched();
   });
 }
@@ -132,11 +133,11 @@ void cross_entropy_grad(Stream stream, DType type, Index tokens, Index columns, 
   const float weight = static_cast<float>(loss_weight) / static_cast<float>(global_tokens);
   by_type(type, [&](auto t) {
     using T = decltype(t);
-    gradient_kernel<T><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(columns, shard, weight, max, sums, target, static_cast<T*>(logits),
-                                                                               losses.as<double>());
+    ORRERY_LAUNCH((gradient_kernel<T>), static_cast<unsigned>(tokens), kThreads, 0, stream)
+    (columns, shard, weight, max, sums, target, static_cast<T*>(logits), losses.as<double>());
     launched();
   });
-  add_up_kernel<<<1, 1024, 0, stream>>>(tokens, loss_weight, losses.as<double>(), loss);
+  ORRERY_LAUNCH(add_up_kernel, 1, 1024, 0, stream)(tokens, loss_weight, losses.as<double>(), loss);
   launched();
 }
 

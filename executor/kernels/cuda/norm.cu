@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(kThreads) fold_kernel(Index parts, Index width
 }
 
 void fold(Stream stream, Index parts, Index width, const float* partial, Array to) {
-  fold_kernel<<<blocks(width, 32), dim3(32, 8), 0, stream>>>(parts, width, partial, to);
+  ORRERY_LAUNCH(fold_kernel, blocks(width, 32), dim3(32, 8), 0, stream)(parts, width, partial, to);
   launched();
 }
 
@@ -244,7 +244,7 @@ void sum_columns(Stream stream, Index rows, Index width, std::initializer_list<c
   by_width<T>(pointers, {width}, [&](auto v) {
     constexpr int V = decltype(v)::value;
     const dim3 grid(blocks(width, 32 * V), static_cast<unsigned>(parts));
-    column_kernel<S, V><<<grid, dim3(32, 8), 0, stream>>>(rows, width, source, partial.as<float>());
+    ORRERY_LAUNCH((column_kernel<S, V>), grid, dim3(32, 8), 0, stream)(rows, width, source, partial.as<float>());
     launched();
   });
   fold(stream, parts, width, partial.as<float>(), to);
@@ -268,10 +268,12 @@ void forward(Stream stream, Index tokens, Index width, float epsilon, const T* x
     const bool done = by_group<V, kKept, 32, 128, 512>(width, [&](auto g) {
       constexpr int kGroup = decltype(g)::value;
       const dim3 block(kGroup, kBlock<kGroup> / kGroup);
-      forward_kernel<T, kLayerNorm, kGroup, V><<<blocks(tokens, block.y), block, 0, stream>>>(tokens, width, epsilon, x, gamma, beta, y, statistics);
+      ORRERY_LAUNCH((forward_kernel<T, kLayerNorm, kGroup, V>), blocks(tokens, block.y), block, 0, stream)
+      (tokens, width, epsilon, x, gamma, beta, y, statistics);
     });
     if (!done)
-      wide_forward_kernel<T, kLayerNorm><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(width, epsilon, x, gamma, beta, y, statistics);
+      ORRERY_LAUNCH((wide_forward_kernel<T, kLayerNorm>), static_cast<unsigned>(tokens), kThreads, 0, stream)
+      (width, epsilon, x, gamma, beta, y, statistics);
     launched();
   });
 }
@@ -286,14 +288,14 @@ void backward(Stream stream, Index tokens, Index width, const T* dy, const T* x,
       const dim3 block(kGroup, kBlock<kGroup> / kGroup);
       const Index each = block.y, grid = std::clamp<Index>((tokens + 8 * each - 1) / (8 * each), 1, kMostBlocks), parts = grid * each;
       const Scratch gammas(stream, parts * width * Index{sizeof(float)}), betas(stream, d_beta ? parts * width * Index{sizeof(float)} : 0);
-      backward_kernel<T, kLayerNorm, kGroup, V>
-          <<<static_cast<unsigned>(grid), block, 0, stream>>>(tokens, width, dy, x, gamma, statistics, dx, gammas.as<float>(), betas.as<float>());
+      ORRERY_LAUNCH((backward_kernel<T, kLayerNorm, kGroup, V>), static_cast<unsigned>(grid), block, 0, stream)
+      (tokens, width, dy, x, gamma, statistics, dx, gammas.as<float>(), betas.as<float>());
       launched();
       fold(stream, parts, width, gammas.as<float>(), d_gamma);
       if (d_beta) fold(stream, parts, width, betas.as<float>(), d_beta);
     });
     if (done) return;
-    wide_backward_kernel<T, kLayerNorm><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(width, dy, x, gamma, statistics, dx);
+    ORRERY_LAUNCH((wide_backward_kernel<T, kLayerNorm>), static_cast<unsigned>(tokens), kThreads, 0, stream)(width, dy, x, gamma, statistics, dx);
     launched();
     sum_columns<T>(stream, tokens, width, {dy, x}, TimesNormed<T, kLayerNorm>{dy, x, statistics, tokens}, d_gamma);
     if (d_beta) sum_columns<T>(stream, tokens, width, {dy}, Plain<T>{dy}, d_beta);

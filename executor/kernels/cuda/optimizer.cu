@@ -92,10 +92,10 @@ void gradient_norm(Stream stream, Index elements, Array gradient, double* norm) 
   const Index parts = std::clamp<Index>(elements / (8 * kThreads), 1, kNormParts);
   const Scratch partial(stream, parts * Index{sizeof(double)});
   by_width<__half>({gradient.data}, {}, [&](auto v) {
-    squares_kernel<decltype(v)::value><<<static_cast<unsigned>(parts), kThreads, 0, stream>>>(elements, gradient, partial.as<double>());
+    ORRERY_LAUNCH((squares_kernel<decltype(v)::value>), static_cast<unsigned>(parts), kThreads, 0, stream)(elements, gradient, partial.as<double>());
     launched();
   });
-  add_up_kernel<<<1, 1024, 0, stream>>>(parts, partial.as<double>(), norm);
+  ORRERY_LAUNCH(add_up_kernel, 1, 1024, 0, stream)(parts, partial.as<double>(), norm);
   launched();
 }
 
@@ -105,7 +105,7 @@ void optimizer_step(Stream stream, Index elements, const Update& update, const C
   const bool on_device = m && correction.step_at;
   const Scratch corrected(stream, on_device ? Index{sizeof(Update)} : 0);
   if (on_device) {
-    correct_kernel<<<1, 1, 0, stream>>>(update, correction, corrected.as<Update>());
+    ORRERY_LAUNCH(correct_kernel, 1, 1, 0, stream)(update, correction, corrected.as<Update>());
     launched();
   }
   by_width<__half>({gradient.data, parameter.data, m, v, master}, {}, [&](auto width) {

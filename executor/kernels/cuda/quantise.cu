@@ -204,15 +204,15 @@ void largest_parts(Stream stream, DType type, Index elements, const void* x, con
   by_type(type, [&](auto t) {
     using T = decltype(t);
     by_width<T>({x}, {}, [&](auto v) {
-      largest_kernel<T, decltype(v)::value>
-          <<<static_cast<unsigned>(parts_of(elements)), kThreads, 0, stream>>>(elements, static_cast<const T*>(x), known, parts);
+      ORRERY_LAUNCH((largest_kernel<T, decltype(v)::value>), static_cast<unsigned>(parts_of(elements)), kThreads, 0, stream)
+      (elements, static_cast<const T*>(x), known, parts);
       launched();
     });
   });
 }
 
 void largest_of(Stream stream, Index n, const float* parts, bool keeps, float* to) {
-  largest_of_kernel<<<1, 1024, 0, stream>>>(n, parts, keeps, to);
+  ORRERY_LAUNCH(largest_of_kernel, 1, 1024, 0, stream)(n, parts, keeps, to);
   launched();
 }
 
@@ -226,9 +226,9 @@ void quantise_blocks(Stream stream, DType type, const Quantised& q, const void* 
       constexpr bool kPlain = decltype(plain)::value != 0, kTurned = decltype(turned)::value != 0;
       const auto* from = static_cast<const T*>(x);
       if (reinterpret_cast<std::uintptr_t>(x) % 16 == 0)
-        quantise_kernel<T, kBlocks, kPlain, kTurned, true><<<grid, Tile8::kThreads, 0, stream>>>(q, from, whole);
+        ORRERY_LAUNCH((quantise_kernel<T, kBlocks, kPlain, kTurned, true>), grid, Tile8::kThreads, 0, stream)(q, from, whole);
       else
-        quantise_kernel<T, kBlocks, kPlain, kTurned, false><<<grid, Tile8::kThreads, 0, stream>>>(q, from, whole);
+        ORRERY_LAUNCH((quantise_kernel<T, kBlocks, kPlain, kTurned, false>), grid, Tile8::kThreads, 0, stream)(q, from, whole);
       launched();
     };
     if (q.plain && q.turned)
@@ -267,7 +267,7 @@ void quantise_delayed(Stream stream, DType type, const Quantised& q, const void*
 
 void update_scales(Stream stream, Index matrices, Index steps, float* seen, float* history, float* expected) {
   if (matrices == 0) return;
-  update_scales_kernel<<<static_cast<unsigned>((matrices + 31) / 32), dim3(32, 32), 0, stream>>>(matrices, steps, seen, history, expected);
+  ORRERY_LAUNCH(update_scales_kernel, static_cast<unsigned>((matrices + 31) / 32), dim3(32, 32), 0, stream)(matrices, steps, seen, history, expected);
   launched();
 }
 

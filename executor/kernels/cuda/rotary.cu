@@ -122,8 +122,8 @@ void rope(Stream stream, DType type, bool forward, Index tokens, Index q_heads, 
   by_type(type, [&](auto t) {
     using T = decltype(t);
     by_width<T>({qkv}, {head_dim, rotation.pairs}, [&](auto v) {
-      rope_kernel<T, decltype(v)::value><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(
-          forward, q_heads + kv_heads, head_dim, width, micro_batch, positions, rotation, static_cast<T*>(qkv));
+      ORRERY_LAUNCH((rope_kernel<T, decltype(v)::value>), static_cast<unsigned>(tokens), kThreads, 0, stream)
+      (forward, q_heads + kv_heads, head_dim, width, micro_batch, positions, rotation, static_cast<T*>(qkv));
       launched();
     });
   });
@@ -135,9 +135,9 @@ void mla_pack_forward(Stream stream, DType type, Index tokens, const Latent& sha
   by_type(type, [&](auto t) {
     using T = decltype(t);
     by_width<T>({q, kv, k_rope, qkv}, {shape.nope, rotation.pairs, shape.v}, [&](auto v) {
-      pack_kernel<T, decltype(v)::value><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(shape, micro_batch, positions, rotation,
-                                                                                                 static_cast<const T*>(q), static_cast<const T*>(kv),
-                                                                                                 static_cast<const T*>(k_rope), static_cast<T*>(qkv));
+      ORRERY_LAUNCH((pack_kernel<T, decltype(v)::value>), static_cast<unsigned>(tokens), kThreads, 0, stream)
+      (shape, micro_batch, positions, rotation, static_cast<const T*>(q), static_cast<const T*>(kv), static_cast<const T*>(k_rope),
+       static_cast<T*>(qkv));
       launched();
     });
   });
@@ -149,9 +149,8 @@ void mla_pack_backward(Stream stream, DType type, Index tokens, const Latent& sh
   by_type(type, [&](auto t) {
     using T = decltype(t);
     by_width<T>({d_qkv, d_q, d_kv, d_k_rope}, {shape.nope, rotation.pairs, shape.v}, [&](auto v) {
-      unpack_kernel<T, decltype(v)::value><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(shape, micro_batch, positions, rotation,
-                                                                                                   static_cast<const T*>(d_qkv), static_cast<T*>(d_q),
-                                                                                                   static_cast<T*>(d_kv), static_cast<T*>(d_k_rope));
+      ORRERY_LAUNCH((unpack_kernel<T, decltype(v)::value>), static_cast<unsigned>(tokens), kThreads, 0, stream)
+      (shape, micro_batch, positions, rotation, static_cast<const T*>(d_qkv), static_cast<T*>(d_q), static_cast<T*>(d_kv), static_cast<T*>(d_k_rope));
       launched();
     });
   });

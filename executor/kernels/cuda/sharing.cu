@@ -55,9 +55,9 @@ __global__ void __launch_bounds__(kThreads) reduce_kernel(Ends ends, Index eleme
 template <class T>
 void reduce(Stream stream, const Ends& ends, Index elements, Index shard, bool greatest) {
   if (greatest)
-    reduce_kernel<T, true><<<blocks(elements), kThreads, 0, stream>>>(ends, elements, shard);
+    ORRERY_LAUNCH((reduce_kernel<T, true>), blocks(elements), kThreads, 0, stream)(ends, elements, shard);
   else
-    reduce_kernel<T, false><<<blocks(elements), kThreads, 0, stream>>>(ends, elements, shard);
+    ORRERY_LAUNCH((reduce_kernel<T, false>), blocks(elements), kThreads, 0, stream)(ends, elements, shard);
   launched();
 }
 
@@ -114,11 +114,11 @@ void move_by_count(Stream stream, const Ends& ends, const EndCounts& counts, Ove
   for (int k = 0; k < ends.members; ++k) alignment |= reinterpret_cast<std::uintptr_t>(ends.in[k]) | reinterpret_cast<std::uintptr_t>(ends.out[k]);
   const dim3 grid(64, static_cast<unsigned>(ends.members));
   if (alignment % 16 == 0)
-    by_count_kernel<uint4><<<grid, kThreads, 0, stream>>>(ends, counts, overflow);
+    ORRERY_LAUNCH((by_count_kernel<uint4>), grid, kThreads, 0, stream)(ends, counts, overflow);
   else if (alignment % 4 == 0)
-    by_count_kernel<std::uint32_t><<<grid, kThreads, 0, stream>>>(ends, counts, overflow);
+    ORRERY_LAUNCH((by_count_kernel<std::uint32_t>), grid, kThreads, 0, stream)(ends, counts, overflow);
   else
-    by_count_kernel<std::uint8_t><<<grid, kThreads, 0, stream>>>(ends, counts, overflow);
+    ORRERY_LAUNCH((by_count_kernel<std::uint8_t>), grid, kThreads, 0, stream)(ends, counts, overflow);
   launched();
 }
 

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "executor/kernels/narrow.h"
+
+struct __half {
+  __half() = default;
+  explicit __half(float x) : code(orrery::executor::to_fp16(x)) {}
+  std::uint16_t code;
+};
+inline float __half2float(__half x) { return orrery::executor::from_fp16(x.code); }
