@@ -53,7 +53,7 @@ TEST(CudaRun, RanksThatShareAGpuTrainLikeOneRankAlone) {
     one.runtime.moe_balanced = true, one.optimizer.eps = 1e-6;
     const RunResult alone = on_gpu(model, one, compiled(model, one, 1), *source, poisoned(3));
     for (const Layout& l :
-         {Layout{.dp = 2}, Layout{.tp = 2, .sp = true}, Layout{.pp = 2}, Layout{.dp = 2, .tp = 2, .sp = true, .pp = 2, .zero = 1},
+         {Layout{.dp = 2}, Layout{.tp = 2, .sp = true}, Layout{.pp = 2}, Layout{.dp = 2, .tp = 2, .pp = 2, .sp = true, .zero = 1},
           Layout{.dp = 2, .zero = 3}, Layout{.pp = 2, .schedule = "zb-h1"}, Layout{.dp = 2, .tp = 2, .sp = true, .recompute = true}}) {
       Plan plan = plan_of(l);
       plan.runtime.moe_balanced = true, plan.optimizer.eps = 1e-6;
