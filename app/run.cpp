@@ -12,6 +12,7 @@
 #include "executor/comm/processes.h"
 #include "executor/cuda_world.h"
 #include "executor/data/tokens.h"
+#include "executor/kernels/low_precision.h"
 #include "planner/search.h"
 #include "program/compile.h"
 #include "program/loads.h"
@@ -117,7 +118,7 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   options.cancel = settings.cancel;
   options.checkpoints = checkpoints;
   options.record_routing = settings.record_routing;
-  const std::unique_ptr<executor::KernelSet> kernels = executor::make_cpu_kernels();
+  const std::unique_ptr<executor::KernelSet> fp32 = executor::make_cpu_kernels(), kernels = executor::make_rounding_kernels(*fp32);
   std::unique_ptr<executor::KeyStore> store = settings.launch.processes > 1 ? executor::meet(settings.launch) : nullptr;
   std::unique_ptr<executor::World> world;
   if (gpu)
@@ -135,6 +136,8 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
     if (checkpoints.folder.empty()) throw;
     throw with_last_checkpoint(e, checkpoints.folder);
   }
+  const PrecisionSpec& types = plan.precision;
+  report.result.emulated = !gpu && (types.compute != DType::fp32 || types.params != DType::fp32 || types.grads != DType::fp32);
   if (settings.launch.process != 0) return report;
   if (!report.result.expert_load.empty()) report.expert_load = program::write_expert_load(report.result.expert_load);
   report.noise = relative_noise(report.result.steps, static_cast<std::size_t>(options.warm_up));
