@@ -84,3 +84,4 @@ X __shfl_xor_sync(unsigned mask, X x, int distance) {
 }
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1; }
+inline void __threadfence_system() {}
