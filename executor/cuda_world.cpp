@@ -63,7 +63,7 @@ class NcclGpuWorld final : public World {
   }
   std::unique_ptr<Communicator> communicator(std::int64_t rank, Device&) override {
     const int number = device_of(rank);
-    const auto sharing = std::count(devices_.begin(), devices_.end(), number);
+    const auto sharing = std::max<std::ptrdiff_t>(1, std::count(devices_.begin(), devices_.end(), number));
     const int share = infos_[static_cast<std::size_t>(number)].multiprocessors / static_cast<int>(sharing);
     return nccl_.communicator(rank, plugin_.make_nccl(number), nccl_needs(program_, rank), share);
   }

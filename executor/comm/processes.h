@@ -18,6 +18,6 @@ std::unique_ptr<KeyStore> meet(const Launch& launch, std::chrono::milliseconds p
 // `kernels` must live as long. `local_processes`: of this machine, which share its memory. An operation whose peers do not come within `deadline`
 // fails the run.
 std::unique_ptr<World> make_processes_world(std::unique_ptr<KeyStore> store, std::int64_t ranks, const KernelSet& kernels,
-                                            std::int64_t local_processes = 1, std::chrono::milliseconds deadline = std::chrono::minutes(10));
+                                            std::int64_t local_processes = 1, std::chrono::milliseconds deadline = std::chrono::hours(1));
 
 }  // namespace orrery::executor

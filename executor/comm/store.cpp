@@ -584,7 +584,7 @@ KeyStore::KeyStore(const StoreSettings& settings, const std::function<void(int)>
   s.reach();
   s.reader = std::thread([&s] { s.read(); });
   try {
-    const std::string mine = machine();
+    const std::string mine = settings.machine.empty() ? machine() : settings.machine;
     // The server has its eye on who has not come; what it then says reaches all.
     const std::vector<std::string> machines = gather("the start", mine);
     if (settings.process == 0 || (!mine.empty() && machines.front() == mine)) s.same_clock = ClockOffset{};

@@ -18,9 +18,10 @@ struct ClockOffset {
 
 struct StoreSettings {
   std::int64_t process = 0, processes = 1;
-  std::string address = "127.0.0.1";           // of process 0
-  int port = 0;                                // 0, in process 0 only: any; see KeyStore::port
-  std::chrono::milliseconds patience{60'000};  // with those who are to come, and with keys that are to be set
+  std::string address = "127.0.0.1";                             // of process 0
+  int port = 0;                                                  // 0, in process 0 only: any; see KeyStore::port
+  std::chrono::milliseconds patience = std::chrono::minutes(1);  // with those who are to come, and with keys that are to be set
+  std::string machine{};  // processes with the same have one steady clock; empty: this machine's, since it was started
 };
 
 // One process's end. All methods may be called from any thread. Every error (a process that does not come, one that dies, one that aborts) reaches

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "processes/processes.h"
 #include "run/runs.h"
 #include "support/fake_nccl.h"
 
@@ -149,6 +150,41 @@ TEST(CudaWorld, ProcessesOfAMachineShareItsGpusOut) {
   EXPECT_THAT(share_of_devices(1, 1, 5, 8), ElementsAre(0));  // each is shown its own
   EXPECT_THAT(share_of_devices(2, 2, 1, 4), ElementsAre(0, 1));
   EXPECT_THROW(share_of_devices(1, 2, 0, 1), Error);
+}
+
+// Two processes (threads here) with two ranks each, on one machine with four GPUs.
+TEST(CudaWorld, RanksOfSeveralProcessesTrainTogether) {
+  const Job job({.dp = 2, .pp = 2}, 4);
+  const FakePlugin plugin(4, *job.kernels, 22809);
+  const std::vector<double> alone = job.losses(nullptr);
+  const auto results = in_threads(2, [&](std::unique_ptr<KeyStore> store) {
+    Launch launch;
+    launch.process = launch.local_process = store->process(), launch.processes = launch.local_processes = 2;
+    const auto world = make_cuda_world(plugin, job.program, {}, std::move(store), launch);
+    EXPECT_EQ(world->here().size(), 2U);
+    return job.losses(world.get()) == alone ? std::string("the same") : std::string("other losses");
+  });
+  EXPECT_THAT(results, ElementsAre("the same", "the same"));
+  EXPECT_THAT(plugin.by_nccl(), ElementsAre(0, 1, 2, 3));
+}
+
+TEST(CudaWorld, AProcessThatFailsEndsTheOthersWithItsReason) {
+  const Job job({.dp = 2}, 2);
+  const FakePlugin plugin(2, *job.kernels, 22809);
+  const auto results = in_threads(2, [&](std::unique_ptr<KeyStore> store) {
+    Launch launch;
+    launch.process = launch.local_process = store->process(), launch.processes = launch.local_processes = 2;
+    const auto world = make_cuda_world(plugin, job.program, {}, std::move(store), launch);
+    RunOptions options;
+    options.steps = 1000;
+    options.world = world.get();
+    options.progress = [&](const StepReport& s) {
+      if (launch.process == 1 && s.step == 1) world->abort("GPU 1 fell off the bus");
+    };
+    run(job.program, job.model, job.plan, *job.source, options);
+    return std::string("came to an end");
+  });
+  for (const std::string& what : results) EXPECT_THAT(what, HasSubstr("GPU 1 fell off the bus"));
 }
 
 }  // namespace

@@ -5,10 +5,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <functional>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -32,7 +34,7 @@ inline std::string caught(const std::function<std::string()>& body) {
 constexpr std::chrono::milliseconds kPatient{20'000};
 
 // Runs `body(store)` in n threads, each a process of one run; returns what each returned or threw.
-inline std::vector<std::string> in_threads(std::int64_t n, const std::function<std::string(KeyStore&)>& body,
+inline std::vector<std::string> in_threads(std::int64_t n, const std::function<std::string(std::unique_ptr<KeyStore>)>& body,
                                            std::chrono::milliseconds patience = kPatient, const std::vector<std::int64_t>& absent = {}) {
   std::vector<std::string> results(static_cast<std::size_t>(n));
   std::promise<int> port;
@@ -45,15 +47,20 @@ inline std::vector<std::string> in_threads(std::int64_t n, const std::function<s
         StoreSettings settings;
         settings.process = p, settings.processes = n, settings.patience = patience;
         if (p > 0) settings.port = known.get();
-        KeyStore store(settings, [&](int here) {
+        return body(std::make_unique<KeyStore>(settings, [&](int here) {
           if (p == 0) port.set_value(here);
-        });
-        return body(store);
+        }));
       });
     });
   }
   for (std::thread& t : threads) t.join();
   return results;
+}
+
+inline std::vector<std::string> in_threads(std::int64_t n, const std::function<std::string(KeyStore&)>& body,
+                                           std::chrono::milliseconds patience = kPatient, const std::vector<std::int64_t>& absent = {}) {
+  const std::function<std::string(std::unique_ptr<KeyStore>)> owner = [&](std::unique_ptr<KeyStore> store) { return body(*store); };
+  return in_threads(n, owner, patience, absent);
 }
 
 // The same in forked processes; `body` gets what a KeyStore takes and hands the port on. A process that ends without a word leaves "".

@@ -62,6 +62,7 @@ struct Case {
   Model model;
   Layout layout;
   std::int64_t ranks, processes;
+  bool machines = false;  // each process believes to have a machine, and so a clock, of its own
 };
 
 class ProcessesRun : public ::testing::TestWithParam<Case> {};
@@ -71,7 +72,8 @@ TEST_P(ProcessesRun, GivesTheBitsThatThreadsGive) {
   const Case& c = GetParam();
   const Training training(c.model, c.layout, c.ranks);
   // Before any thread of this process's own: children are forked.
-  const auto results = in_processes(c.processes, [&](const StoreSettings& settings, const std::function<void(int)>& meeting) {
+  const auto results = in_processes(c.processes, [&](StoreSettings settings, const std::function<void(int)>& meeting) {
+    if (c.machines) settings.machine = std::to_string(settings.process);
     const RunResult r = training.together(settings, meeting, training.options);
     if (settings.process == 0) {
       // The parts of a step's time are whole, whatever process they come from.
@@ -91,7 +93,7 @@ TEST_P(ProcessesRun, GivesTheBitsThatThreadsGive) {
 
 INSTANTIATE_TEST_SUITE_P(Layouts, ProcessesRun,
                          ::testing::Values(Case{"tp2_pp2_on_2", tiny_llama(), {.tp = 2, .pp = 2, .sp = true}, 4, 2},
-                                           Case{"dp4_zero3_on_3", tiny_gpt2(), {.dp = 4, .zero = 3}, 4, 3},
+                                           Case{"dp4_zero3_on_3", tiny_gpt2(), {.dp = 4, .zero = 3}, 4, 3, true},
                                            Case{"experts_on_2", tiny_mixture(), {.dp = 2, .ep = 2}, 2, 2},
                                            Case{"ring_on_2", tiny_llama(), {.cp = 2, .cp_kind = "p2p"}, 2, 2},
                                            Case{"one_process", tiny_llama(), {.dp = 2}, 2, 1}),

@@ -1,6 +1,7 @@
 #include "executor/comm/store.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <sys/socket.h>
 
@@ -241,6 +242,23 @@ TEST(KeyStore, TwoProcessesOfOneNumberAreToldApart) {
 TEST(KeyStore, ProcessesOfOneMachineHaveOneClock) {
   EXPECT_THAT(in_threads(2, [](KeyStore& s) { return std::to_string(s.clock().offset_ns) + " " + std::to_string(s.clock().uncertainty_ns); }),
               Each("0 0"));
+}
+
+// Here both have the same clock, whatever they think.
+TEST(KeyStore, TheClocksOfDifferentMachinesAreComparedByQuestions) {
+  const auto results = in_processes(3, [](StoreSettings settings, const std::function<void(int)>& meeting) {
+    settings.machine = "machine " + std::to_string(settings.process);
+    KeyStore store(settings, meeting);
+    std::string what = "good";
+    for (int i = 0; i < 3; ++i) {
+      const ClockOffset c = store.clock();
+      if (settings.process == 0 ? c.uncertainty_ns != 0 : c.uncertainty_ns <= 0) what = "no measurement";
+      if (std::abs(c.offset_ns) > c.uncertainty_ns) what = fmt::format("{} ns, give or take {}", c.offset_ns, c.uncertainty_ns);
+    }
+    store.gather("the end", "");
+    return what;
+  });
+  EXPECT_THAT(results, Each("good"));
 }
 
 TEST(KeyStore, APortThatIsTakenIsSaid) {
