@@ -67,6 +67,7 @@ int profile(const ProfileCommand& command, const Common& common) {
     if (command.seconds) settings.budget = Seconds{*command.seconds};
     settings.cancel = &interrupted();
     const bool gpu = command.device != "cpu";
+    if (gpu) settings.launch = executor::detect_launch([](const char* name) { return std::getenv(name); });
     if (std::error_code none; gpu && !command.anew && std::filesystem::is_regular_file(command.output, none))
       settings.earlier = read_profile(read_text_file(command.output), command.output);
     if (gpu) settings.save = [&](const Profile& p) { write_file_atomically(command.output, write_profile(p)); };
@@ -74,6 +75,7 @@ int profile(const ProfileCommand& command, const Common& common) {
     ProgressBar bar("measuring");
     settings.progress = [&](std::int64_t done, std::int64_t of, const std::string& note) { bar.update(done, of, note); };
     measured = app::profile(settings);
+    if (settings.launch.process > 0) return interrupted() ? kInterrupted : kOk;  // the first one reports
   }
   write_file_atomically(command.output, write_profile(measured));
   const std::string text = common.json ? app::show_json("profile", command.output) : app::show("profile", command.output);
