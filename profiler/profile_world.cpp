@@ -36,7 +36,7 @@ std::string describe(const WorldItem& i) {
 
 std::vector<std::int64_t> members_of(const WorldItem& item, std::int64_t node_size) {
   std::vector<std::int64_t> members;
-  const std::int64_t each = item.what.ranks / item.nodes;
+  const std::int64_t each = std::max<std::int64_t>(1, item.what.ranks / std::max<std::int64_t>(1, item.nodes));
   for (std::int64_t i = 0; i < item.what.ranks; ++i) members.push_back(i / each * node_size + i % each);
   return members;
 }
@@ -46,7 +46,7 @@ struct Sizes {
   std::int64_t elements = 0, in = 0, out = 0;
 };
 Sizes sizes_of(const CollectiveItem& item, DType type) {
-  const std::int64_t width = bytes_of(type, 8) / 8, whole = std::max<std::int64_t>(1, (item.bytes + width - 1) / width);
+  const std::int64_t width = std::max<std::int64_t>(1, bytes_of(type, 8) / 8), whole = std::max<std::int64_t>(1, (item.bytes + width - 1) / width);
   const std::int64_t shard = (whole + item.ranks - 1) / item.ranks;
   switch (item.op) {
     case Operator::reduce_scatter:
