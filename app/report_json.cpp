@@ -165,6 +165,18 @@ std::string to_json(const SimulateReport& r) {
                   {"days", r.run->days},          {"gpu_hours", r.run->device_hours},
                   {"mwh", r.run->megawatt_hours}, {"dollars", r.run->dollars ? Json(*r.run->dollars) : Json(nullptr)}};
   }
+  if (r.checkpoints) {
+    const CheckpointCost& c = *r.checkpoints;
+    out["checkpoints"] = {{"every_steps", c.every},
+                          {"in_background", c.in_background},
+                          {"bytes", c.bytes.v},
+                          {"fullest_rank_bytes", c.fullest.v},
+                          {"copy_s", c.copy.v},
+                          {"write_s", c.write ? Json(c.write->v) : Json(nullptr)},
+                          {"stall_s", c.stall.v},
+                          {"mean_step_time_s", c.step.v},
+                          {"needed_bytes_per_s", c.needed.v}};
+  }
   return out.dump(1) + "\n";
 }
 

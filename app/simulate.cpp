@@ -45,7 +45,13 @@ std::vector<SourceShare> source_shares(const program::Program& program, const co
 
 SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
   const auto& [model, cluster, plan, profile, given] = inputs;
-  const program::Program program = compile(inputs);
+  const bool checkpoints = options.checkpoints && plan.checkpoint.every_steps;
+  const program::Program program = [&] {
+    if (!checkpoints) return compile(inputs);
+    Inputs between = inputs;  // a program is what is between them
+    between.plan.checkpoint.every_steps.reset();
+    return compile(between);
+  }();
   const cost::Table cost = cost::price(program, cluster, profile ? &*profile : nullptr);
   sim::Options sim_options;
   sim_options.unfold = options.unfold;
@@ -104,11 +110,16 @@ SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
   report.energy_grade = cost.energy;
   report.energy = cost.idle * report.step_time * devices;
   for (std::size_t r = 0; r < result.simulated_ranks.size(); ++r) report.energy += result.energy[r] * static_cast<double>(result.weights[r]);
+  if (checkpoints) try {
+      report.checkpoints = checkpoint_cost(program, cluster, plan, report.step_time, options.storage);
+    } catch (const Error& e) {
+      throw at_flag(e, given);
+    }
   if (options.tokens) {
     RunCost run;
     run.tokens = *options.tokens;
     run.steps = run.tokens / tokens;
-    const double seconds = run.steps * report.step_time.v;
+    const double seconds = run.steps * (report.checkpoints ? report.checkpoints->step : report.step_time).v;
     run.days = seconds / 86400;
     run.device_hours = seconds / 3600 * devices;
     run.megawatt_hours = report.energy.v * run.steps / 3.6e9;

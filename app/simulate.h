@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "app/checkpoint_cost.h"
 #include "app/inputs.h"
 #include "app/summary.h"
 #include "core/timeline.h"
@@ -23,6 +24,8 @@ struct SimulateOptions {
   std::vector<std::int64_t> ranks;              // whose spans to keep; empty: all simulated ones
   std::optional<double> tokens;                 // length of the whole run, for days and money
   std::optional<double> price_per_device_hour;  // US dollars; otherwise the cluster's, if it has one
+  bool checkpoints = false;                     // a plan may have some: SimulateReport::checkpoints; otherwise it is refused
+  std::optional<BytesPerSecond> storage;        // at which all ranks together write them
 };
 
 struct MemoryAtPeak {
@@ -68,6 +71,7 @@ struct SimulateReport {
   Joules energy;   // of one step, all devices
   Grade energy_grade = Grade::assumed;
   std::optional<RunCost> run;
+  std::optional<CheckpointCost> checkpoints;  // not in step_time and what follows from it, but in `run`
   sim::CriticalPath critical_path;
   std::vector<SourceShare> sources;  // largest first
   std::uint64_t instructions = 0;

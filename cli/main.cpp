@@ -180,6 +180,7 @@ int main_with_errors(int argc, char** argv) {
       ->check(whole());
   sub->add_option("--tokens", simulate_command.tokens, "length of the whole run, e.g. 15T: days, energy, money")->type_name("N");
   sub->add_option("--price", simulate_command.price, "US dollars per device and hour")->type_name("P")->check(above(0));
+  sub->add_option("--storage", simulate_command.storage, "what all ranks together write checkpoints at, e.g. \"20 GB/s\"")->type_name("B");
   sub->add_option("-o,--write-plan", simulate_command.write_plan, "write the plan that was simulated")->type_name("FILE");
   sub->add_flag("--unfold", simulate_command.unfold, "simulate every rank; the results are the same");
   sub->add_flag("--explain", simulate_command.explain, "critical path, sources, memory of each stage");

@@ -81,6 +81,15 @@ std::string text(const app::SimulateReport& r, bool explain) {
                      r.energy_grade == Grade::assumed         ? "assumed: idle power and utilisation of the rated power"
                      : r.energy_grade == Grade::measured_here ? "by the power measured for each class of work"
                                                               : "by the power measured for each class of work on another device, scaled");
+  if (r.checkpoints) {
+    const app::CheckpointCost& c = *r.checkpoints;
+    out +=
+        fmt::format("checkpoints      {} every {} steps: {} to copy{}, {}; {} a step with them\n", format_bytes(c.bytes), c.every,
+                    format_seconds(c.copy), c.write ? fmt::format(", {} to write", format_seconds(*c.write)) : "",
+                    c.in_background ? fmt::format("behind the steps if storage does {}/s", format_bytes(Bytes{static_cast<std::int64_t>(c.needed.v)}))
+                                    : "ranks wait",
+                    format_seconds(c.step));
+  }
   if (r.run) {
     out +=
         fmt::format("whole run        {} tokens in {} steps: {:.4g} days, {} device-hours, {}", format_count(r.run->tokens),

@@ -70,10 +70,15 @@ int simulate(const SimulateCommand& command, const Common& common) {
     if (*options.tokens <= 0) throw Error("--tokens", "a run has at least one token", "e.g. --tokens 15T");
   }
   options.price_per_device_hour = command.price;
+  options.checkpoints = true;
+  if (!command.storage.empty()) options.storage = parse_bandwidth(command.storage, "--storage");
+  if (options.storage && options.storage->v <= 0) throw Error("--storage", "nothing is ever written at that", "e.g. --storage \"20 GB/s\"");
   const app::SimulateReport report = [&] {
     try {
       const app::Inputs inputs = app::load_inputs(command.plan);
       say_whose(inputs);
+      if (options.storage && !inputs.plan.checkpoint.every_steps)
+        throw Error("--storage", "says nothing about a plan without checkpoints", "add --set checkpoint.every_steps=100");
       return app::simulate(inputs, options);
     } catch (const Error& e) {
       if (e.where() == "ranks") throw Error("--ranks", e.message(), e.hint());

@@ -21,7 +21,7 @@ struct Common {
 
 struct SimulateCommand {
   app::PlanFlags plan;
-  std::string convention = "causal-half", trace, tokens, write_plan, network = "analytic";
+  std::string convention = "causal-half", trace, tokens, write_plan, network = "analytic", storage;
   std::vector<std::int64_t> ranks;
   std::optional<double> price;
   bool unfold = false, explain = false;

@@ -138,8 +138,8 @@ void feature_refusals(Refusals& r, const Plan& plan) {
   r.not_built(plan.lora.has_value(), "LoRA", "lora", "leave lora null");
   r.not_built(plan.clocks.has_value(), "clock schedules", "clocks", "leave clocks null");
   // The executor makes them between the steps of a program that knows nothing of it (app/run.cpp).
-  r.not_built(plan.checkpoint.every_steps.has_value(), "checkpoints in simulated time: what they take is not in a predicted step",
-              "checkpoint.every_steps", "leave checkpoint.every_steps null; orrery run makes checkpoints: --checkpoint DIR --checkpoint-every N");
+  r.not_built(plan.checkpoint.every_steps.has_value(), "checkpoints where plans are compared, whose steps are predicted without them",
+              "checkpoint.every_steps", "leave checkpoint.every_steps null; orrery simulate says what they take, orrery run makes them");
   if (plan.overlap.tp && plan.parallel.tp > 1 && !plan.parallel.sp && !plan.segments)
     r.add("overlapped tensor parallelism needs sp", "overlap.tp", "overlap.tp takes linears apart by the rows that sp shards, and sp is off",
           "use sp true, or overlap.tp false");
