@@ -50,7 +50,11 @@ class SharedGpuWorld final : public World {
     std::iota(all.begin(), all.end(), std::int64_t{0});
     return all;
   }
-  bool has(const program::Shape& shape) const override { return first_->kernels().has(shape); }
+  bool has(const program::Shape& shape) const override {
+    const std::lock_guard lock(mutex_);
+    if (!first_) first_ = plugin_.make_device(number_, options_);
+    return first_->kernels().has(shape);
+  }
   std::unique_ptr<Device> device(std::int64_t) override {
     {
       const std::lock_guard lock(mutex_);
@@ -68,8 +72,8 @@ class SharedGpuWorld final : public World {
   std::int64_t ranks_;
   CudaOptions options_;
   std::int64_t memory_;
-  std::mutex mutex_;
-  std::unique_ptr<Device> first_;  // until a rank takes it
+  mutable std::mutex mutex_;
+  mutable std::unique_ptr<Device> first_;  // until a rank takes it
   ThreadsWorld threads_;
 };
 

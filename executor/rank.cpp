@@ -719,7 +719,7 @@ void RankRunner::step(std::int64_t number, bool last) {
   record.begin_ns = compute_free_ns_ = now();
   record.timed = timed_ = immediate_ || is_timed(number, setting_.options);
   sample_memory(record);
-  if (static_ && !recording_ && number > 0 && !timed_) record_step(last);  // the first step has let the kernels choose how they work
+  if (static_ && !recording_ && records_.size() > 1 && !timed_) record_step(last);  // the first step here has let the kernels choose how they work
   if (recording_ && !timed_)
     replay();
   else

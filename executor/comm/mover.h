@@ -10,7 +10,8 @@
 namespace orrery::executor {
 
 // What a ThreadsWorld uses instead of the host's hands. It keeps a queue for each stream of each rank, in which operations run in the order of the
-// calls. Calls come one at a time, from any thread, and never block.
+// calls. Calls come one at a time, from any thread, and wait for no
+// rank (for room in a device's own queue, or for a clock, they may).
 class Mover {
  public:
   virtual ~Mover() = default;

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "run/runs.h"
 #include "support/fake_device.h"
+#include "support/temporary_folder.h"
 
 namespace orrery::executor {
 namespace {
@@ -218,6 +219,24 @@ TEST(Run, AStaticStepIsRecordedOnADeviceAndRunAgain) {
       }
       EXPECT_EQ(device.parameters, host.parameters);
     }
+}
+
+TEST(Run, AResumedRunRecordsAfterAStepOfItsOwn) {
+  const std::unique_ptr<KernelSet> kernels = make_cpu_kernels();
+  const TemporaryFolder folder;
+  Plan plan = plan_of({});
+  plan.runtime.cuda_graphs = true;
+  const auto train = [&](std::int64_t steps, bool resume) {
+    FakeWorld world(1, *kernels, 7);
+    RunOptions o;
+    o.steps = steps, o.world = &world, o.checkpoints.folder = folder.path();
+    if (resume) o.checkpoints.resume = folder.path();
+    return run_layout(tiny_llama(), {}, plan, *markov(), o);
+  };
+  train(6, false);
+  const RunResult r = train(12, true);  // steps 6 to 11, of which the tenth and the last are timed
+  EXPECT_EQ(r.first_step, 6);
+  EXPECT_EQ(r.replayed, 3);
 }
 
 TEST(Run, AFreeRouterIsNotRecordedWhereItsRowsMustBeLookedAt) {

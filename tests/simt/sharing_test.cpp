@@ -93,18 +93,19 @@ TEST(SharedDevice, MovesTheRowsThatCountsSay) {
     for (std::size_t k = 0; k < kMembers; ++k) {
       received[k].assign(wanted[k].size(), 0);
       ends.in[k] = sent[k].data(), ends.out[k] = received[k].data(), by.of[k] = counts[k].data();
-      by.room[k] = static_cast<Index>(wanted[k].size()) / row_bytes;
+      by.room[k] = static_cast<Index>(wanted[k].size()) / row_bytes, by.rank[k] = static_cast<std::int32_t>(10 * k);
     }
-    Overflow overflow{};
-    move_by_count(nullptr, ends, by, &overflow);
-    EXPECT_EQ(overflow.member, 0);
+    std::vector<Overflow> overflows(kMostSharing);
+    move_by_count(nullptr, ends, by, overflows.data());
+    for (const Overflow& o : overflows) EXPECT_EQ(o.rank, 0);
     EXPECT_EQ(received, wanted);
 
     by.room[1] -= 1;  // says who has no room, and writes nothing there
     received[1].assign(wanted[1].size(), 0);
-    move_by_count(nullptr, ends, by, &overflow);
-    EXPECT_EQ(overflow.member, 2);
-    EXPECT_EQ(overflow.rows, by.room[1] + 1);
+    move_by_count(nullptr, ends, by, overflows.data());
+    EXPECT_EQ(overflows[10].rank, 11);
+    EXPECT_EQ(overflows[10].rows, by.room[1] + 1);
+    EXPECT_EQ(overflows[10].room, by.room[1]);
     EXPECT_EQ(received[1], std::vector<std::uint8_t>(wanted[1].size(), 0));
   }
 }

@@ -37,6 +37,9 @@ class FakeMachine {
     bool reached = false;
     std::int64_t ns = 0;
   };
+  // A mark in work that was recorded.
+  struct Recorded final : DeviceEvent {};
+  static bool recorded(const Mark& mark) { return dynamic_cast<const Recorded*>(mark.get()) != nullptr; }
   struct Item {
     std::function<void()> work;
     Mark after;                     // null: at once
@@ -75,6 +78,7 @@ class FakeMachine {
   }
   std::int64_t reached_ns(const Mark& mark) {
     if (!mark) return 0;
+    if (recorded(mark)) throw std::logic_error("the host asks for a mark of a recording");
     std::unique_lock lock(mutex_);
     const auto& event = static_cast<const Event&>(*mark);
     ++waiting_;
@@ -181,8 +185,15 @@ class FakeKernels final : public KernelSet {
 class FakeDevice final : public Device {
  public:
   FakeDevice(FakeMachine& machine, const KernelSet& kernels)
-      : machine_(machine), queue_(machine.make_queue()), kernels_([this](std::function<void()> work) { push(std::move(work)); }, kernels) {}
-  ~FakeDevice() override { machine_.reached_ns(machine_.mark(queue_)); }
+      : machine_(machine),
+        queue_(machine.make_queue()),
+        kernels_([this](std::function<void()> work) { launches_ += recording_ ? 0 : 1, push(std::move(work)); }, kernels) {}
+  ~FakeDevice() override {
+    try {
+      machine_.reached_ns(machine_.mark(queue_));
+    } catch (...) {  // the device is lost: whoever waits for it is told
+    }
+  }
 
   std::string name() const override { return "fake"; }
   bool immediate() const override { return false; }
@@ -208,16 +219,21 @@ class FakeDevice final : public Device {
     push([to, p = FakeMachine::to_host(from), bytes] { std::memcpy(to, p, static_cast<std::size_t>(bytes)); });
     synchronise();
   }
-  Mark mark() override { return recording_ ? nullptr : machine_.mark(queue_); }
+  // What is recorded does not run: nobody may ask when it was done.
+  Mark mark() override { return recording_ ? std::make_shared<FakeMachine::Recorded>() : machine_.mark(queue_); }
   void wait(const Mark& mark) override {
-    if (mark) machine_.push(queue_, {{}, mark, {}});
+    if (mark && !FakeMachine::recorded(mark)) machine_.push(queue_, {{}, mark, {}});
   }
   void synchronise() override { machine_.reached_ns(machine_.mark(queue_)); }
   std::int64_t reached_ns(const Mark& mark) override { return machine_.reached_ns(mark); }
 
   // Of its own queue alone.
   bool can_record() const override { return true; }
-  void begin_recording() override { recording_ = std::make_unique<FakeRecording>(); }
+  void begin_recording() override {
+    // A GPU's kernels choose how they work when they are first run, and time it: nothing that a recording allows.
+    if (launches_ == 0) throw std::logic_error("nothing has run on the device that records");
+    recording_ = std::make_unique<FakeRecording>();
+  }
   std::unique_ptr<Recording> end_recording() override { return std::move(recording_); }
   void replay(const Recording& recording) override {
     ++replays_;
@@ -242,7 +258,7 @@ class FakeDevice final : public Device {
   FakeKernels kernels_;
   std::vector<std::unique_ptr<std::vector<std::byte>>> blocks_;
   std::unique_ptr<FakeRecording> recording_;
-  std::int64_t replays_ = 0;
+  std::int64_t replays_ = 0, launches_ = 0;
 };
 
 // Operations by their definition, element by element.

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <chrono>
 #include <cstring>
 #include <deque>
 #include <limits>
@@ -22,10 +21,7 @@ namespace {
 
 // Pinned memory through which uploads go, as a ring: twice what keeps a copy at full speed.
 constexpr std::size_t kStaging = std::size_t{16} << 20U, kPiece = kStaging / 2;
-// Events' times are in single precision: after so long a fresh reference is taken (5 s: half a microsecond).
-constexpr std::int64_t kClockIsGoodFor = 5'000'000'000;
 
-std::int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 double gib(std::size_t bytes) { return static_cast<double>(bytes) / static_cast<double>(std::size_t{1} << 30U); }
 
 struct Pinned {
@@ -61,7 +57,7 @@ class CudaDevice final : public Device {
     check_cuda(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &keep), "keeping the memory pool");
     kernels_ = make_cuda_kernels(device, stream_, options);
     staging_ = std::make_unique<Pinned>(kStaging);
-    set_clock();
+    events_->keep_clock(stream_);
   }
   ~CudaDevice() override {
     cudaSetDevice(device_);
@@ -140,7 +136,7 @@ class CudaDevice final : public Device {
   void wait(const Mark& mark) override { wait_for(stream_, mark); }
   void synchronise() override {
     finish();
-    if (now_ns() - clock_set_ > kClockIsGoodFor) set_clock();
+    events_->keep_clock(stream_);
   }
   std::int64_t reached_ns(const Mark& mark) override { return cuda::reached_ns(mark); }
 
@@ -172,10 +168,6 @@ class CudaDevice final : public Device {
     if (bytes > 0) check_cuda(cudaMemcpyAsync(to, from, bytes, kind, stream_), "a copy");
   }
   void finish() { cuda::reached_ns(events_->record(stream_)); }
-  void set_clock() {
-    events_->set_clock(stream_);
-    clock_set_ = now_ns();
-  }
   // Room for a piece, once the copies that read it last are over; a piece never wraps around.
   std::byte* staging(std::size_t piece) {
     if (staged_ % kStaging + piece > kStaging) staged_ += kStaging - staged_ % kStaging;
@@ -201,7 +193,6 @@ class CudaDevice final : public Device {
   std::size_t staged_ = 0;
   std::deque<InFlight> in_flight_;
   std::unique_ptr<Graph> recording_;
-  std::int64_t clock_set_ = 0;
 };
 
 }  // namespace

@@ -69,6 +69,16 @@ void EventPool::set_clock(cudaStream_t stream) {
   }
   const std::lock_guard lock(mutex_);
   anchor_ = std::move(best);
+  clock_set_ = now_ns();
+}
+
+void EventPool::keep_clock(cudaStream_t stream) {
+  constexpr std::int64_t kGoodFor = 5'000'000'000;  // half a microsecond is then the smallest difference
+  {
+    const std::lock_guard lock(mutex_);
+    if (anchor_ && now_ns() - clock_set_ < kGoodFor) return;
+  }
+  set_clock(stream);
 }
 
 void wait_for(cudaStream_t stream, const Mark& mark) {

@@ -52,6 +52,8 @@ class EventPool : public std::enable_shared_from_this<EventPool> {
   Mark record(cudaStream_t stream);
   // Sets the clock by an event on `stream`, which must be idle, or else the clock is late by what is left on it.
   void set_clock(cudaStream_t stream);
+  // The same, where the clock is too old to be good: events' times are in single precision.
+  void keep_clock(cudaStream_t stream);
 
  private:
   friend class CudaMark;
@@ -60,6 +62,7 @@ class EventPool : public std::enable_shared_from_this<EventPool> {
   std::mutex mutex_;
   std::vector<cudaEvent_t> free_;
   std::shared_ptr<const Anchor> anchor_;
+  std::int64_t clock_set_ = 0;
 };
 
 // What follows on `stream` waits for the mark, which is of a GPU, or null.

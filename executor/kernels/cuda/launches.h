@@ -177,16 +177,18 @@ struct Ends {
 struct EndCounts {
   const std::int32_t* of[kMostSharing];
   std::int64_t room[kMostSharing];  // rows; -1: enough
+  std::int32_t rank[kMostSharing];
   Index per_rank, row_bytes;
 };
-// What did not fit: written by the device into the host's memory.
+// What was sent to a rank and did not fit: written by the device into the host's memory, `rank` last.
 struct Overflow {
-  std::int32_t member;  // + 1; 0: everything fitted
+  std::int32_t rank;  // + 1; 0: everything fitted
   std::int64_t rows, room;
 };
 // In member order, in double, rounded once. `shard`: elements of each member's part, which it alone gets; 0: everybody gets all.
 void reduce_shared(Stream stream, DType type, const Ends& ends, Index elements, Index shard, bool greatest);
-void move_by_count(Stream stream, const Ends& ends, const EndCounts& counts, Overflow* overflow);
+// `overflows`: kMostSharing of them, by rank modulo that.
+void move_by_count(Stream stream, const Ends& ends, const EndCounts& counts, Overflow* overflows);
 
 // attention.cu: correct for every shape with heads of at most kMostHead; what cuDNN does not do, or where it is not there
 inline constexpr Index kMostHead = 256;

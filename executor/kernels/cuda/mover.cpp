@@ -22,9 +22,10 @@ class CudaMover final : public Mover {
  public:
   explicit CudaMover(int device) : device_(device), events_(std::make_shared<EventPool>(device)) {
     use();
-    check_cuda(cudaHostAlloc(reinterpret_cast<void**>(&overflow_), sizeof(Overflow), cudaHostAllocMapped), "pinned memory");
-    *overflow_ = {};
-    events_->set_clock(queue(0, 0));
+    check_cuda(cudaHostAlloc(reinterpret_cast<void**>(&overflows_), kMostSharing * sizeof(Overflow), cudaHostAllocMapped), "pinned memory");
+    std::fill_n(overflows_, kMostSharing, Overflow{});
+    check_cuda(cudaStreamCreateWithFlags(&aside_, cudaStreamNonBlocking), "a stream");
+    events_->keep_clock(aside_);
   }
   ~CudaMover() override {
     cudaSetDevice(device_);
@@ -32,7 +33,8 @@ class CudaMover final : public Mover {
       cudaStreamSynchronize(stream);
       cudaStreamDestroy(stream);
     }
-    cudaFreeHost(overflow_);
+    cudaStreamDestroy(aside_);
+    cudaFreeHost(overflows_);
   }
   CudaMover(const CudaMover&) = delete;
   CudaMover& operator=(const CudaMover&) = delete;
@@ -48,19 +50,15 @@ class CudaMover final : public Mover {
   }
   std::int64_t reached_ns(const Mark& mark) override {
     const std::int64_t ns = cuda::reached_ns(mark);
-    const Overflow o = read_overflow();
-    if (o.member > 0)
-      throw Error("communicator",
-                  no_room(fmt::format("rank {} is sent {} rows", overflowed_of_.at(static_cast<std::size_t>(o.member - 1)), o.rows), o.room));
+    for (int k = 0; k < kMostSharing; ++k) {
+      const volatile Overflow& o = overflows_[k];  // which the device writes at any time
+      if (const std::int32_t rank = o.rank; rank > 0)
+        throw Error("communicator", no_room(fmt::format("rank {} is sent {} rows", rank - 1, std::int64_t{o.rows}), o.room));
+    }
     return ns;
   }
 
  private:
-  // The device writes it at any time.
-  Overflow read_overflow() const {
-    const volatile Overflow& o = *overflow_;
-    return {o.member, o.rows, o.room};
-  }
   void use() const { check_cuda(cudaSetDevice(device_), "choosing a device"); }
   Stream queue(std::int64_t rank, std::uint8_t stream) {
     cudaStream_t& made = queues_[{rank, stream}];
@@ -71,6 +69,7 @@ class CudaMover final : public Mover {
   template <class Work>
   void enqueue(std::span<Member> members, Work work) {
     use();
+    events_->keep_clock(aside_);
     const Stream lead = queue(members.front().rank, members.front().operation->stream);
     for (const Member& m : members) {
       for (const Mark& mark : m.after) wait_for(lead, mark);
@@ -127,20 +126,19 @@ class CudaMover final : public Mover {
     const CommOperation& first = *members.front().operation;
     EndCounts counts{};
     counts.per_rank = first.counts_per_rank, counts.row_bytes = bytes_of(first.dtype, first.width);
-    overflowed_of_.clear();
     for (std::size_t k = 0; k < members.size(); ++k) {
       const CommOperation& o = *members[k].operation;
       counts.of[k] = o.counts, counts.room[k] = o.room;
-      overflowed_of_.push_back(members[k].rank);
+      counts.rank[k] = static_cast<std::int32_t>(members[k].rank);
     }
-    move_by_count(stream, ends, counts, overflow_);
+    move_by_count(stream, ends, counts, overflows_);
   }
 
   int device_;
   std::shared_ptr<EventPool> events_;
   std::map<std::pair<std::int64_t, std::uint8_t>, cudaStream_t> queues_;
-  Overflow* overflow_ = nullptr;
-  std::vector<std::int64_t> overflowed_of_;  // ranks of the latest operation by counts
+  cudaStream_t aside_ = nullptr;  // always idle: for the clock
+  Overflow* overflows_ = nullptr;
 };
 
 }  // namespace

@@ -63,7 +63,7 @@ void reduce(Stream stream, const Ends& ends, Index elements, Index shard, bool g
 
 // Block row y moves what member y gets: from each source in turn the rows that its counts say, in words of the given type.
 template <class Word>
-__global__ void __launch_bounds__(kThreads) by_count_kernel(Ends ends, EndCounts counts, Overflow* overflow) {
+__global__ void __launch_bounds__(kThreads) by_count_kernel(Ends ends, EndCounts counts, Overflow* overflows) {
   __shared__ Index from[kMostSharing], rows[kMostSharing];
   const int to = static_cast<int>(blockIdx.y);
   for (int k = static_cast<int>(threadIdx.x); k < ends.members; k += kThreads) {
@@ -77,9 +77,10 @@ __global__ void __launch_bounds__(kThreads) by_count_kernel(Ends ends, EndCounts
   for (int k = 0; k < ends.members; ++k) all += rows[k];
   if (counts.room[to] >= 0 && all > counts.room[to]) {
     if (blockIdx.x == 0 && threadIdx.x == 0) {
-      overflow->rows = all, overflow->room = counts.room[to];
+      Overflow& o = overflows[counts.rank[to] % kMostSharing];
+      o.rows = all, o.room = counts.room[to];
       __threadfence_system();
-      overflow->member = to + 1;
+      *static_cast<volatile std::int32_t*>(&o.rank) = counts.rank[to] + 1;
     }
     return;
   }
@@ -109,16 +110,16 @@ void reduce_shared(Stream stream, DType type, const Ends& ends, Index elements, 
   }
 }
 
-void move_by_count(Stream stream, const Ends& ends, const EndCounts& counts, Overflow* overflow) {
+void move_by_count(Stream stream, const Ends& ends, const EndCounts& counts, Overflow* overflows) {
   auto alignment = static_cast<std::uintptr_t>(counts.row_bytes);
   for (int k = 0; k < ends.members; ++k) alignment |= reinterpret_cast<std::uintptr_t>(ends.in[k]) | reinterpret_cast<std::uintptr_t>(ends.out[k]);
   const dim3 grid(64, static_cast<unsigned>(ends.members));
   if (alignment % 16 == 0)
-    ORRERY_LAUNCH((by_count_kernel<uint4>), grid, kThreads, 0, stream)(ends, counts, overflow);
+    ORRERY_LAUNCH((by_count_kernel<uint4>), grid, kThreads, 0, stream)(ends, counts, overflows);
   else if (alignment % 4 == 0)
-    ORRERY_LAUNCH((by_count_kernel<std::uint32_t>), grid, kThreads, 0, stream)(ends, counts, overflow);
+    ORRERY_LAUNCH((by_count_kernel<std::uint32_t>), grid, kThreads, 0, stream)(ends, counts, overflows);
   else
-    ORRERY_LAUNCH((by_count_kernel<std::uint8_t>), grid, kThreads, 0, stream)(ends, counts, overflow);
+    ORRERY_LAUNCH((by_count_kernel<std::uint8_t>), grid, kThreads, 0, stream)(ends, counts, overflows);
   launched();
 }
 
