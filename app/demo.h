@@ -18,8 +18,8 @@ struct DemoSettings {
   std::string model;                   // empty: cpu-llama-small, on a GPU llama-3.2-1b
   std::vector<std::string> settings;   // PATH=VALUE, of the plans, of model.… and of cluster.…; a set axis is not searched
   std::int64_t steps = 20;
-  std::int64_t repeats = 3;                            // runs of each plan, in turn, so that the machine's own noise shows
-  std::optional<Seconds> profiling;                    // what measuring the kernels may take; default: 55 s, of a GPU 40
+  std::int64_t repeats = 3;                            // runs of each plan, in turn, so that the machine's own noise shows; on a GPU at most 2
+  std::optional<Seconds> profiling;                    // what measuring the kernels may take; default: 55 s, of a GPU 30
   std::function<void(const std::string& what)> stage;  // "profiling 212 operators", once each
   std::function<void(std::int64_t done, std::int64_t of, const std::string& note)> progress;  // within the stage
   const std::atomic<bool>* cancel = nullptr;
