@@ -616,7 +616,7 @@ class Run {
   DeviceRoom room_;
   std::byte* scratch_ = nullptr;
   std::vector<std::byte> host_;  // what is copied to the device, or from it
-  double fill_time_ = 0;  // of the scratch, seconds
+  double fill_time_ = 0;         // of the scratch, seconds
   Profile profile_;
   ProfileProgress now_;
   std::map<Key, double> known_;
