@@ -519,6 +519,14 @@ class NcclCommunicator final : public Communicator {
     for (auto& [id, stream] : me_.streams)
       if (stream.worker.joinable()) stream.worker.join();
     lock.lock();
+    if (world_.failed) {
+      // What was enqueued touches buffers until the aborted communicators let it end.
+      world_.changed.wait(lock, [&] { return world_.aborting == 0; });
+      lock.unlock();
+      for (auto& [id, stream] : me_.streams)
+        if (stream.queue_of_device) finish(stream.queue_of_device);
+      lock.lock();
+    }
     // In the order in which they were made, so that members meet.
     for (auto& [group, handle] : me_.handles) {
       me_.wake.wait(lock, [&h = handle] { return !h.busy; });
@@ -597,6 +605,13 @@ class NcclCommunicator final : public Communicator {
   void abort(const std::string& why) override { world_.abort(why); }
 
  private:
+  // All that is enqueued there; an error has been told already.
+  void finish(void* queue) {
+    try {
+      me_.api->block(me_.api->mark(queue));
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): the GPU is lost, and with it what it did
+    }
+  }
   bool is_over(const Rank::Record& r) const {
     return r.state == Rank::Record::State::complete || (r.state == Rank::Record::State::enqueued && me_.api->reached(r.end));
   }
