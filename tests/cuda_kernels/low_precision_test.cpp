@@ -115,7 +115,8 @@ class KernelPrecision : public testing::TestWithParam<Types> {
         off += std::pow(static_cast<double>(actual[j]) - static_cast<double>(expected[j]), 2);
         whole += std::pow(static_cast<double>(expected[j]), 2);
       }
-      EXPECT_LE(std::sqrt(off), std::max(bound(types.activations), bound(type_of(operands[i]))) * std::sqrt(whole) + 1e-30) << name(op) << ", operand " << i;
+      EXPECT_LE(std::sqrt(off), std::max(bound(types.activations), bound(type_of(operands[i]))) * std::sqrt(whole) + 1e-30)
+          << name(op) << ", operand " << i;
       results.push_back(actual);
     }
     return results;

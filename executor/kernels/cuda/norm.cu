@@ -271,9 +271,8 @@ void forward(Stream stream, Index tokens, Index width, float epsilon, const T* x
       ORRERY_LAUNCH((forward_kernel<T, kLayerNorm, kGroup, V>), blocks(tokens, block.y), block, 0, stream)
       (tokens, width, epsilon, x, gamma, beta, y, statistics);
     });
-    if (!done)
-      ORRERY_LAUNCH((wide_forward_kernel<T, kLayerNorm>), static_cast<unsigned>(tokens), kThreads, 0, stream)
-      (width, epsilon, x, gamma, beta, y, statistics);
+    if (!done) ORRERY_LAUNCH((wide_forward_kernel<T, kLayerNorm>), static_cast<unsigned>(tokens), kThreads, 0, stream)
+    (width, epsilon, x, gamma, beta, y, statistics);
     launched();
   });
 }
