@@ -32,6 +32,10 @@ struct StepRecord {
   std::vector<MemorySample> memory;
 };
 
+inline constexpr bool is_load(const program::Instruction& i) {
+  return i.op == program::Operator::load_tokens || i.op == program::Operator::load_targets;
+}
+inline Picoseconds from_ns(std::int64_t ns) { return Picoseconds{ns * 1000}; }
 inline constexpr bool is_wait(const program::Instruction& i) { return i.opcode == program::Opcode::wait || i.opcode == program::Opcode::host_wait; }
 
 // Whether a device's work is timed in this step, one instruction after another, which costs a little: rarely, and in the last step. On the host it
