@@ -133,7 +133,7 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
     const Error told(e.where(), e.message(), way.empty() ? e.hint() : way);
     throw checkpoints.folder.empty() ? told : with_last_checkpoint(told, checkpoints.folder);
   } catch (const Error& e) {
-    if (checkpoints.folder.empty()) throw;
+    if (checkpoints.folder.empty() || e.where().starts_with("--")) throw;  // a flag was wrong: nothing has run
     throw with_last_checkpoint(e, checkpoints.folder);
   }
   const PrecisionSpec& types = plan.precision;

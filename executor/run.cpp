@@ -439,7 +439,7 @@ std::unique_ptr<CheckpointReader> open_beginning(const Program& program, const M
   if (!o.init.empty()) return CheckpointReader::to_begin(o.init, model);
   if (o.resume.empty()) return nullptr;
   refuse_checkpoints(program);
-  auto from = CheckpointReader::to_resume(o.resume, plan, source.description());
+  auto from = CheckpointReader::to_resume(o.resume, program, model, plan, source.description());
   if (from->info().steps >= options.steps)
     throw Error("--steps",
                 fmt::format("{} has {} steps already, and the run is to have {} in all", from->path().string(), from->info().steps, options.steps),
@@ -510,6 +510,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
     CheckpointWriter::Settings w;
     w.folder = options.checkpoints.folder, w.in_background = options.checkpoints.in_background;
     w.ranks_here = static_cast<std::int64_t>(here.size()), w.process = world.process(), w.processes = world.processes();
+    w.first_step = first_step;
     writer = std::make_unique<CheckpointWriter>(program, model, plan, source.description(), std::move(w));
   }
   const auto now = [] { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); };

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kInfo = "checkpoint.json";
-constexpr std::string_view kStep = "step-", kPartial = ".partial", kWritten = ".written-";
+constexpr std::string_view kStep = "step-", kPartial = ".partial", kWritten = ".written-", kLast = ".last";
 constexpr const char* kOwn = "orrery";  // in the metadata of our files
 
 std::string reason() { return std::generic_category().message(errno); }
@@ -155,6 +155,15 @@ CheckpointWriter::CheckpointWriter(const program::Program& program, const Model&
   fs::create_directories(settings_.folder, failure);
   if (failure) cannot_write(settings_.folder, failure.message());
   if (::access(settings_.folder.c_str(), W_OK | X_OK) != 0) cannot_write(settings_.folder, reason());
+  // Each process looks: none writes before all have come as far as this.
+  const std::optional<fs::path> newest = newest_checkpoint(settings_.folder);
+  if (newest && *newest == settings_.folder)
+    throw Error("--checkpoint", fmt::format("{} is a checkpoint itself, not a folder of them", newest->string()), "give another folder");
+  if (newest && *steps_of(newest->filename()) > settings_.first_step)
+    throw Error(
+        "--checkpoint",
+        fmt::format("{} is there, which this run would leave as the newest: it begins after {} steps", newest->string(), settings_.first_step),
+        fmt::format("give another folder, or go on from there: --resume {}", newest->string()));
   if (settings_.process == 0)
     for (const auto& entry : fs::directory_iterator(settings_.folder)) {
       const std::string name = entry.path().filename().string();
@@ -286,14 +295,23 @@ void CheckpointWriter::complete() {
         pending_.reset();  // whoever is last makes it whole
         return;
       }
+    if (settings_.all_have_written) settings_.all_have_written();
+    // Several may find themselves the last. One of them makes this file; for the others it is there, or has gone with the folder's name.
+    const int fd = ::open((partial / kLast).c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0 && errno != EEXIST && errno != ENOENT) cannot_write(partial / kLast, reason());
+    if (fd < 0) {
+      pending_.reset();
+      return;
+    }
+    ::close(fd);
   }
   std::error_code failure;
   fs::remove_all(whole, failure);  // of an earlier run that got as far
   sync_folder(partial);
   fs::rename(partial, whole, failure);
-  // Two processes that both find themselves the last try the same, and one of them comes too late.
-  if (failure && !(settings_.processes > 1 && fs::exists(whole / kInfo))) cannot_write(whole, failure.message());
+  if (failure) cannot_write(whole, failure.message());
   sync_folder(settings_.folder);
+  if (settings_.processes > 1) fs::remove(whole / kLast, failure);
   for (std::int64_t p = 0; settings_.processes > 1 && p < settings_.processes; ++p) fs::remove(whole / written(p), failure);
   for (const auto& entry : fs::directory_iterator(settings_.folder, failure)) {
     const auto steps = steps_of(entry.path().filename().string());
@@ -392,6 +410,13 @@ WeightFiles::WeightFiles(const fs::path& path) : path_(path) {
 
 bool WeightFiles::own() const { return !files_.empty() && files_.front()->header().metadata.contains(kOwn); }
 
+std::vector<std::string> WeightFiles::tensors() const {
+  std::vector<std::string> out;
+  out.reserve(file_of_.size());
+  for (const auto& [tensor, file] : file_of_) out.push_back(tensor);
+  return out;
+}
+
 std::pair<const SafetensorsFile*, const StoredTensor*> WeightFiles::find(const std::string& tensor) const {
   const auto found = file_of_.find(tensor);
   if (found == file_of_.end()) return {nullptr, nullptr};
@@ -399,7 +424,8 @@ std::pair<const SafetensorsFile*, const StoredTensor*> WeightFiles::find(const s
   return {file, file->find(tensor)};
 }
 
-std::unique_ptr<CheckpointReader> CheckpointReader::to_resume(const fs::path& path, const Plan& plan, const std::string& data) {
+std::unique_ptr<CheckpointReader> CheckpointReader::to_resume(const fs::path& path, const program::Program& program, const Model& model,
+                                                              const Plan& plan, const std::string& data) {
   const std::optional<fs::path> folder = newest_checkpoint(path);
   if (!folder) {
     std::error_code failure;
@@ -415,6 +441,8 @@ std::unique_ptr<CheckpointReader> CheckpointReader::to_resume(const fs::path& pa
     throw Error("--resume", fmt::format("{}: {}", folder->string(), what), hint);
   };
   const char* anew = "or begin anew with its weights: --init";
+  if (info.model != model.name)
+    other(fmt::format("its model was {}, this one is {}", info.model, model.name), fmt::format("give the same --model, {}", anew));
   if (info.seed != plan.seed)
     other(fmt::format("its run had seed {}, this one has {}", info.seed, plan.seed), fmt::format("use --set seed={}, {}", info.seed, anew));
   if (info.samples != info.steps * plan.batch.global)
@@ -428,6 +456,15 @@ std::unique_ptr<CheckpointReader> CheckpointReader::to_resume(const fs::path& pa
   out->states_ = WeightFiles::open(*folder, "optimizer");
   if (!out->parameters_) other("has no model.safetensors", "take another checkpoint");
   if (plan.optimizer.kind == "adamw" && !out->states_) other("has no optimizer.safetensors", "take another checkpoint");
+  // What is missing is found when it is read; what is there beside that would be forgotten.
+  std::set<std::string> places;
+  for (const program::Role& role : program.roles)
+    for (const program::Parameter& p : role.parameters)
+      for (StoredPlace& place : stored_places(model, p, 0, p.global_rows)) places.insert(std::move(place.tensor));
+  for (const std::string& tensor : out->parameters_->tensors())
+    if (!places.contains(tensor))
+      other(fmt::format("has '{}', for which this run's {} has no place", tensor, model.name),
+            "give the model that it was trained as, layers and all");
   return out;
 }
 

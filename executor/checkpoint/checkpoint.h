@@ -54,12 +54,15 @@ class CheckpointWriter {
  public:
   struct Settings {
     std::filesystem::path folder;
-    bool in_background = true;                // ranks go on once their state has been copied
-    std::int64_t most_bytes = 5'000'000'000;  // of one file, unless a single tensor has more: Hugging Face's custom
-    std::int64_t ranks_here = 1;              // of this process
-    std::int64_t process = 0, processes = 1;  // process 0 clears away what an earlier run left half written
+    bool in_background = true;                 // ranks go on once their state has been copied
+    std::int64_t most_bytes = 5'000'000'000;   // of one file, unless a single tensor has more: Hugging Face's custom
+    std::int64_t ranks_here = 1;               // of this process
+    std::int64_t process = 0, processes = 1;   // process 0 clears away what an earlier run left half written
+    std::int64_t first_step = 0;               // steps that the run begins with: a folder with a later checkpoint is another run's
+    std::function<void()> all_have_written{};  // called by each process that finds so, before it completes the checkpoint; for tests
   };
-  // Makes the folder where it does not exist. Throws Error where nothing can be written there, or the program's state is never whole between steps.
+  // Makes the folder where it does not exist. Throws Error where nothing can be written there, a later checkpoint than the run begins with would stay
+  // the newest there, or the program's state is never whole between steps.
   CheckpointWriter(const program::Program& program, const Model& model, const Plan& plan, std::string data, Settings settings);
   // Removes what is not complete.
   ~CheckpointWriter();
@@ -114,6 +117,7 @@ class WeightFiles {
   const std::filesystem::path& path() const { return path_; }
   // Whether Orrery wrote them.
   bool own() const;
+  std::vector<std::string> tensors() const;  // in order of their names
   std::pair<const SafetensorsFile*, const StoredTensor*> find(const std::string& tensor) const;
 
  private:
@@ -126,8 +130,9 @@ class WeightFiles {
 class CheckpointReader {
  public:
   // `path`: a checkpoint, or a folder of them, of which the newest is taken. Throws Error where it is none, or of a run that this is no continuation
-  // of: another seed, batch or text, or without the states that the optimizer needs.
-  static std::unique_ptr<CheckpointReader> to_resume(const std::filesystem::path& path, const Plan& plan, const std::string& data);
+  // of: another model, seed, batch or text, with tensors that the program has no place for, or without the states that the optimizer needs.
+  static std::unique_ptr<CheckpointReader> to_resume(const std::filesystem::path& path, const program::Program& program, const Model& model,
+                                                     const Plan& plan, const std::string& data);
   // Parameters alone: of a checkpoint, of a folder of Hugging Face's, or of one file.
   static std::unique_ptr<CheckpointReader> to_begin(const std::filesystem::path& path, const Model& model);
 

@@ -111,7 +111,7 @@ void save(const program::Program& program, const Model& model, const Plan& plan,
 }
 
 void expect_loaded(const fs::path& folder, const program::Program& program, const Model& model, const Plan& plan, const std::string& name) {
-  const auto reader = CheckpointReader::to_resume(folder, plan, "text");
+  const auto reader = CheckpointReader::to_resume(folder, program, model, plan, "text");
   for (std::int64_t r = 0; r < program.ranks(); ++r) {
     Memory memory(program, r);
     reader->load(program, model, r, memory.store());
@@ -230,6 +230,54 @@ TEST(Checkpoint, SeveralProcessesWriteOneTogether) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator{}), 1);
 }
 
+// Process 0 finds that both have written; before it does anything, process 1 finds so too and completes the checkpoint.
+TEST(Checkpoint, OneOfTheProcessesThatFindThemselvesTheLastCompletesIt) {
+  const Model model = tiny_llama();
+  const Layout l{.dp = 2, .zero = 1};
+  const program::Program program = compiled(model, plan_of(l), l.dp);
+  const TemporaryFolder folder;
+  const auto save_as = [&](CheckpointWriter& process, std::int64_t rank) {
+    Memory memory(program, rank);
+    memory.fill();
+    process.save(4, rank, memory.fetch());
+  };
+  CheckpointWriter::Settings settings{.folder = folder.path(), .in_background = false, .process = 1, .processes = 2};
+  CheckpointWriter second(program, model, plan_of(l), "text", settings);
+  int found = 0;
+  settings.process = 0;
+  settings.all_have_written = [&] {
+    ++found;
+    save_as(second, 1);
+  };
+  CheckpointWriter first(program, model, plan_of(l), "text", settings);
+  fs::create_directories(folder.path() / "step-00000004.partial");
+  folder.write("step-00000004.partial/.written-1", "");  // as if process 1 stood between its mark and its look at the others'
+  save_as(first, 0);
+  EXPECT_EQ(found, 1);
+  EXPECT_EQ(second.last(), 4);
+  expect_loaded(folder.path(), program, model, plan_of(l), "two that are the last");
+  for (const auto& entry : fs::directory_iterator(folder.path() / "step-00000004")) EXPECT_NE(entry.path().filename().string().front(), '.');
+}
+
+TEST(Checkpoint, AFolderWithALaterOneIsRefused) {
+  const Model model = tiny_llama();
+  const Plan plan = plan_of({});
+  const program::Program program = compiled(model, plan, 1);
+  const TemporaryFolder folder;
+  save(program, model, plan, {.folder = folder.path()}, 6);
+  const auto begun = [&](const fs::path& to, std::int64_t first_step, std::int64_t process) {
+    return refusal(
+        [&] { CheckpointWriter(program, model, plan, "text", {.folder = to, .process = process, .processes = 2, .first_step = first_step}); });
+  };
+  for (const std::int64_t process : {0, 1}) {
+    EXPECT_THAT(begun(folder.path(), 0, process),
+                HasSubstr("step-00000006 is there, which this run would leave as the newest: it begins after 0 steps"));
+    EXPECT_THAT(begun(folder.path(), 5, process), HasSubstr("--resume " + (folder.path() / "step-00000006").string()));
+    EXPECT_EQ(begun(folder.path(), 6, process), "accepted");
+    EXPECT_THAT(begun(folder.path() / "step-00000006", 6, process), HasSubstr("is a checkpoint itself"));
+  }
+}
+
 TEST(Checkpoint, ABrokenDiskIsSaidAndEndsTheRun) {
   const Model model = tiny_llama();
   const program::Program program = compiled(model, plan_of({}), 1);
@@ -248,14 +296,14 @@ TEST(Checkpoint, OfAnotherRunIsRefused) {
   const Plan plan = plan_of({});
   const program::Program program = compiled(model, plan, 1);
   const TemporaryFolder folder;
-  EXPECT_THAT(refusal([&] { CheckpointReader::to_resume(folder.path(), plan, "text"); }), HasSubstr("holds no complete checkpoint"));
-  EXPECT_THAT(refusal([&] { CheckpointReader::to_resume(folder.path() / "no", plan, "text"); }), HasSubstr("does not exist"));
+  EXPECT_THAT(refusal([&] { CheckpointReader::to_resume(folder.path(), program, model, plan, "text"); }), HasSubstr("holds no complete checkpoint"));
+  EXPECT_THAT(refusal([&] { CheckpointReader::to_resume(folder.path() / "no", program, model, plan, "text"); }), HasSubstr("does not exist"));
   save(program, model, plan, {.folder = folder.path()}, 6);
   const auto refused = [&](auto change) {
     Plan other = plan;
     std::string data = "text";
     change(other, data);
-    return refusal([&] { CheckpointReader::to_resume(folder.path(), other, data); });
+    return refusal([&] { CheckpointReader::to_resume(folder.path(), program, model, other, data); });
   };
   EXPECT_EQ(refused([](Plan&, std::string&) {}), "accepted");
   EXPECT_THAT(refused([](Plan& p, std::string&) { p.seed = 2; }), HasSubstr("--set seed=1"));
@@ -263,11 +311,19 @@ TEST(Checkpoint, OfAnotherRunIsRefused) {
   EXPECT_THAT(refused([](Plan&, std::string& d) { d = "other"; }), HasSubstr("its run read 'text', this one reads 'other'"));
   EXPECT_THAT(refused([](Plan& p, std::string&) { p.optimizer.kind = "sgd"; }), HasSubstr("its optimizer was adamw"));
 
+  Model renamed = model, shallow = model;
+  renamed.name = "another";
+  EXPECT_THAT(refusal([&] { CheckpointReader::to_resume(folder.path(), program, renamed, plan, "text"); }),
+              HasSubstr("its model was tiny-llama, this one is another"));
+  shallow.layers = 1;
+  EXPECT_THAT(refusal([&] { CheckpointReader::to_resume(folder.path(), compiled(shallow, plan, 1), shallow, plan, "text"); }),
+              HasSubstr("has 'model.layers.1.input_layernorm.weight', for which this run's tiny-llama has no place"));
+
   Model wide = model;
   wide.vocab = 62;
   const program::Program other = compiled(wide, plan, 1);
   Memory memory(other, 0);
-  EXPECT_THAT(refusal([&] { CheckpointReader::to_resume(folder.path(), plan, "text")->load(other, wide, 0, memory.store()); }),
+  EXPECT_THAT(refusal([&] { CheckpointReader::to_resume(folder.path(), other, wide, plan, "text")->load(other, wide, 0, memory.store()); }),
               HasSubstr("is 61 x 32, but tiny-llama has 62 x 32 there"));
 }
 
