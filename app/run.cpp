@@ -129,7 +129,11 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   try {
     report.result = executor::run(program, model, plan, *tokens, options);
   } catch (const executor::OutOfMemory& e) {
-    const std::string way = plan_that_fits(between, e.free());
+    // A rank that has its buffers, but whose kernels want more scratch than is left, needs smaller buffers by what is missing.
+    const std::vector<std::int64_t>& peaks = report.predicted.summary.peak_memory_by_stage;
+    const std::int64_t most = peaks.empty() ? 0 : *std::max_element(peaks.begin(), peaks.end());
+    const bool has_buffers = e.where() != "plan" && e.wanted() < most;
+    const std::string way = plan_that_fits(between, has_buffers ? std::max<std::int64_t>(0, most - (e.wanted() - e.free())) : e.free());
     const Error told(e.where(), e.message(), way.empty() ? e.hint() : way);
     throw checkpoints.folder.empty() ? told : with_last_checkpoint(told, checkpoints.folder);
   } catch (const Error& e) {

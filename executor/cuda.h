@@ -17,6 +17,7 @@ namespace orrery::executor {
 struct CudaOptions {
   bool tune = false;       // time the best few algorithms of each product when it is first seen, which waits for the device
   std::string gemm_cache;  // file that remembers them; empty: none
+  std::string gemm_known;  // what such a file says, instead of one
   int sm_target = 0;       // multiprocessors that products may count on, where others communicate meanwhile; 0: all
   bool cudnn = true;       // attention by cuDNN where it has it
 };
@@ -47,7 +48,7 @@ class CudaPlugin {
 };
 
 // The plugin's one exported symbol: const CudaPlugin* orrery_cuda_plugin(std::uint32_t version); null where the versions differ.
-inline constexpr std::uint32_t kCudaPluginVersion = 3;
+inline constexpr std::uint32_t kCudaPluginVersion = 4;
 inline constexpr const char* kCudaPluginEntry = "orrery_cuda_plugin";
 
 // Throws Error where devices of one run are not alike, saying how they differ: its plan, prediction and memory are those of one kind.

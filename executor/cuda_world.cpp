@@ -5,11 +5,14 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <numeric>
 #include <set>
+#include <sstream>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 #include "executor/comm/bytes.h"
@@ -19,6 +22,7 @@
 namespace orrery::executor {
 namespace {
 
+constexpr int kMostBlocks = 32;         // what a collective of NCCL takes at most, left to itself (comm/nccl.cpp)
 constexpr int kRanksShareGpus = 23000;  // NCCL_MULTI_RANK_GPU_ENABLE came with NCCL 2.30
 
 class NcclGpuWorld final : public World {
@@ -110,6 +114,63 @@ class NcclGpuWorld final : public World {
   mutable std::unique_ptr<Device> probe_;  // until a rank takes it
 };
 
+// Processes would each find other algorithms the fastest, and then what ranks of several compute alike would differ in bits: all take those that
+// process 0 knows already, and the first choice otherwise.
+CudaOptions in_processes(CudaOptions options, KeyStore& store) {
+  constexpr const char* kKey = "algorithms of products";
+  if (store.process() == 0) {
+    std::ostringstream known;
+    if (std::ifstream file(options.gemm_cache); file) known << file.rdbuf();
+    store.set(kKey, known.str());
+  }
+  options.tune = false, options.gemm_cache.clear(), options.gemm_known = store.get(kKey);
+  return options;
+}
+
+// What cuBLASLt does.
+bool is_product(program::Operator op) {
+  using program::Operator;
+  return op == Operator::linear_forward || op == Operator::linear_input_grad || op == Operator::linear_weight_grad ||
+         op == Operator::linear_activation_forward || op == Operator::linear_activation_grad;
+}
+
+// Work of a pass's products, and of those that stand between communication and who in the same pass waits for it.
+struct ProductsOfPass {
+  double together = 0, beside = 0;
+};
+ProductsOfPass products_of(const program::Program& program, const program::Role& role, const program::PassTemplate& pass) {
+  const program::Instruction* const first = role.instructions.data() + pass.first;
+  std::vector<std::uint32_t> over(pass.count, 0);                // by communication: who waits for it, or for a later one on its stream
+  std::map<std::uint8_t, std::vector<std::uint32_t>> under_way;  // by stream
+  std::map<std::uint16_t, std::uint32_t> signalled;
+  for (std::uint32_t i = 0; i < pass.count; ++i) {
+    const auto waits_for = [&](std::uint8_t stream, std::uint32_t last) {
+      std::vector<std::uint32_t>& open = under_way[stream];
+      const auto end = std::upper_bound(open.begin(), open.end(), last);
+      std::for_each(open.begin(), end, [&](std::uint32_t done) { over[done] = i; });
+      open.erase(open.begin(), end);
+    };
+    for (std::uint32_t k = 0; first[i].stream == program::kComputeStream && k < first[i].dependency_count; ++k) {
+      const program::Dependency& d = role.dependencies[first[i].dependencies + k];
+      const auto signal = signalled.find(d.index);
+      if (d.kind == program::DependencyKind::issued) waits_for(static_cast<std::uint8_t>(d.index), i);
+      if (d.kind == program::DependencyKind::local) waits_for(first[d.index].stream, d.index);
+      if (d.kind == program::DependencyKind::event && signal != signalled.end()) waits_for(first[signal->second].stream, signal->second);
+    }
+    if (program::is_communication(first[i].op)) under_way[first[i].stream].push_back(i);
+    if (first[i].signal != program::kNone) signalled[first[i].signal] = i;
+  }
+  ProductsOfPass sum;
+  std::uint32_t busy_until = 0;
+  for (std::uint32_t i = 0; i < pass.count; ++i) {
+    busy_until = std::max(busy_until, over[i]);
+    if (!is_product(first[i].op)) continue;
+    const double work = program::flops(program.shapes[first[i].shape]).v;
+    sum.together += work, sum.beside += i < busy_until ? work : 0;
+  }
+  return sum;
+}
+
 std::string devices_text(std::int64_t n) { return fmt::format("{} GPU{}", n, n == 1 ? "" : "s"); }
 
 }  // namespace
@@ -135,6 +196,25 @@ void check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixed, bool 
     }
   }
   if (!mixed) refuse_unlike(devices);
+}
+
+int multiprocessors_of_products(const program::Program& program, int all) {
+  double beside = 0, together = 0;
+  std::size_t streams = 1;
+  for (const program::Role& role : program.roles) {
+    std::set<std::uint8_t> of_role;
+    for (const program::Instruction& in : role.instructions)
+      if (program::is_communication(in.op)) of_role.insert(in.stream);
+    streams = std::max(streams, of_role.size());
+    for (std::size_t p = 0; p < role.passes.size(); ++p) {
+      const auto times = std::count_if(role.body.begin(), role.body.end(), [&](const program::PassInstance& i) { return i.pass == p; });
+      if (times == 0) continue;
+      const ProductsOfPass products = products_of(program, role, role.passes[p]);
+      beside += static_cast<double>(times) * products.beside, together += static_cast<double>(times) * products.together;
+    }
+  }
+  const int taken = std::min(kMostBlocks, all / static_cast<int>(streams));
+  return beside > together / 2 ? std::max(1, all - taken) : 0;
 }
 
 std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings,
@@ -182,7 +262,10 @@ std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::
       d.name = r.text(), d.uuid = r.text(), d.memory = r.get<std::int64_t>(), d.capability = r.get<int>(), d.multiprocessors = r.get<int>();
     }
   check_devices(of_ranks, settings.mixed, may_share);
-  return std::make_unique<NcclGpuWorld>(plugin, program, settings, std::move(store), infos, std::move(devices));
+  CudaWorldSettings chosen = settings;
+  chosen.options.sm_target = multiprocessors_of_products(program, infos[static_cast<std::size_t>(devices.front())].multiprocessors);
+  if (store && processes > 1) chosen.options = in_processes(settings.options, *store);
+  return std::make_unique<NcclGpuWorld>(plugin, program, chosen, std::move(store), infos, std::move(devices));
 }
 
 }  // namespace orrery::executor

@@ -29,10 +29,15 @@ std::vector<int> share_of_devices(std::int64_t visible, std::int64_t ranks, std:
 // by rank; ones with the same uuid are the same, but an empty uuid says nothing.
 void check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixed, bool may_share);
 
+// Multiprocessors that products may count on (CudaOptions::sm_target), of `all` that a GPU has: 0, all of them, or what a collective of NCCL's leaves
+// where most of the products' work stands beside communication that its own pass waits for (of tensor parallelism in parts, of parameters that are
+// gathered layer by layer, of experts beside another micro-batch). What is only waited for later, as gradients' sums are, may be over long before.
+int multiprocessors_of_products(const program::Program& program, int all);
+
 // Of a program, in this process of `launch`: consecutive ranks. Several processes meet in `store`, and all make it at the same time; a single one
 // needs none. One process with one GPU, or whose settings name one, has all ranks there (make_shared_gpu_world); otherwise each rank has a GPU of its
-// own, or, where NCCL is 2.30 or later, shares one with others by NCCL_MULTI_RANK_GPU_ENABLE. `plugin` and `program` must live as long. Not run on a
-// GPU yet.
+// own, or, where NCCL is 2.30 or later, shares one with others by NCCL_MULTI_RANK_GPU_ENABLE. Several processes do not time products
+// (CudaOptions::tune): they use what process 0's gemm_cache says. `plugin` and `program` must live as long. Not run on a GPU yet.
 std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings,
                                        std::unique_ptr<KeyStore> store = nullptr, const Launch& launch = {});
 

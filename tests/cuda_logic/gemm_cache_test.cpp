@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 namespace orrery::executor::cuda {
 namespace {
@@ -60,6 +63,40 @@ TEST(CudaGemmCache, OfTwoThatShareAFileNeitherLosesWhatTheOtherFound) {
   const auto entries = std::filesystem::directory_iterator(folder);
   EXPECT_EQ(std::distance(begin(entries), end(entries)), 1);  // nothing is left beside it
   std::filesystem::remove_all(folder);
+}
+
+TEST(CudaGemmChoices, AreTheFirstRanksForAllRanksOfTheProcess) {
+  GemmChoicesByDevice all;
+  std::atomic<int> choosing = 0, chosen = 0;
+  std::vector<GemmCache::Algorithm> got(8);
+  std::vector<std::thread> ranks;
+  for (std::uint64_t r = 0; r < 8; ++r)
+    ranks.emplace_back([&, r] {
+      const auto choices = all.of("h200", true, "", "");
+      got[r] = *choices->choose(key(7), std::nullopt, true, [&] {
+        EXPECT_EQ(++choosing, 1);  // undisturbed
+        ++chosen;
+        --choosing;
+        return std::optional(GemmCache::Algorithm{r});
+      });
+    });
+  for (std::thread& rank : ranks) rank.join();
+  EXPECT_EQ(chosen, 1);
+  for (const GemmCache::Algorithm& a : got) EXPECT_EQ(a, got.front());
+  EXPECT_EQ(all.of("h200", true, "", "")->find(key(7)), got.front());
+  EXPECT_FALSE(all.of("b200", true, "", "")->find(key(7)));   // other GPUs have others,
+  EXPECT_FALSE(all.of("h200", false, "", "")->find(key(7)));  // and so have those that were not timed
+}
+
+TEST(CudaGemmChoices, ReplaceWhatDoesNotRunAndRememberNothingWhereThereIsNone) {
+  const std::string line = "h200\t" + key(7).text() + "\t1 2 3 4 5 6 7 8\n";
+  GemmChoices choices("h200", "", line);
+  const GemmCache::Algorithm refused{1, 2, 3, 4, 5, 6, 7, 8}, fresh{9};
+  EXPECT_EQ(choices.find(key(7)), refused);
+  EXPECT_EQ(choices.choose(key(7), refused, false, [&] { return std::optional(fresh); }), fresh);
+  EXPECT_EQ(choices.choose(key(7), refused, false, [] { return std::optional(GemmCache::Algorithm{10}); }), fresh);  // somebody has meanwhile
+  EXPECT_FALSE(choices.choose(key(8), std::nullopt, false, [] { return std::optional<GemmCache::Algorithm>(); }));
+  EXPECT_FALSE(choices.find(key(8)));
 }
 
 }  // namespace

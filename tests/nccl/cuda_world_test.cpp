@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
+
 #include "processes/processes.h"
 #include "run/runs.h"
 #include "support/fake_nccl.h"
+#include "support/temporary_folder.h"
 
 namespace orrery::executor {
 namespace {
@@ -25,9 +28,10 @@ class FakePlugin final : public CudaPlugin {
     for (std::int64_t i = 0; i < gpus; ++i) infos_.push_back(h200("GPU-" + std::to_string(i)));
   }
   std::vector<CudaDeviceInfo> devices() const override { return infos_; }
-  std::unique_ptr<Device> make_device(int number, const CudaOptions&) const override {
+  std::unique_ptr<Device> make_device(int number, const CudaOptions& options) const override {
     const std::lock_guard lock(mutex_);
     used_.push_back(number);
+    options_.push_back(options);
     return std::make_unique<FakeDevice>(machine_, kernels_);
   }
   std::unique_ptr<Mover> make_mover(int) const override { return std::make_unique<FakeMover>(machine_); }
@@ -40,6 +44,7 @@ class FakePlugin final : public CudaPlugin {
 
   std::vector<int> used() const { return sorted(used_); }
   std::vector<int> by_nccl() const { return sorted(by_nccl_); }
+  std::vector<CudaOptions> options() const { return options_; }
   std::vector<CudaDeviceInfo> infos_;
 
  private:
@@ -53,6 +58,7 @@ class FakePlugin final : public CudaPlugin {
   mutable FakeMachine machine_{21};
   mutable FakeNccl nccl_{machine_, false};
   mutable std::vector<int> used_, by_nccl_;
+  mutable std::vector<CudaOptions> options_;
 };
 
 struct Job {
@@ -166,6 +172,46 @@ TEST(CudaWorld, RanksOfSeveralProcessesTrainTogether) {
   });
   EXPECT_THAT(results, ElementsAre("the same", "the same"));
   EXPECT_THAT(plugin.by_nccl(), ElementsAre(0, 1, 2, 3));
+}
+
+// Each with a cache of its own, as on machines that share no files.
+TEST(CudaWorld, SeveralProcessesChooseProductsAlikeAndOneMayTimeThem) {
+  const Job job({.dp = 2}, 2);
+  const FakePlugin plugin(2, *job.kernels, 22809), alone(2, *job.kernels, 22809);
+  const TemporaryFolder folder;
+  std::ofstream(folder.path() / "0") << "of process 0";
+  std::ofstream(folder.path() / "1") << "of process 1";
+  in_threads(2, [&](std::unique_ptr<KeyStore> store) {
+    Launch launch;
+    launch.process = launch.local_process = store->process(), launch.processes = launch.local_processes = 2;
+    CudaWorldSettings settings;
+    settings.options.tune = true;
+    settings.options.gemm_cache = (folder.path() / std::to_string(store->process())).string();
+    make_cuda_world(plugin, job.program, settings, std::move(store), launch);
+    return std::string();
+  });
+  EXPECT_EQ(plugin.options().size(), 2U);
+  for (const CudaOptions& o : plugin.options()) {
+    EXPECT_FALSE(o.tune);
+    EXPECT_EQ(o.gemm_cache, "");
+    EXPECT_EQ(o.gemm_known, "of process 0");
+  }
+  CudaWorldSettings settings;
+  settings.options.tune = true, settings.options.gemm_cache = (folder.path() / "0").string();
+  make_cuda_world(alone, job.program, settings);
+  ASSERT_EQ(alone.options().size(), 1U);
+  EXPECT_TRUE(alone.options().front().tune);
+  EXPECT_EQ(alone.options().front().gemm_cache, settings.options.gemm_cache);
+}
+
+// Of 132 multiprocessors, with a collective on 32 of them.
+TEST(CudaWorld, LeavesMultiprocessorsToCommunicationThatProductsRunBeside) {
+  const auto left = [](const Layout& layout, std::int64_t ranks) { return multiprocessors_of_products(Job(layout, ranks).program, 132); };
+  EXPECT_EQ(left({}, 1), 0);
+  EXPECT_EQ(left({.dp = 2}, 2), 0);              // gradients' sums: waited for at the step's end
+  EXPECT_EQ(left({.tp = 2, .sp = true}, 2), 0);  // each waited for at once
+  EXPECT_EQ(left({.tp = 2, .sp = true, .overlap_tp = true}, 2), 100);
+  EXPECT_EQ(left({.dp = 2, .zero = 3}, 2), 100);  // the next layer's parameters, while this one computes
 }
 
 TEST(CudaWorld, AProcessThatFailsEndsTheOthersWithItsReason) {

@@ -51,7 +51,7 @@ std::vector<void*> forward_operands(const void* x, const void* weight, Array bia
 }  // namespace
 
 class Gemm::Library {};
-Gemm::Gemm(int, Stream, const CudaOptions&) {}
+Gemm::Gemm(int, Stream, const CudaOptions&, const std::shared_ptr<GemmChoicesByDevice>&) {}
 Gemm::~Gemm() = default;
 
 Converted::Converted(Stream stream, Index elements, Array from, DType type)
@@ -85,7 +85,7 @@ void Gemm::weight_grad_8(const program::Shape& shape, const void* x, const void*
 }  // namespace cuda
 
 const KernelSet& kernels_under_test() {
-  static const std::unique_ptr<KernelSet> set = cuda::make_cuda_kernels(0, nullptr, {});
+  static const std::unique_ptr<KernelSet> set = cuda::make_cuda_kernels(0, nullptr, {}, nullptr);
   return *set;
 }
 

@@ -142,12 +142,12 @@ Update update(const OptimizerSettings& o, std::int64_t step) {
 
 class CudaKernels final : public KernelSet {
  public:
-  CudaKernels(int device, Stream stream, const CudaOptions& options)
+  CudaKernels(int device, Stream stream, const CudaOptions& options, const std::shared_ptr<GemmChoicesByDevice>& choices)
       : device_(device),
         capability_(capability(device)),
         shared_memory_(shared_memory(device)),
         stream_(stream),
-        gemm_(device, stream, options),
+        gemm_(device, stream, options, choices),
         fused_(options.cudnn ? make_fused_attention(stream) : nullptr) {}
 
   bool has(const program::Shape& shape) const override {
@@ -491,8 +491,9 @@ class CudaKernels final : public KernelSet {
 
 }  // namespace
 
-std::unique_ptr<KernelSet> make_cuda_kernels(int device, Stream stream, const CudaOptions& options) {
-  return std::make_unique<CudaKernels>(device, stream, options);
+std::unique_ptr<KernelSet> make_cuda_kernels(int device, Stream stream, const CudaOptions& options,
+                                             const std::shared_ptr<GemmChoicesByDevice>& choices) {
+  return std::make_unique<CudaKernels>(device, stream, options, choices);
 }
 
 }  // namespace orrery::executor::cuda

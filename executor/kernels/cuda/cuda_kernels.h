@@ -8,6 +8,10 @@
 
 namespace orrery::executor::cuda {
 
-std::unique_ptr<KernelSet> make_cuda_kernels(int device, Stream stream, const CudaOptions& options);
+class GemmChoicesByDevice;
+
+// `choices`: of all kernel sets of the process.
+std::unique_ptr<KernelSet> make_cuda_kernels(int device, Stream stream, const CudaOptions& options,
+                                             const std::shared_ptr<GemmChoicesByDevice>& choices);
 
 }  // namespace orrery::executor::cuda

@@ -2,7 +2,6 @@
 #include "executor/kernels/cuda/device.h"
 
 #include <cuda_runtime_api.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cassert>
@@ -14,15 +13,13 @@
 #include "core/error.h"
 #include "executor/kernels/cuda/cuda_kernels.h"
 #include "executor/kernels/cuda/events.h"
-#include "executor/kernels/cuda/failures.h"
+#include "executor/kernels/cuda/gemm.h"
 
 namespace orrery::executor::cuda {
 namespace {
 
 // Pinned memory through which uploads go, as a ring: twice what keeps a copy at full speed.
 constexpr std::size_t kStaging = std::size_t{16} << 20U, kPiece = kStaging / 2;
-
-double gib(std::size_t bytes) { return static_cast<double>(bytes) / static_cast<double>(std::size_t{1} << 30U); }
 
 struct Pinned {
   explicit Pinned(std::size_t bytes) { check_cuda(cudaHostAlloc(&data, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault), "pinned memory"); }
@@ -31,6 +28,17 @@ struct Pinned {
   Pinned& operator=(const Pinned&) = delete;
   std::byte* bytes() const { return static_cast<std::byte*>(data); }
   void* data = nullptr;
+};
+
+struct OwnStream {
+  explicit OwnStream(int device) {
+    check_cuda(cudaSetDevice(device), "choosing a device");
+    check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
+  }
+  ~OwnStream() { cudaStreamDestroy(stream); }
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+  cudaStream_t stream = nullptr;
 };
 
 class Graph final : public Recording {
@@ -45,17 +53,19 @@ class Graph final : public Recording {
 
 class CudaDevice final : public Device {
  public:
-  CudaDevice(int device, const CudaOptions& options) : device_(device), events_(std::make_shared<EventPool>(device)) {
-    use();
+  CudaDevice(int device, const CudaOptions& options, const std::shared_ptr<GemmChoicesByDevice>& choices)
+      : device_(device), events_(std::make_shared<EventPool>(device)), own_(device), stream_(own_.stream) {
     cudaDeviceProp properties{};
     check_cuda(cudaGetDeviceProperties(&properties, device), "asking for a device");
     name_ = properties.name;
-    check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream");
     // Scratch is asked for in every call: what is given back stays with the process rather than with the driver.
     std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
     check_cuda(cudaDeviceGetDefaultMemPool(&pool_, device), "asking for the memory pool");
     check_cuda(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &keep), "keeping the memory pool");
-    kernels_ = make_cuda_kernels(device, stream_, options);
+    // Nor may it make a rank wait for what another that shares the device has yet to do, and which may be waiting for this rank.
+    int never = 0;
+    check_cuda(cudaMemPoolSetAttribute(pool_, cudaMemPoolReuseAllowInternalDependencies, &never), "keeping ranks apart in the memory pool");
+    kernels_ = make_cuda_kernels(device, stream_, options, choices);
     staging_ = std::make_unique<Pinned>(kStaging);
     events_->keep_clock(stream_);
   }
@@ -64,7 +74,6 @@ class CudaDevice final : public Device {
     cudaStreamSynchronize(stream_);
     kernels_.reset();
     for (std::byte* memory : memory_) cudaFree(memory);
-    cudaStreamDestroy(stream_);
   }
   CudaDevice(const CudaDevice&) = delete;
   CudaDevice& operator=(const CudaDevice&) = delete;
@@ -76,17 +85,7 @@ class CudaDevice final : public Device {
     use();
     void* memory = nullptr;
     const auto wanted = static_cast<std::size_t>(std::max<std::int64_t>(bytes, 1));
-    const cudaError_t status = cudaMalloc(&memory, wanted);
-    if (status == cudaErrorMemoryAllocation) {
-      std::size_t free = 0, all = 0;
-      cudaGetLastError();  // the failure is ours to report, not the next launch's
-      cudaMemGetInfo(&free, &all);
-      throw OutOfMemory(
-          "cuda",
-          fmt::format("{:.2f} GiB are wanted on device {} ({}), and {:.2f} of {:.2f} GiB are free", gib(wanted), device_, name_, gib(free), gib(all)),
-          std::string(kMemoryHint), bytes, static_cast<std::int64_t>(free));
-    }
-    check_cuda(status, "allocating");
+    check_memory(cudaMalloc(&memory, wanted), wanted, "a rank's buffers");
     memory_.push_back(static_cast<std::byte*>(memory));
     check_cuda(cudaMemsetAsync(memory, 0, wanted, stream_), "clearing memory");
     return memory_.back();
@@ -97,9 +96,10 @@ class CudaDevice final : public Device {
     check_cuda(cudaFree(memory), "giving memory back");
   }
   std::int64_t beside() const override {
-    std::uint64_t most = 0;
-    check_cuda(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemHigh, &most), "asking the memory pool");
-    return static_cast<std::int64_t>(most);
+    std::uint64_t pool = 0, graphs = 0;
+    check_cuda(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemHigh, &pool), "asking the memory pool");
+    check_cuda(cudaDeviceGetGraphMemAttribute(device_, cudaGraphMemAttrReservedMemHigh, &graphs), "asking for the memory of graphs");
+    return std::max(before_, static_cast<std::int64_t>(pool + graphs + kGemmWorkspace));
   }
 
   const KernelSet& kernels() const override { return *kernels_; }
@@ -155,6 +155,9 @@ class CudaDevice final : public Device {
     const cudaError_t status = cudaGraphInstantiate(&done->run, graph, 0);
     cudaGraphDestroy(graph);
     check_cuda(status, "making a graph");
+    // Its scratch is the graph's own from now on.
+    before_ = beside();
+    trim_scratch(device_);
     return done;
   }
   void replay(const Recording& recording) override {
@@ -185,7 +188,8 @@ class CudaDevice final : public Device {
   int device_;
   std::string name_;
   std::shared_ptr<EventPool> events_;
-  cudaStream_t stream_ = nullptr;
+  OwnStream own_;
+  cudaStream_t stream_;
   cudaMemPool_t pool_ = nullptr;
   std::unique_ptr<KernelSet> kernels_;
   std::vector<std::byte*> memory_;
@@ -193,10 +197,13 @@ class CudaDevice final : public Device {
   std::size_t staged_ = 0;
   std::deque<InFlight> in_flight_;
   std::unique_ptr<Graph> recording_;
+  std::int64_t before_ = 0;  // beside(), until the last graph was recorded
 };
 
 }  // namespace
 
-std::unique_ptr<Device> make_cuda_device(int device, const CudaOptions& options) { return std::make_unique<CudaDevice>(device, options); }
+std::unique_ptr<Device> make_cuda_device(int device, const CudaOptions& options, const std::shared_ptr<GemmChoicesByDevice>& choices) {
+  return std::make_unique<CudaDevice>(device, options, choices);
+}
 
 }  // namespace orrery::executor::cuda

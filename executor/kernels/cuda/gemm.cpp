@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "core/error.h"
@@ -16,9 +17,8 @@
 namespace orrery::executor::cuda {
 namespace {
 
-constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // bytes; what NVIDIA's libraries take on Hopper
-constexpr int kCandidates = 8;                             // of the heuristic, timed where asked to
-constexpr int kRepeats = 5;                                // timings of each, of which the smallest counts
+constexpr int kCandidates = 8;  // of the heuristic, timed where asked to
+constexpr int kRepeats = 5;     // timings of each, of which the smallest counts
 
 void check(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS) throw Error("cuda", fmt::format("cuBLASLt: {} failed: {}", what, cublasLtGetStatusString(status)));
@@ -49,6 +49,15 @@ struct Owned {
 using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using Description = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
 using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+using Handle = Owned<cublasLtHandle_t, cublasLtDestroy>;
+
+struct Workspace {
+  Workspace() { check_memory(cudaMalloc(&data, kGemmWorkspace), kGemmWorkspace, "cuBLASLt's workspace"); }
+  ~Workspace() { cudaFree(data); }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  void* data = nullptr;
+};
 
 int alignment(const void* p) {
   const auto bits = reinterpret_cast<std::uintptr_t>(p) | 256;
@@ -103,20 +112,22 @@ std::int32_t scale_mode(const Eight& of) {
 
 class Gemm::Library {
  public:
-  Library(int device, Stream stream, const CudaOptions& options) : stream_(stream), options_(options), cache_(scope(device)) {
-    check(cublasLtCreate(&handle_), "starting");
-    check_cuda(cudaMalloc(&workspace_, kWorkspace), "cuBLASLt's workspace");
-    if (!options_.gemm_cache.empty()) cache_.load(options_.gemm_cache);
+  Library(int device, Stream stream, const CudaOptions& options, GemmChoicesByDevice& choices)
+      : device_(device),
+        stream_(stream),
+        options_(options),
+        choices_(choices.of(scope(device), options.tune, options.gemm_cache, options.gemm_known)) {
+    check(cublasLtCreate(&handle_.handle), "starting");
   }
-  ~Library() {
-    cudaFree(workspace_);
-    cublasLtDestroy(handle_);
-  }
-  Library(const Library&) = delete;
-  Library& operator=(const Library&) = delete;
 
   void multiply(const Product& p, const void* a, const void* b, void* c) {
-    if (p.m == 0 || p.n == 0) return;
+    if (const std::optional<GemmKey> without = impossible(p, a, b, c))
+      throw Error("cuda", fmt::format("cuBLASLt has no algorithm for the product {}", without->text()));
+  }
+
+  // Multiplies, or does nothing and says for what cuBLASLt has no algorithm.
+  std::optional<GemmKey> impossible(const Product& p, const void* a, const void* b, void* c) {
+    if (p.m == 0 || p.n == 0) return std::nullopt;
     const std::lock_guard lock(mutex_);  // one workspace
     Description description;
     const cublasComputeType_t compute = p.type == DType::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
@@ -167,12 +178,19 @@ class Gemm::Library {
                       p.type == DType::fp8 ? static_cast<int>(p.of_b.form.number()) : -1,
                       p.fast,
                       static_cast<int>(p.gelu)};
-    const std::optional<GemmCache::Algorithm> known = cache_.find(key);
-    if (known && run(call, c, *known) == CUBLAS_STATUS_SUCCESS) return;
-    const GemmCache::Algorithm chosen = choose(call, key, p);  // anew where a file held what does not run
-    cache_.insert(key, chosen);
-    if (options_.tune && !options_.gemm_cache.empty()) cache_.store(options_.gemm_cache);
-    check(run(call, c, chosen), "a product");
+    if (without_.count(key) > 0) return key;
+    const std::optional<GemmCache::Algorithm> known = choices_->find(key);
+    if (known && run(call, c, *known) == CUBLAS_STATUS_SUCCESS) return std::nullopt;
+    // What is on the stream may wait for other ranks, and they for their turn to choose: so not while others wait for this one.
+    if (options_.tune) check_cuda(cudaStreamSynchronize(stream_), "the work before a product");
+    // Anew where a file held what does not run.
+    const auto chosen = choices_->choose(key, known, options_.tune, [&] { return choose(call, key, p, c); });
+    if (!chosen) {
+      without_.insert(key);
+      return key;
+    }
+    check(run(call, c, *chosen), "a product");
+    return std::nullopt;
   }
 
   Stream stream() const { return stream_; }
@@ -203,8 +221,8 @@ class Gemm::Library {
 
   cublasStatus_t run(const Call& call, void* c, const cublasLtMatmulAlgo_t& algorithm) const {
     const float one = 1;
-    return cublasLtMatmul(handle_, call.description, &one, call.a, call.of_a, call.b, call.of_b, &call.beta, c, call.of_c, c, call.of_c, &algorithm,
-                          workspace_, kWorkspace, stream_);
+    return cublasLtMatmul(handle_.handle, call.description, &one, call.a, call.of_a, call.b, call.of_b, &call.beta, c, call.of_c, c, call.of_c,
+                          &algorithm, workspace_.data, kGemmWorkspace, stream_);
   }
 
   cublasStatus_t run(const Call& call, void* c, const GemmCache::Algorithm& words) const {
@@ -214,57 +232,81 @@ class Gemm::Library {
     return run(call, c, algorithm);
   }
 
-  GemmCache::Algorithm choose(const Call& call, const GemmKey& key, const Product& p) const {
+  std::optional<GemmCache::Algorithm> choose(const Call& call, const GemmKey& key, const Product& p, void* c) const {
     Preference preference;
     check(cublasLtMatmulPreferenceCreate(&preference.handle), "asking for algorithms");
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t what, auto value) {
       check(cublasLtMatmulPreferenceSetAttribute(preference.handle, what, &value, sizeof value), "asking for algorithms");
     };
-    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kGemmWorkspace);
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<std::uint32_t>(key.align_a));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<std::uint32_t>(key.align_b));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<std::uint32_t>(key.align_c));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<std::uint32_t>(key.align_c));
     std::array<cublasLtMatmulHeuristicResult_t, kCandidates> found{};
     int count = 0;
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_, call.description, call.of_a, call.of_b, call.of_c, call.of_c,
+    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_.handle, call.description, call.of_a, call.of_b, call.of_c, call.of_c,
                                                                  preference.handle, kCandidates, found.data(), &count);
-    if (status != CUBLAS_STATUS_SUCCESS || count == 0) throw Error("cuda", fmt::format("cuBLASLt has no algorithm for the product {}", key.text()));
-    int best = 0;
-    if (options_.tune && count > 1) {
-      // Into a copy: the result is written, or added to, many times.
-      const Scratch c(stream_, bytes_of(p.out, p.ldc * p.n));
-      zero_bytes(stream_, bytes_of(p.out, p.ldc * p.n), c.as<void>());
-      const EventPair events;
-      float least = std::numeric_limits<float>::infinity();
-      for (int i = 0; i < count; ++i) {
-        const auto& candidate = found[static_cast<std::size_t>(i)];
-        if (candidate.state != CUBLAS_STATUS_SUCCESS || run(call, c.as<void>(), candidate.algo) != CUBLAS_STATUS_SUCCESS) continue;
-        for (int repeat = 0; repeat < kRepeats; ++repeat) {
-          check_cuda(cudaEventRecord(events.begin, stream_), "timing a product");
-          check(run(call, c.as<void>(), candidate.algo), "a product");
-          check_cuda(cudaEventRecord(events.end, stream_), "timing a product");
-          check_cuda(cudaEventSynchronize(events.end), "timing a product");
-          float ms = 0;
-          check_cuda(cudaEventElapsedTime(&ms, events.begin, events.end), "timing a product");
-          if (ms < least) least = ms, best = i;
-        }
-      }
-    }
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return std::nullopt;
+    check(status, "asking for algorithms");
+    std::vector<cublasLtMatmulAlgo_t> candidates;
+    for (int i = 0; i < count; ++i)
+      if (const auto& candidate = found[static_cast<std::size_t>(i)]; candidate.state == CUBLAS_STATUS_SUCCESS) candidates.push_back(candidate.algo);
+    if (candidates.empty()) return std::nullopt;
     GemmCache::Algorithm words{};
-    std::memcpy(words.data(), &found[static_cast<std::size_t>(best)].algo, sizeof words);
+    const std::size_t best = options_.tune && candidates.size() > 1 ? fastest(call, p, candidates, c) : 0;
+    std::memcpy(words.data(), &candidates[best], sizeof words);
     return words;
   }
 
+  // The stream is idle but for these.
+  std::size_t fastest(const Call& call, const Product& p, const std::vector<cublasLtMatmulAlgo_t>& candidates, void* c) const {
+    if (p.beta == 0) return fastest(call, candidates, c);  // the last product written is the one that counts
+    std::size_t best = 0;
+    try {
+      // Into a copy: the result is added to many times.
+      const Scratch copy(stream_, bytes_of(p.out, p.ldc * p.n));
+      zero_bytes(stream_, bytes_of(p.out, p.ldc * p.n), copy.as<void>());
+      best = fastest(call, candidates, copy.as<void>());
+    } catch (const OutOfMemory&) {
+      return best;  // the training itself needs no copy
+    }
+    check_cuda(cudaStreamSynchronize(stream_), "timing a product");
+    trim_scratch(device_);
+    return best;
+  }
+
+  std::size_t fastest(const Call& call, const std::vector<cublasLtMatmulAlgo_t>& candidates, void* c) const {
+    const EventPair events;
+    std::size_t best = 0;
+    float least = std::numeric_limits<float>::infinity();
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      if (run(call, c, candidates[i]) != CUBLAS_STATUS_SUCCESS) continue;
+      for (int repeat = 0; repeat < kRepeats; ++repeat) {
+        check_cuda(cudaEventRecord(events.begin, stream_), "timing a product");
+        check(run(call, c, candidates[i]), "a product");
+        check_cuda(cudaEventRecord(events.end, stream_), "timing a product");
+        check_cuda(cudaEventSynchronize(events.end), "timing a product");
+        float ms = 0;
+        check_cuda(cudaEventElapsedTime(&ms, events.begin, events.end), "timing a product");
+        if (ms < least) least = ms, best = i;
+      }
+    }
+    return best;
+  }
+
+  int device_;
   Stream stream_;
   CudaOptions options_;
-  cublasLtHandle_t handle_ = nullptr;
-  void* workspace_ = nullptr;
+  Handle handle_;
+  Workspace workspace_;
   std::mutex mutex_;
-  GemmCache cache_;
+  std::shared_ptr<GemmChoices> choices_;
+  std::set<GemmKey> without_;  // an algorithm
 };
 
-Gemm::Gemm(int device, Stream stream, const CudaOptions& options) : library_(std::make_unique<Library>(device, stream, options)) {}
+Gemm::Gemm(int device, Stream stream, const CudaOptions& options, const std::shared_ptr<GemmChoicesByDevice>& choices)
+    : library_(std::make_unique<Library>(device, stream, options, *choices)) {}
 Gemm::~Gemm() = default;
 
 Converted::Converted(Stream stream, Index elements, Array from, DType type)
@@ -308,8 +350,7 @@ bool Gemm::forward_gelu(DType type, Index tokens, Index in, Index out, const voi
   const Converted w(stream, in * out, weight, type), b(stream, out, bias, type);
   Product p{true, false, out, tokens, in, in, in, out, type, type, 0, b.data()};
   p.gelu = Product::Gelu::forward, p.aux = u;
-  library_->multiply(p, w.data(), x, a);
-  return true;
+  return !library_->impossible(p, w.data(), x, a);
 }
 
 bool Gemm::gelu_grad(DType type, Index tokens, Index in, Index out, const void* dy, Array weight, const void* u, void* du) const {
@@ -317,8 +358,7 @@ bool Gemm::gelu_grad(DType type, Index tokens, Index in, Index out, const void* 
   const Converted w(library_->stream(), in * out, weight, type);
   Product p{false, false, in, tokens, out, in, out, in, type, type, 0};
   p.gelu = Product::Gelu::derivative, p.aux = const_cast<void*>(u);
-  library_->multiply(p, w.data(), dy, du);
-  return true;
+  return !library_->impossible(p, w.data(), dy, du);
 }
 
 // dWᵀ (in x out) += xᵀ dy. Gradients of another 16-bit type than the product's, and 16-bit ones of an fp32 product, go through fp32.

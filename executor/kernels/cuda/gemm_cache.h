@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -100,6 +102,55 @@ class GemmCache {
   }
   std::string scope_;
   std::map<std::string, std::string> known_;  // scope and key to words
+};
+
+// What the ranks of a process with one kind of GPU have chosen. Whoever meets a product first chooses for all, so that what several of them compute
+// alike has the same bits everywhere. From any thread.
+class GemmChoices {
+ public:
+  using Algorithm = GemmCache::Algorithm;
+  GemmChoices(const std::string& scope, std::string file, const std::string& known) : file_(std::move(file)), cache_(scope) {
+    if (!file_.empty()) cache_.load(file_);
+    cache_.add(known);
+  }
+  std::optional<Algorithm> find(const GemmKey& key) const {
+    const std::lock_guard lock(mutex_);
+    return cache_.find(key);
+  }
+  // choose(), which gives an algorithm or none, unless somebody has meanwhile chosen another than `refused`. One chooses at a time, and disturbs
+  // nobody else's timing; so what choose() waits for must not wait for anybody who may come here. `keep`: in the file too.
+  template <class Choose>
+  std::optional<Algorithm> choose(const GemmKey& key, const std::optional<Algorithm>& refused, bool keep, Choose choose) {
+    const std::lock_guard one_at_a_time(choosing_);
+    if (const std::optional<Algorithm> known = find(key); known && known != refused) return known;
+    const std::optional<Algorithm> chosen = choose();
+    if (!chosen) return chosen;
+    const std::lock_guard lock(mutex_);
+    cache_.insert(key, *chosen);
+    if (keep && !file_.empty()) cache_.store(file_);
+    return chosen;
+  }
+
+ private:
+  const std::string file_;
+  std::mutex choosing_;
+  mutable std::mutex mutex_;
+  GemmCache cache_;
+};
+
+// A process's, by kind of GPU and by how they are chosen.
+class GemmChoicesByDevice {
+ public:
+  std::shared_ptr<GemmChoices> of(const std::string& scope, bool tune, const std::string& file, const std::string& known) {
+    const std::lock_guard lock(mutex_);
+    std::shared_ptr<GemmChoices>& choices = all_[{scope, tune, file, known}];
+    if (!choices) choices = std::make_shared<GemmChoices>(scope, file, known);
+    return choices;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::tuple<std::string, bool, std::string, std::string>, std::shared_ptr<GemmChoices>> all_;
 };
 
 }  // namespace orrery::executor::cuda

@@ -24,6 +24,8 @@ struct Array {
 
 // Throws Error unless `status` (a cudaError_t) is success.
 void check_cuda(int status, const char* what);
+// The same of an allocation of `wanted` bytes on the current device; OutOfMemory where it has not so much left.
+void check_memory(int status, std::size_t wanted, const char* what);
 
 // Device memory that is given back in the stream's order; neither end waits for the device.
 class Scratch {
@@ -41,6 +43,8 @@ class Scratch {
   Stream stream_;
   void* data_ = nullptr;
 };
+// Gives what no Scratch holds back to the device, and begins anew to watch how much they take at most.
+void trim_scratch(int device);
 
 // memory.cu
 void cast(Stream stream, Index elements, Array from, Array to);

@@ -96,7 +96,7 @@ void cast(Stream stream, Index elements, Array from, Array to) {
 }
 
 void copy_bytes(Stream stream, Index bytes, const void* from, void* to) {
-  if (bytes > 0) check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice, stream), "a copy");
+  if (bytes > 0 && from != to) check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice, stream), "a copy");
 }
 
 void zero_bytes(Stream stream, Index bytes, void* to) {

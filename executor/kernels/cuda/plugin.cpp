@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "executor/kernels/cuda/device.h"
 #include "executor/kernels/cuda/failures.h"
+#include "executor/kernels/cuda/gemm_cache.h"
 #include "executor/kernels/cuda/launches.h"
 #include "executor/kernels/cuda/nccl.h"
 
@@ -41,7 +42,7 @@ class Plugin final : public CudaPlugin {
   }
   std::unique_ptr<Device> make_device(int device, const CudaOptions& options) const override {
     require(device);
-    return make_cuda_device(device, options);
+    return make_cuda_device(device, options, choices_);
   }
   std::unique_ptr<Mover> make_mover(int device) const override {
     require(device);
@@ -54,6 +55,8 @@ class Plugin final : public CudaPlugin {
   int nccl_version() const override { return cuda::nccl_version(); }
 
  private:
+  const std::shared_ptr<GemmChoicesByDevice> choices_ = std::make_shared<GemmChoicesByDevice>();
+
   void require(int device) const {
     const std::size_t count = devices().size();
     if (device < 0 || static_cast<std::size_t>(device) >= count)
@@ -67,6 +70,6 @@ class Plugin final : public CudaPlugin {
 extern "C" __attribute__((visibility("default"))) const orrery::executor::CudaPlugin* orrery_cuda_plugin(std::uint32_t version) {
   // As many as CUDA can have, before it starts: streams that share one of them would wait for each other's collectives.
   setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
-  static const orrery::executor::cuda::Plugin plugin;  // has no state
+  static const orrery::executor::cuda::Plugin plugin;  // has no state but what was found out about products
   return version == orrery::executor::kCudaPluginVersion ? &plugin : nullptr;
 }
