@@ -105,6 +105,7 @@ class CudaDevice final : public Device {
   const KernelSet& kernels() const override { return *kernels_; }
 
   void fill(void* to, std::uint8_t value, std::int64_t bytes) override {
+    use();
     if (bytes > 0) check_cuda(cudaMemsetAsync(to, value, static_cast<std::size_t>(bytes), stream_), "filling memory");
   }
   void upload(void* to, const void* from, std::int64_t bytes) override {
