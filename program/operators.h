@@ -29,9 +29,9 @@ enum class Operator : std::uint8_t {
   position_backward,   // {tokens, hidden}                              r dx, u d_table
   norm_forward,        // {tokens, width}                               r x, r gamma, [r beta], w y, w statistics(fp32: 1/σ; LayerNorm also μ)
   norm_backward,       // {tokens, width}                               r dy, r x, r gamma, r statistics, u dx, u d_gamma, [u d_beta] — dx += …
-  // In fp8 x, W and dy are quantised matrices (program/quantised.h), W of an input_grad and both of a weight_grad transposed, so that both operands
-  // of
-  // every product lie along what is summed over; results and biases are not fp8, and scaling is 1 + the number of their Scaling.
+  // In fp8 x, W and dy are quantised matrices (program/quantised.h), W of an input_grad and both of a weight_grad transposed, so that both
+  // operands of every product lie along what is summed over; results and biases are not fp8, and scaling is 1 + the number of the
+  // operands' Scaling.
   linear_forward,      // {tokens, in, out, scaling}                    r x, r W, [r bias], w y
   linear_input_grad,   // {tokens, in, out, scaling}                    r dy, r W, w dx
   linear_weight_grad,  // {tokens, in, out, scaling}                    r x, r dy, u dW, [u d_bias]
@@ -60,15 +60,13 @@ enum class Operator : std::uint8_t {
   bias_grad,            // {tokens, width}                               r dy, u d_bias
   accumulate,           // {elements}                                    r x, u y — y += x
   copy,                 // {elements}                                    r x, w y
-  // A linear without a gate behind it and its activation as one product (runtime.fused_epilogues): a = f(u), u = x Wᵀ + b; and back from what the
-  // next
-  // linear's result's gradient is: du = (dy W) f'(u).
+  // A linear without a gate behind it and its activation as one product (runtime.fused_epilogues): a = f(u), u = x Wᵀ + b; and back from
+  // the gradient dy of the next linear's result: du = (dy W) f'(u).
   linear_activation_forward,  // {tokens, in, out}                       r x, r W, [r bias], w u, w a
   linear_activation_grad,     // {tokens, in, out}                       r dy, r W, r u, w du
-  // Numbers of eight bits (program/quantised.h): form is the number of the Quantisation of x's rows, or of its columns as rows if `transposed`. A
-  // scale
-  // of the whole is from amax, the largest |x|, which for delayed scaling is what is expected after earlier steps (0: not known; then x's own), while
-  // `seen` becomes at least this x's.
+  // Numbers of eight bits (program/quantised.h): form is the number of the Quantisation of x's rows, or of its columns as rows if
+  // `transposed`. A scale of the whole is from amax, the largest |x|, which for delayed scaling is what is expected after earlier steps
+  // (0: not known; then x's own), while `seen` becomes at least this x's.
   amax,              // {elements}                                       r x, w amax(fp32, 1 element)
   quantise,          // {rows, columns, form, ways}                      r x, [r amax], w q
   quantise_delayed,  // same                                             r x, r amax(fp32), u seen(fp32), w q
