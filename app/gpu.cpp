@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "app/version.h"
 #include "core/cluster_json.h"
 #include "core/error.h"
 #include "profiler/nvml.h"
@@ -132,15 +131,21 @@ Profile profile_gpu(const executor::CudaPlugin& plugin, int number, const GpuPro
   const profiler::ProfileGrid grid = settings.grid(device->kernels());
   profiler::DeviceProfileOptions options;
   options.limit = settings.budget;
-  options.commit = commit();
+  options.commit = settings.commit;
   options.save = settings.save;
   options.clock = settings.clock;
   const auto progress = [&](const profiler::ProfileProgress& p) {
     if (settings.progress) settings.progress(p.done, p.total, p.what);
   };
   const Profile* earlier = settings.earlier ? &*settings.earlier : nullptr;
-  if (earlier && !profiler::can_continue(*earlier, facts, grid)) {
-    note(fmt::format("the earlier profile is of {} with driver {}, or of other types: it is not continued", earlier->device, earlier->driver));
+  if (earlier && !profiler::can_continue(*earlier, facts, grid, options.commit)) {
+    const std::string how = earlier->device != facts.device   ? fmt::format("of {}", earlier->device)
+                            : earlier->driver != facts.driver ? fmt::format("with driver {}, and this is {}", earlier->driver, facts.driver)
+                            : options.commit == "unknown"     ? "by a program of unknown commit, as this one is"
+                            : earlier->commit != options.commit
+                                ? fmt::format("by the kernels of commit {}, and this is {}", earlier->commit, options.commit)
+                                : "of other types, or carried over from another device";
+    note(fmt::format("the earlier profile is {}: it is not continued, all is measured anew", how));
     earlier = nullptr;
   }
   return profiler::profile_device(*device, facts, grid, nvml.meter.get(), options, progress, settings.cancel, earlier);

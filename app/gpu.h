@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "app/version.h"
 #include "core/profile.h"
 #include "executor/cuda.h"
 #include "profiler/grid.h"
@@ -48,6 +49,7 @@ struct GpuProfileSettings {
   std::function<void(const std::string&)> note;  // that power is not measured, and why; that nothing could be continued
   const std::atomic<bool>* cancel = nullptr;
   profiler::HostClock clock = profiler::steady_clock();
+  std::string commit = app::commit();  // of the kernels: those of another are measured anew
 };
 Profile profile_gpu(const executor::CudaPlugin& plugin, int number, const GpuProfileSettings& settings);
 

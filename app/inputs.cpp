@@ -234,7 +234,7 @@ void only(const Settings& others, const std::string& document) {
 namespace {
 
 // The profile as one of this device: what was measured on another GPU of its architecture, or on one whose figures a setting has changed, is carried
-// over. A profile that names no part is taken for the device's own.
+// over. One that names the cluster's device is of that, shipped or not; one that names none is of nobody knows what.
 Profile of_device(Profile profile, const Device& device, const std::string& file) {
   if (profile.kind != device.kind) {
     const auto text = [](DeviceKind kind) { return kind == DeviceKind::gpu ? "a GPU" : "a CPU"; };
@@ -242,7 +242,12 @@ Profile of_device(Profile profile, const Device& device, const std::string& file
                 fmt::format("'{}' is of {} ({}), and the cluster's device is {}", file, text(profile.kind), profile.device, text(device.kind)),
                 "leave --profile out: the device file's figures are used then");
   }
-  if (device.kind != DeviceKind::gpu || profile.part.empty()) return profile;
+  if (device.kind != DeviceKind::gpu) return profile;
+  if (profile.part.empty())
+    throw Error("--profile", fmt::format("'{}' is of {}, and does not say which device file describes that", file, profile.device),
+                fmt::format("where that is the cluster's device, write its name into the profile: \"part\": \"{}\"", device.name));
+  const std::vector<std::string> shipped = device_names();
+  if (profile.part == device.name && std::find(shipped.begin(), shipped.end(), device.name) == shipped.end()) return profile;
   const Device measured = load_device(profile.part);
   const auto figures = [](const Device& d) { return std::tuple(d.memory_bandwidth, d.sms, d.tdp, d.peak); };
   if (figures(measured) == figures(device) && measured.name == device.name) return profile;

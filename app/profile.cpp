@@ -78,8 +78,8 @@ Profile profile(const ProfileSettings& settings, const executor::CudaPlugin& plu
   GpuProfileSettings gpu;
   gpu.budget = settings.budget.value_or(gpu.budget);
   profiler::WorldProfile network;
-  const bool known =
-      settings.launch.processes == 1 && settings.earlier && settings.earlier->device == device && !settings.earlier->collectives.empty();
+  const bool known = settings.launch.processes == 1 && settings.earlier && settings.earlier->device == device &&
+                     settings.earlier->commit == commit() && commit() != "unknown" && !settings.earlier->collectives.empty();
   if (settings.launch.processes > 1 || (settings.device == "cuda" && devices.size() > 1 && !known)) {
     const Seconds share = gpu.budget * 0.25;
     network = profile_network(settings, plugin, devices, share);

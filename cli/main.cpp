@@ -156,9 +156,9 @@ int main_with_errors(int argc, char** argv) {
   ProfileCommand profile_command;
   sub = add_verb("profile", "measure this machine's kernels and collectives", profile_command, profile);
   sub->add_option("measured", profile_command.measured, "with --transfer-to: a profile that was measured")->type_name("FILE");
-  sub->add_option("-o,--output", profile_command.output, "where to write it; of a GPU, one that is there is continued")
-      ->type_name("FILE")
-      ->capture_default_str();
+  sub->add_option("-o,--output", profile_command.output,
+                  "where to write it; of a GPU, one that is there is continued; default: profile.json, of a GPU profile-gpu.json")
+      ->type_name("FILE");
   sub->add_option("--device", profile_command.device, "what to measure: cpu, cuda or cuda:1")->type_name("DEVICE")->capture_default_str();
   sub->add_option("--seconds", profile_command.seconds, "time to spend at most; default: 60, of a GPU 360")->type_name("S")->check(above(0));
   sub->add_flag("--anew", profile_command.anew, "of a GPU: continue nothing");

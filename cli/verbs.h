@@ -54,7 +54,7 @@ struct ShowCommand {
 };
 
 struct ProfileCommand {
-  std::string output = "profile.json", device = "cpu";
+  std::string output, device = "cpu";
   app::PlanFlags plan;  // with a plan: the shapes that it needs; otherwise the standard grid
   std::optional<double> seconds;
   bool anew = false;

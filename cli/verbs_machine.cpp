@@ -54,7 +54,12 @@ int profile(const ProfileCommand& command, const Common& common) {
   if (!command.transfer_to.empty() && command.measured.empty())
     throw Error("--transfer-to", "says nothing without a profile",
                 fmt::format("e.g. orrery profile h200.json --transfer-to {}", command.transfer_to));
-  check_writable(command.output);
+  const bool gpu = command.device != "cpu";
+  const std::string output = !command.output.empty()        ? command.output
+                             : !command.transfer_to.empty() ? fmt::format("profile-{}.json", command.transfer_to)
+                             : gpu                          ? "profile-gpu.json"
+                                                            : "profile.json";  // each its own: none is overwritten by another's
+  check_writable(output);
   Profile measured;
   if (!command.transfer_to.empty()) {
     measured = app::transferred(load_profile(command.measured), command.transfer_to);
@@ -66,24 +71,23 @@ int profile(const ProfileCommand& command, const Common& common) {
     if (settings.of_plan && settings.plan.cluster.empty() && settings.plan.plan.empty()) settings.plan.cluster = "this-machine";
     if (command.seconds) settings.budget = Seconds{*command.seconds};
     settings.cancel = &interrupted();
-    const bool gpu = command.device != "cpu";
     if (gpu) settings.launch = executor::detect_launch([](const char* name) { return std::getenv(name); });
-    if (std::error_code none; gpu && !command.anew && std::filesystem::is_regular_file(command.output, none))
-      settings.earlier = read_profile(read_text_file(command.output), command.output);
-    if (gpu) settings.save = [&](const Profile& p) { write_file_atomically(command.output, write_profile(p)); };
+    if (std::error_code none; gpu && !command.anew && std::filesystem::is_regular_file(output, none))
+      settings.earlier = read_profile(read_text_file(output), output);
+    if (gpu) settings.save = [&](const Profile& p) { write_file_atomically(output, write_profile(p)); };
     settings.note = [](const std::string& what) { fmt::print(stderr, "{}\n", what); };
     ProgressBar bar("measuring");
     settings.progress = [&](std::int64_t done, std::int64_t of, const std::string& note) { bar.update(done, of, note); };
     measured = app::profile(settings);
     if (settings.launch.process > 0) return interrupted() ? kInterrupted : kOk;  // the first one reports
   }
-  write_file_atomically(command.output, write_profile(measured));
-  const std::string text = common.json ? app::show_json("profile", command.output) : app::show("profile", command.output);
+  write_file_atomically(output, write_profile(measured));
+  const std::string text = common.json ? app::show_json("profile", output) : app::show("profile", output);
   print(text);
   if (const std::size_t n = measured.left_out.size(); n > 0)
     fmt::print(stderr, "left out for want of time or memory: {}{} ('left_out' in the profile)\n", measured.left_out.front(),
                n > 1 ? fmt::format(" and {} more", n - 1) : "");
-  fmt::print(stderr, "profile: {}\n", command.output);
+  fmt::print(stderr, "profile: {}\n", output);
   return interrupted() ? kInterrupted : kOk;
 }
 

@@ -38,7 +38,7 @@ struct CollectiveMeasurement {
   bool operator==(const CollectiveMeasurement&) const = default;
 };
 
-// What a collective and a product beside it do to each other.
+// What a collective and a product beside it do to each other. Recorded for the reader: no price uses it yet.
 struct InterferenceMeasurement {
   std::string op;  // the collective, on so many ranks and bytes
   std::int64_t ranks = 2;

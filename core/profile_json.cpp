@@ -118,7 +118,7 @@ void fields(F& f, In<F, Profile>& p) {
   f("gradients", p.gradients, about("element type that gradients of parameters had"));
   f("operators", p.operators, about("operators by shape").must());
   f("collectives", p.collectives, about("collectives by ranks and size"));
-  f("interference", p.interference, about("collectives beside products"));
+  f("interference", p.interference, about("collectives beside products; recorded for the reader, no price uses it"));
   f("device_calls", p.device_calls, about("copies between host and device, and its memory"));
   f("power", p.power, about("by class of work"));
   f("states", p.states, about("clocks, temperature and power"));

@@ -53,7 +53,7 @@ class Pricer {
       if (measured_power(*profile, name(WorkClass::gemm))) table.energy = grade();
     }
     if (program.launch == program::Launch::graph && profile->kernel_recorded.v > 0)
-      recorded_saves_ = std::max(Seconds{0}, profile->kernel - profile->kernel_recorded);
+      recorded_saves_ = std::max(Seconds{0}, profile->kernel - profile->kernel_recorded), least_recorded_ = profile->kernel_recorded;
     cores_ = std::max(cores_, profile->cores);
     if (!on_cpu()) return;
     // What the profile did not measure is priced by the roofline of the machine that it did measure.
@@ -102,8 +102,8 @@ class Pricer {
     const double streaming = device_.memory_bandwidth.v > 0 ? static_cast<double>(program::traffic(shape).v) / device_.memory_bandwidth.v : 0;
     const bool arithmetic = to_seconds(entry.ideal).v > streaming;
     const WorkClass work = program::work_class(shape.op);
-    // Kernels were launched one by one; of a recording, one follows the other sooner.
-    const Seconds alone = std::max(measured->alone - recorded_saves_, measured->alone * 0.5);
+    // Kernels were launched one by one; of a recording one follows the other sooner, but no sooner than the smallest was measured to.
+    const Seconds alone = std::max(measured->alone - recorded_saves_, std::min(measured->alone, least_recorded_));
     finish(entry, alone, arithmetic ? Activity::arithmetic : Activity::memory, source_of(*measured, work, arithmetic), work);
     entry.duration = to_nearest_picosecond(alone);
     if (on_cpu()) {
@@ -217,7 +217,7 @@ class Pricer {
   std::optional<Measurements> measurements_;
   std::vector<Reuse> reuse_;   // by shape; empty where the profile does not tell footprints apart
   std::optional<Watts> idle_;  // a GPU's, where it was measured
-  Seconds recorded_saves_{};
+  Seconds recorded_saves_{}, least_recorded_{};
   std::int64_t cores_ = 1;
   SourceList sources_;
   std::map<std::pair<std::uint16_t, bool>, std::vector<Placement>> placements_;

@@ -14,10 +14,10 @@ namespace {
 
 constexpr double kPowerExponent = 2.5;
 
-// Root mean squares of the relative errors on what was not used to make the rule, which is all: attention of cuDNN from GB200 to GB300, and the best
-// matrix products of the table in stas00/ml-engineering, 9 %; norms from GB200 to GB300, 2 %, and, across architectures, from H200 to GB200, 12 %: no
-// pair within one whose bandwidths differ is published.
-constexpr double kArithmeticError = 0.10, kMemoryError = 0.125;
+// Root mean squares of the relative errors on the worse family of published pairs: of arithmetic cuDNN's attention forward from GB200 to GB300,
+// 0.118, rounded up; of memory norms across architectures, from H200 to GB200, 0.12 (no pair within one whose bandwidths differ is published). What
+// they are judged by they were not taken from: attention backward, the best matrix products of stas00/ml-engineering, and norms from GB200 to GB300.
+constexpr double kArithmeticError = 0.12, kMemoryError = 0.125;
 
 bool is_load(program::Operator op) { return op == program::Operator::load_tokens || op == program::Operator::load_targets; }
 
@@ -55,7 +55,7 @@ Profile transfer(const Profile& profile, const Device& from, const Device& to) {
   out.memory = to.memory;
   out.memory_bandwidth = profile.memory_bandwidth * (1 / factors.memory);
   out.peak = profile.peak * (1 / factors.arithmetic);
-  const Seconds start = profile.kernel_recorded;
+  const Seconds start = profile.kernel;  // launched one by one, as what was measured
   for (OperatorMeasurement& m : out.operators) {
     program::Shape shape;
     try {

@@ -117,7 +117,7 @@ class Run {
 
   Profile run(const Profile* earlier) {
     describe_device();
-    if (earlier && can_continue(*earlier, facts_, grid_)) take(*earlier);
+    if (earlier && can_continue(*earlier, facts_, grid_, options_.commit)) take(*earlier);
     scratch_ = device_.allocate(kFlush);
     note_state("begin");
     now_.total = 2;
@@ -630,9 +630,10 @@ HostClock steady_clock() {
           [](Seconds s) { std::this_thread::sleep_for(std::chrono::duration<double>(s.v)); }};
 }
 
-bool can_continue(const Profile& earlier, const DeviceFacts& facts, const ProfileGrid& grid) {
+bool can_continue(const Profile& earlier, const DeviceFacts& facts, const ProfileGrid& grid, const std::string& commit) {
   return earlier.kind == DeviceKind::gpu && !earlier.transferred && earlier.device == facts.device && earlier.driver == facts.driver &&
-         earlier.parameters == grid.settings.parameters && earlier.gradients == grid.settings.gradients;
+         earlier.commit == commit && commit != "unknown" && earlier.parameters == grid.settings.parameters &&
+         earlier.gradients == grid.settings.gradients;
 }
 
 Profile profile_device(executor::Device& device, const DeviceFacts& facts, const ProfileGrid& grid, PowerMeter* meter,

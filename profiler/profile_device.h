@@ -52,13 +52,14 @@ struct DeviceProfileOptions {
 // In this order, since a run that is cut short should have what matters most: launches, matrix products, attention, copies, power, the rest, and the
 // second footprint of everything; within each the cheapest first. Time is shared as profile_cpu does; what there is neither time nor memory for, and
 // what fails, is left out and named. Collectives are not this function's.
-// `meter` may be null: no power. `earlier`, of the same device, driver and types, is continued: what it holds is not measured again. `cancel` may be
-// null. Requires a device that is not immediate(), with kernels for copy and accumulate in fp32. Throws Error where the device is lost.
+// `meter` may be null: no power. `earlier`, of the same device, driver, commit and types, is continued: what it holds is not measured again. `cancel`
+// may be null. Requires a device that is not immediate(), with kernels for copy and accumulate in fp32. Throws Error where the device is lost.
 Profile profile_device(executor::Device& device, const DeviceFacts& facts, const ProfileGrid& grid, PowerMeter* meter,
                        const DeviceProfileOptions& options = {}, const std::function<void(const ProfileProgress&)>& progress = {},
                        const std::atomic<bool>* cancel = nullptr, const Profile* earlier = nullptr);
 
-// Whether a measurement of `earlier` can be taken for one of a device of these facts, with operands of the grid's types.
-bool can_continue(const Profile& earlier, const DeviceFacts& facts, const ProfileGrid& grid);
+// Whether a measurement of `earlier` can be taken for one of a device of these facts, with operands of the grid's types, by kernels of this commit;
+// an unknown commit is like no other.
+bool can_continue(const Profile& earlier, const DeviceFacts& facts, const ProfileGrid& grid, const std::string& commit);
 
 }  // namespace orrery::profiler

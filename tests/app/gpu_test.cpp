@@ -72,11 +72,16 @@ TEST(GpuCluster, IsAShippedOneOfTheSameDevices) {
 }
 
 // A profile of all that one plan needs, on a virtual H200.
-Profile virtual_h200(const FakePlugin& plugin, const Inputs& in, std::optional<Profile> earlier = {}) {
+Profile virtual_h200(const FakePlugin& plugin, const Inputs& in, std::optional<Profile> earlier = {}, const std::string& commit = "abc",
+                     std::string* noted = nullptr) {
   const std::array programs{compile(in)};
   GpuProfileSettings settings;
   settings.clock = plugin.machine.clock();
   settings.earlier = std::move(earlier);
+  settings.commit = commit;
+  settings.note = [noted](const std::string& what) {
+    if (noted) *noted += what + "\n";
+  };
   settings.grid = [&](const executor::KernelSet& kernels) {
     return profiler::grid_for(programs, profiler::settings_of(in.model, in.plan), kernels, profiler::kGpuFootprints);
   };
@@ -123,6 +128,23 @@ TEST(ProfileGpu, PricesAPlanThatRunsOnTheSameDeviceAndSaysWhoseItIsOnAnother) {
   flags.settings = {"cluster.device.memory_bandwidth=9600 GB/s"};
   EXPECT_TRUE(load_inputs(flags).profile->transferred);
   EXPECT_EQ(transferred(p, "h100-sxm").part, "h100-sxm");
+  // Nobody knows what a profile without a part is of, or that it is the cluster's device.
+  Profile nameless = p;
+  nameless.device = "NVIDIA H100 PCIe", nameless.part = "";
+  write_file_atomically(file, write_profile(nameless));
+  flags.settings = {};
+  try {
+    load_inputs(flags);
+    ADD_FAILURE() << "was taken for an H200's";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("of NVIDIA H100 PCIe"), std::string::npos) << e.what();
+    EXPECT_NE(e.hint().find("\"part\": \"h200-sxm\""), std::string::npos) << e.hint();
+  }
+  // A device that ships nowhere is the cluster's own where both name it.
+  nameless.part = "my-h100-pcie";
+  write_file_atomically(file, write_profile(nameless));
+  flags.settings = {"cluster.device.name=my-h100-pcie"};
+  EXPECT_FALSE(load_inputs(flags).profile->transferred);
   EXPECT_THROW(transferred(transferred(p, "h100-sxm"), "h200-sxm"), Error);
 }
 
@@ -135,6 +157,12 @@ TEST(ProfileGpu, ContinuesAnEarlierProfileOfTheSameDeviceOnly) {
   EXPECT_LT(plugin.machine.kernels - kernels, kernels / 20);
   virtual_h200(other, in, p);
   EXPECT_GT(other.machine.kernels, kernels / 2);
+  // Kernels of another commit may have become faster: nothing of what the old ones took is stamped with the new commit.
+  const std::int64_t before = plugin.machine.kernels;
+  std::string noted;
+  EXPECT_EQ(virtual_h200(plugin, in, p, "abd", &noted).commit, "abd");
+  EXPECT_GT(plugin.machine.kernels - before, kernels / 2);
+  EXPECT_NE(noted.find("by the kernels of commit abc, and this is abd: it is not continued"), std::string::npos) << noted;
 }
 
 TEST(ProfileGpu, SaysThatThereIsNoSuchDevice) {

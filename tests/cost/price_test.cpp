@@ -101,7 +101,7 @@ Profile gpu_profile() {
   p.device = "round", p.kind = DeviceKind::gpu, p.part = "round", p.date = "2026-01-01";
   p.issue = Seconds{6e-6}, p.issue_recorded = Seconds{0.7e-6}, p.kernel = Seconds{3e-6}, p.kernel_recorded = Seconds{2e-6};
   p.operators = {{"linear_forward", {512, 512, 512}, DType::bf16, 1, Seconds{10e-6}, 0.01, 50},
-                 {"zero", {1024}, DType::bf16, 1, Seconds{1.5e-6}, 0.01, 50}};
+                 {"zero", {1024}, DType::bf16, 1, Seconds{2.5e-6}, 0.01, 50}};
   p.power = {{"idle", 90_W, Seconds{1}, ""}, {"gemm", 490_W, Seconds{1}, ""}, {"norm", 290_W, Seconds{1}, ""}};
   return p;
 }
@@ -116,13 +116,13 @@ TEST(Price, TakesLaunchesAndPowerFromAGpusProfile) {
   EXPECT_EQ(eager.energy, Grade::measured_here);
   EXPECT_EQ(eager.entries[0].duration, to_picoseconds(10_us));
   EXPECT_NEAR(eager.entries[0].energy.v, (490 - 90) * 10e-6, 1e-12);   // a product's power
-  EXPECT_NEAR(eager.entries[1].energy.v, (290 - 90) * 1.5e-6, 1e-12);  // bound by memory, as the norm that was measured
-  // Of a recording, the next kernel begins 3 - 2 = 1 us sooner, but no kernel takes less than half of its time: 0.75 of 1.5 us.
+  EXPECT_NEAR(eager.entries[1].energy.v, (290 - 90) * 2.5e-6, 1e-12);  // bound by memory, as the norm that was measured
+  // Of a recording, the next kernel begins 3 - 2 = 1 us sooner, but no sooner than 2 us, as the smallest kernel was measured to: 2.5 us become 2.
   p.launch = program::Launch::graph;
   const Table graph = price(p, c, &profile);
   EXPECT_EQ(graph.issue, Picoseconds{700'000});
   EXPECT_EQ(graph.entries[0].duration, to_picoseconds(9_us));
-  EXPECT_EQ(graph.entries[1].duration, Picoseconds{750'000});
+  EXPECT_EQ(graph.entries[1].duration, to_picoseconds(2_us));
   EXPECT_EQ(price(p, c, nullptr).energy, Grade::assumed);
 }
 

@@ -45,7 +45,7 @@ TEST(Transfer, ScalesWhatMemoryBoundsByBandwidthBeyondAKernelsStart) {
   // H200 to H100: 4800/3350 of the bandwidth, equal multiprocessors and power. 2 us of 12 are the kernel's start: 2 + 10 · 1.4328 = 16.33 us.
   const Device h200 = load_device("h200-sxm"), h100 = load_device("h100-sxm");
   Profile p = of("h200-sxm");
-  p.kernel_recorded = Seconds{2e-6};
+  p.kernel = Seconds{2e-6}, p.kernel_recorded = Seconds{0.5e-6};  // medians were launched one by one
   p.operators = {measured(Operator::norm_forward, {4096, 4096}, 12e-6), measured(Operator::load_tokens, {4096}, 5e-6)};
   p.collectives = {{"all_reduce", 8, Bytes{1 << 20}, Seconds{1e-4}, 0.01, 9}};
   p.power = {{"idle", Watts{80.3}, Seconds{1}, ""}, {"gemm", Watts{680.3}, Seconds{1}, ""}};
@@ -81,7 +81,7 @@ TEST(Transfer, IsRefusedAcrossArchitecturesAndFromACpu) {
   EXPECT_THROW(transfer(cpu, h200, h200), Error);
 }
 
-TEST(Transfer, PredictsPublishedAttentionWithinTheErrorThatItStates) {
+TEST(Transfer, StatesTheErrorOfForwardAttentionAndPredictsBackwardWithinIt) {
   // 1200 to 1400 W, all else nominally alike: (1400/1200)^-0.4 = 0.940. Measured: 0.79 to 0.96 of the time.
   const Device gb200 = load_device("gb200"), gb300 = load_device("gb300");
   Profile p = of("gb200");
@@ -89,11 +89,15 @@ TEST(Transfer, PredictsPublishedAttentionWithinTheErrorThatItStates) {
     p.operators.push_back(
         measured(a.backward ? Operator::attention_backward : Operator::attention_forward, {a.dims.begin(), a.dims.end()}, a.gb200 * 1e-3));
   const Profile q = transfer(p, gb200, gb300);
-  std::vector<double> errors;
-  for (std::size_t i = 0; i < kAttention.size(); ++i) errors.push_back(q.operators[i].median.v / (kAttention[i].gb300 * 1e-3) - 1);
-  RecordProperty("attention_percent", static_cast<int>(std::lround(100 * root_mean_square(errors))));
-  EXPECT_LT(root_mean_square(errors), q.transferred->arithmetic_error);
-  EXPECT_EQ(errors.size(), kAttention.size());
+  std::vector<double> forward, backward;
+  for (std::size_t i = 0; i < kAttention.size(); ++i)
+    (kAttention[i].backward ? backward : forward).push_back(q.operators[i].median.v / (kAttention[i].gb300 * 1e-3) - 1);
+  EXPECT_EQ(forward.size() + backward.size(), kAttention.size());
+  RecordProperty("forward_permille", static_cast<int>(std::lround(1000 * root_mean_square(forward))));
+  RecordProperty("backward_permille", static_cast<int>(std::lround(1000 * root_mean_square(backward))));
+  // Taken from forward, rounded up to a whole percent; backward was held out.
+  EXPECT_EQ(q.transferred->arithmetic_error, std::ceil(100 * root_mean_square(forward)) / 100);
+  EXPECT_LT(root_mean_square(backward), q.transferred->arithmetic_error);
 }
 
 TEST(Transfer, PredictsPublishedProductsWithinTheErrorThatItStates) {
@@ -102,7 +106,7 @@ TEST(Transfer, PredictsPublishedProductsWithinTheErrorThatItStates) {
     const TransferFactors f = transfer_factors(load_device(std::string(p.from)), load_device(std::string(p.to)));
     errors.push_back(f.arithmetic * p.after / p.before - 1);  // of the time
   }
-  EXPECT_LT(root_mean_square(errors), 0.10);
+  EXPECT_LT(root_mean_square(errors), 0.12);  // taken from attention forward; none of these
 }
 
 TEST(Transfer, PredictsPublishedNormsWithinTheErrorThatItStates) {

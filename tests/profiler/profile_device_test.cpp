@@ -185,13 +185,18 @@ TEST(ProfileDevice, IsContinuedWhereItWasInterrupted) {
 
   DeviceFacts other = facts();
   other.driver = "2.0";
-  EXPECT_FALSE(can_continue(whole, other, g));
+  EXPECT_FALSE(can_continue(whole, other, g, "abc"));
   ProfileGrid narrow = g;
   narrow.settings.gradients = DType::bf16;
-  EXPECT_FALSE(can_continue(whole, facts(), narrow));
+  EXPECT_FALSE(can_continue(whole, facts(), narrow, "abc"));
   Profile elsewhere = whole;
   elsewhere.transferred = Transfer{"another", 0.1, 0.1};
-  EXPECT_FALSE(can_continue(elsewhere, facts(), g));
+  EXPECT_FALSE(can_continue(elsewhere, facts(), g, "abc"));
+  EXPECT_TRUE(can_continue(whole, facts(), g, "abc"));
+  EXPECT_FALSE(can_continue(whole, facts(), g, "abd"));  // other kernels
+  Profile unknown = whole;
+  unknown.commit = "unknown";
+  EXPECT_FALSE(can_continue(unknown, facts(), g, "unknown"));
 }
 
 TEST(ProfileDevice, MeasuresThePowerOfEachClassBetweenTheCountersSteps) {
