@@ -211,8 +211,6 @@ std::vector<Operand> operands_of(const OperatorItem& item, const executor::Kerne
       o = {x(rows * d[1]), gradient(d[1])};
       break;
     case Operator::accumulate:
-      o = {x(rows), x(rows)};
-      break;
     case Operator::copy:
       o = {x(rows), x(rows)};
       break;
