@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -11,6 +12,7 @@
 #include <numeric>
 #include <set>
 #include <sstream>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -28,7 +30,7 @@ constexpr int kRanksShareGpus = 23000;  // NCCL_MULTI_RANK_GPU_ENABLE came with 
 class NcclGpuWorld final : public World {
  public:
   NcclGpuWorld(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings, std::unique_ptr<KeyStore> store,
-               std::vector<CudaDeviceInfo> infos, std::vector<int> devices)
+               std::vector<CudaDeviceInfo> infos, std::vector<int> devices, int most_blocks)
       : plugin_(plugin),
         program_(program),
         settings_(settings),
@@ -36,7 +38,7 @@ class NcclGpuWorld final : public World {
         infos_(std::move(infos)),
         devices_(std::move(devices)),
         first_(first_rank(process(), ranks(), processes())),
-        nccl_(nccl_settings()),
+        nccl_(nccl_settings(most_blocks)),
         probe_(plugin.make_device(devices_.front(), settings.options)) {
     if (store_) store_->watch([this](const std::string& why) { nccl_.fail(why); });
   }
@@ -66,10 +68,7 @@ class NcclGpuWorld final : public World {
     return plugin_.make_device(number, settings_.options);
   }
   std::unique_ptr<Communicator> communicator(std::int64_t rank, Device&) override {
-    const int number = device_of(rank);
-    const auto sharing = std::max<std::ptrdiff_t>(1, std::count(devices_.begin(), devices_.end(), number));
-    const int share = infos_[static_cast<std::size_t>(number)].multiprocessors / static_cast<int>(sharing);
-    return nccl_.communicator(rank, plugin_.make_nccl(number), nccl_needs(program_, rank), share);
+    return nccl_.communicator(rank, plugin_.make_nccl(device_of(rank)), nccl_needs(program_, rank));
   }
   void abort(const std::string& why) override { nccl_.abort(why); }
   std::int64_t memory() const override {
@@ -90,9 +89,10 @@ class NcclGpuWorld final : public World {
 
  private:
   int device_of(std::int64_t rank) const { return devices_.at(static_cast<std::size_t>(rank - first_)); }
-  NcclSettings nccl_settings() {
+  NcclSettings nccl_settings(int most_blocks) {
     NcclSettings s;
     s.ranks = ranks();
+    s.most_blocks = most_blocks;
     s.deadline = settings_.deadline;
     if (!store_) return s;
     KeyStore& store = *store_;
@@ -184,28 +184,26 @@ std::vector<int> share_of_devices(std::int64_t visible, std::int64_t ranks, std:
   return all;
 }
 
-void check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixed, bool may_share) {
-  std::map<std::string, std::size_t> seen;
+std::int64_t check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixed, bool may_share) {
+  std::map<std::string, std::vector<std::size_t>> ranks;
+  std::size_t most = 1;
   for (std::size_t r = 0; r < devices.size(); ++r) {
     const CudaDeviceInfo& d = devices[r];
-    if (!d.uuid.empty() && !may_share) {
-      const auto [other, fresh] = seen.try_emplace(d.uuid, r);
-      if (!fresh)
-        throw Error("--device", fmt::format("ranks {} and {} have the same GPU ({}, {})", other->second, r, d.name, d.uuid),
-                    "give each process GPUs of its own by CUDA_VISIBLE_DEVICES, or start as many as there are; NCCL 2.30 lets ranks share one");
-    }
+    if (d.uuid.empty()) continue;
+    std::vector<std::size_t>& same = ranks[d.uuid];
+    same.push_back(r);
+    most = std::max(most, same.size());
+    if (same.size() > 1 && !may_share)
+      throw Error("--device", fmt::format("ranks {} and {} have the same GPU ({}, {})", same.front(), r, d.name, d.uuid),
+                  "give each process GPUs of its own by CUDA_VISIBLE_DEVICES, or start as many as there are; NCCL 2.30 lets ranks share one");
   }
   if (!mixed) refuse_unlike(devices);
+  return static_cast<std::int64_t>(most);
 }
 
 int multiprocessors_of_products(const program::Program& program, int all) {
   double beside = 0, together = 0;
-  std::size_t streams = 1;
   for (const program::Role& role : program.roles) {
-    std::set<std::uint8_t> of_role;
-    for (const program::Instruction& in : role.instructions)
-      if (program::is_communication(in.op)) of_role.insert(in.stream);
-    streams = std::max(streams, of_role.size());
     for (std::size_t p = 0; p < role.passes.size(); ++p) {
       const auto times = std::count_if(role.body.begin(), role.body.end(), [&](const program::PassInstance& i) { return i.pass == p; });
       if (times == 0) continue;
@@ -213,7 +211,7 @@ int multiprocessors_of_products(const program::Program& program, int all) {
       beside += static_cast<double>(times) * products.beside, together += static_cast<double>(times) * products.together;
     }
   }
-  const int taken = std::min(kMostBlocks, all / static_cast<int>(streams));
+  const int taken = std::min(kMostBlocks, nccl_share(program, all));
   return beside > together / 2 ? std::max(1, all - taken) : 0;
 }
 
@@ -242,7 +240,6 @@ std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::
   if (devices.empty()) devices = share_of_devices(visible, mine, launch.local_process, launch.local_processes);
   if (static_cast<std::int64_t>(devices.size()) < mine) {
     if (!may_share) share_of_devices(static_cast<std::int64_t>(devices.size()), mine, 0, 1);  // says what is wrong
-    setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1", 0);
     const std::size_t own = devices.size();
     for (std::size_t i = own; i < static_cast<std::size_t>(mine); ++i) devices.push_back(devices[i % own]);
   }
@@ -261,11 +258,17 @@ std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::
       CudaDeviceInfo& d = of_ranks.emplace_back();
       d.name = r.text(), d.uuid = r.text(), d.memory = r.get<std::int64_t>(), d.capability = r.get<int>(), d.multiprocessors = r.get<int>();
     }
-  check_devices(of_ranks, settings.mixed, may_share);
+  const std::int64_t sharing = check_devices(of_ranks, settings.mixed, may_share);
+  int multiprocessors = of_ranks.front().multiprocessors;
+  for (const CudaDeviceInfo& d : of_ranks) multiprocessors = std::min(multiprocessors, d.multiprocessors);
+  const int share = nccl_share(program, multiprocessors / static_cast<int>(sharing));
+  // NCCL reads these when it is first used, which is later. It takes powers of two, and bounds what sends and receives occupy by nothing else.
+  if (sharing > 1) setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1", 0);
+  setenv("NCCL_MAX_P2P_NCHANNELS", std::to_string(std::bit_floor(static_cast<unsigned>(share))).c_str(), 0);
   CudaWorldSettings chosen = settings;
   chosen.options.sm_target = multiprocessors_of_products(program, infos[static_cast<std::size_t>(devices.front())].multiprocessors);
-  if (store && processes > 1) chosen.options = in_processes(settings.options, *store);
-  return std::make_unique<NcclGpuWorld>(plugin, program, chosen, std::move(store), infos, std::move(devices));
+  if (store && processes > 1) chosen.options = in_processes(chosen.options, *store);
+  return std::make_unique<NcclGpuWorld>(plugin, program, chosen, std::move(store), infos, std::move(devices), nccl_blocks(share));
 }
 
 }  // namespace orrery::executor

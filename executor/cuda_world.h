@@ -25,9 +25,9 @@ struct CudaWorldSettings {
 // where whoever started it shows each process its own GPUs, the first. Throws Error where there are too few.
 std::vector<int> share_of_devices(std::int64_t visible, std::int64_t ranks, std::int64_t local, std::int64_t locals);
 
-// Throws Error where two ranks have the same GPU, unless they may share it, or, unless `mixed`, where GPUs are not alike (refuse_unlike). `devices`:
-// by rank; ones with the same uuid are the same, but an empty uuid says nothing.
-void check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixed, bool may_share);
+// The most ranks that have one GPU. Throws Error where two have the same, unless they may share it, or, unless `mixed`, where GPUs are not alike
+// (refuse_unlike). `devices`: by rank; ones with the same uuid are the same, but an empty uuid says nothing.
+std::int64_t check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixed, bool may_share);
 
 // Multiprocessors that products may count on (CudaOptions::sm_target), of `all` that a GPU has: 0, all of them, or what a collective of NCCL's leaves
 // where most of the products' work stands beside communication that its own pass waits for (of tensor parallelism in parts, of parameters that are

@@ -9,9 +9,11 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <limits>
 #include <map>
 #include <mutex>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -69,7 +71,6 @@ struct Rank {
   };
   std::unique_ptr<NcclApi> api;
   std::int64_t number = -1;
-  int most_blocks = 0;
   std::deque<Record> records;
   std::uint64_t base = 1;  // ticket of records.front()
   std::map<std::uint8_t, Stream> streams;
@@ -85,7 +86,12 @@ bool exchanges(Operator op) {
   return op == Operator::all_to_all || op == Operator::all_to_all_by_count || op == Operator::rotate || program::is_point_to_point(op);
 }
 
-bool can_reduce(DType t) { return t != DType::fp8 && t != DType::fp4; }
+bool nccl_sums(DType t) { return t != DType::fp8 && t != DType::fp4; }
+
+std::string words(const std::exception& e) {
+  if (const auto* ours = dynamic_cast<const Error*>(&e)) return ours->message();
+  return dynamic_cast<const std::bad_alloc*>(&e) ? "there is not enough memory" : e.what();
+}
 
 // Names between the ranks of one process.
 class Names {
@@ -129,10 +135,8 @@ NcclGroup group_of(const CommOperation& o, std::int64_t rank) {
 
 NcclNeeds nccl_needs(const program::Program& program, std::int64_t rank) {
   std::set<NcclGroup> groups, sending;
-  std::set<std::uint8_t> streams;
   for (const program::Instruction& in : program.role_of(rank).instructions) {
     if (!program::is_communication(in.op)) continue;
-    streams.insert(in.stream);
     CommOperation o;
     o.op = in.op, o.stream = in.stream, o.channel = in.channel;
     std::vector<std::int64_t> members;
@@ -146,8 +150,21 @@ NcclNeeds nccl_needs(const program::Program& program, std::int64_t rank) {
     if (exchanges(in.op)) sending.insert(g);
     groups.insert(std::move(g));
   }
-  return {{groups.begin(), groups.end()}, {sending.begin(), sending.end()}, std::max<std::int64_t>(1, static_cast<std::int64_t>(streams.size()))};
+  return {{groups.begin(), groups.end()}, {sending.begin(), sending.end()}};
 }
+
+int nccl_share(const program::Program& program, int multiprocessors) {
+  std::size_t most = 1;
+  for (const program::Role& role : program.roles) {
+    std::set<std::uint8_t> streams;
+    for (const program::Instruction& in : role.instructions)
+      if (program::is_communication(in.op)) streams.insert(in.stream);
+    most = std::max(most, streams.size());
+  }
+  return std::max(1, multiprocessors / static_cast<int>(most));
+}
+
+int nccl_blocks(int share) { return share < kMostBlocks ? share : 0; }
 
 struct NcclWorld::State {
   explicit State(NcclSettings s) : settings(std::move(s)), watcher([this] { watch(); }) {}
@@ -307,7 +324,7 @@ struct NcclWorld::State {
     } else {
       id = settings.rendezvous.get ? settings.rendezvous.get(key) : names.get(key);
     }
-    return r.api->make(id, static_cast<std::int64_t>(group.members.size()), index, r.most_blocks, cancel());
+    return r.api->make(id, static_cast<std::int64_t>(group.members.size()), index, settings.most_blocks, cancel());
   }
 
   // The library connects two members when one first sends to the other, and blocks for that: better now, when all are here, than later.
@@ -350,10 +367,12 @@ struct NcclWorld::State {
       try {
         if (!stream.queue_of_device) stream.queue_of_device = r.api->make_queue();
         flight = issue(r, stream, op, marks, number);
-      } catch (const Error& e) {
+      } catch (const std::exception& e) {
         // Another's failure has its reason already.
+        const auto* ours = dynamic_cast<const Error*>(&e);
         if (!cancelled)
-          abort(e.where() == "communicator" ? e.message() : fmt::format("rank {}: {}: {}", r.number, describe_operation(op.what), e.message()));
+          abort(ours && ours->where() == "communicator" ? ours->message()
+                                                        : fmt::format("rank {}: {}: {}", r.number, describe_operation(op.what), words(e)));
         lock.lock();
         return;
       }
@@ -549,7 +568,7 @@ class NcclCommunicator final : public Communicator {
 
   Ticket start(const CommOperation& operation) override {
     check_operation(operation, me_.number, world_.settings.ranks);
-    if (is_reduction(operation.op) && !can_reduce(operation.dtype))
+    if (is_reduction(operation.op) && !nccl_sums(operation.dtype))
       throw Error("communicator", fmt::format("rank {}: {} of {} elements: NCCL does not sum {}", me_.number, program::name(operation.op),
                                               operation.elements, orrery::name(operation.dtype)));
     const std::lock_guard lock(world_.mutex);
@@ -609,7 +628,7 @@ class NcclCommunicator final : public Communicator {
   void finish(void* queue) {
     try {
       me_.api->block(me_.api->mark(queue));
-    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): the GPU is lost, and with it what it did
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): the GPU is lost, and with it what it did
     }
   }
   bool is_over(const Rank::Record& r) const {
@@ -644,7 +663,7 @@ NcclWorld::~NcclWorld() {
   state_->watcher.join();
 }
 
-std::unique_ptr<Communicator> NcclWorld::communicator(std::int64_t rank, std::unique_ptr<NcclApi> api, const NcclNeeds& needs, int multiprocessors) {
+std::unique_ptr<Communicator> NcclWorld::communicator(std::int64_t rank, std::unique_ptr<NcclApi> api, const NcclNeeds& needs) {
   Rank* me = nullptr;
   {
     const std::lock_guard lock(state_->mutex);
@@ -653,9 +672,6 @@ std::unique_ptr<Communicator> NcclWorld::communicator(std::int64_t rank, std::un
     assert(me->number < 0);
     me->number = rank;
     me->api = std::move(api);
-    // Kernels of all streams fit the GPU at once, so that none waits for a place that one which waits for a peer holds.
-    const auto share = multiprocessors / static_cast<int>(needs.streams);
-    me->most_blocks = multiprocessors > 0 && share < kMostBlocks ? std::max(1, share) : 0;
     me->exchanges.insert(needs.exchanges.begin(), needs.exchanges.end());
   }
   auto communicator = std::make_unique<NcclCommunicator>(*state_, *me);
@@ -663,8 +679,8 @@ std::unique_ptr<Communicator> NcclWorld::communicator(std::int64_t rank, std::un
   try {
     void* const queue = me->api->make_queue();
     for (const NcclGroup& group : needs.groups) state_->use(*me, group, queue, [](void*) {});
-  } catch (const Error& e) {
-    if (!state_->cancelled) state_->abort(fmt::format("rank {}: {}", rank, e.message()));
+  } catch (const std::exception& e) {
+    if (!state_->cancelled) state_->abort(fmt::format("rank {}: {}", rank, words(e)));
     throw;
   }
   return communicator;

@@ -26,7 +26,8 @@ class NcclApi {
 
   // The name that the members of a new communicator must have in common; 128 bytes.
   virtual std::string make_id() = 0;
-  // Blocks until all members have called it; null: cancelled. `most_blocks`: that a collective may occupy; 0: as many as it likes.
+  // Blocks until all members have called it; null: cancelled. `most_blocks`: that a collective may occupy, of all members the same; 0: as many as it
+  // likes.
   virtual void* make(const std::string& id, std::int64_t members, std::int64_t index, int most_blocks, const Cancelled& cancelled) = 0;
   // What went wrong in the background; empty: nothing.
   virtual std::string trouble(void* communicator) = 0;
@@ -85,9 +86,13 @@ NcclGroup group_of(const CommOperation& operation, std::int64_t rank);
 struct NcclNeeds {
   std::vector<NcclGroup> groups;     // ascending: in one order on all ranks
   std::vector<NcclGroup> exchanges;  // those of them whose members send to each other
-  std::int64_t streams = 1;          // of communication, at most
 };
 NcclNeeds nccl_needs(const program::Program& program, std::int64_t rank);
+// Multiprocessors for each stream of communication, so that kernels of all streams fit a GPU at once. The same for all ranks, as members of a
+// communicator must agree on what they take: for the role with the most streams, where the rank that has the fewest has `multiprocessors`.
+int nccl_share(const program::Program& program, int multiprocessors);
+// The most blocks that a collective may occupy with such a share; 0: as many as NCCL likes, which are not more.
+int nccl_blocks(int share);
 
 // How members tell each other a name. `get` blocks until it is set, and throws Error where it never will be.
 struct Rendezvous {
@@ -97,6 +102,7 @@ struct Rendezvous {
 
 struct NcclSettings {
   std::int64_t ranks = 1;
+  int most_blocks = 0;                           // that a collective may occupy, the same in all processes; 0: as many as the library likes
   Rendezvous rendezvous;                         // of all processes; empty: all ranks live in this one
   std::chrono::milliseconds deadline{600'000};   // for an operation that its members' streams have come to; 0: none
   std::chrono::milliseconds look{100};           // how often is looked whether something has failed
@@ -114,7 +120,7 @@ class NcclWorld {
   // Rank `rank`'s end; destroyed before the world. Makes the library's communicators for `needs` at once, which waits for all their members; others
   // are made when they are first used, which the members must do in an order that does not deadlock. Destroying it with operations pending aborts the
   // others.
-  std::unique_ptr<Communicator> communicator(std::int64_t rank, std::unique_ptr<NcclApi> api, const NcclNeeds& needs = {}, int multiprocessors = 0);
+  std::unique_ptr<Communicator> communicator(std::int64_t rank, std::unique_ptr<NcclApi> api, const NcclNeeds& needs = {});
   // Makes everything fail, in all processes.
   void abort(const std::string& why);
   // The same, but tells nobody.

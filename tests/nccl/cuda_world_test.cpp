@@ -1,6 +1,7 @@
 #include "executor/cuda_world.h"
 
 #include <gmock/gmock.h>
+#include <stdlib.h>
 
 #include <fstream>
 
@@ -121,12 +122,46 @@ TEST(CudaWorld, PutsAllRanksOnTheOnlyGpu) {
 TEST(CudaWorld, SharesGpusByNcclOnlyWhereItCan) {
   const Job job({.dp = 4}, 4);
   const FakePlugin old(2, *job.kernels, 22809), recent(2, *job.kernels, 23003);
+  unsetenv("NCCL_MULTI_RANK_GPU_ENABLE");
+  unsetenv("NCCL_MAX_P2P_NCHANNELS");
   EXPECT_EQ(job.failure(old),
             "--device: this process has 4 ranks and sees 2 GPUs\n"
             "  hint: start one process for each GPU, look at CUDA_VISIBLE_DEVICES, or let all ranks share one: --device cuda:0");
   const auto world = make_cuda_world(recent, job.program, {});
   EXPECT_EQ(job.losses(world.get()), job.losses(nullptr));
   EXPECT_THAT(recent.by_nccl(), ElementsAre(0, 0, 1, 1));
+  EXPECT_STREQ(getenv("NCCL_MULTI_RANK_GPU_ENABLE"), "1");
+  // 132 multiprocessors, of two ranks, among the streams of communication.
+  const int share = nccl_share(job.program, 66), channels = std::stoi(getenv("NCCL_MAX_P2P_NCHANNELS"));
+  EXPECT_LE(channels, share);
+  EXPECT_GT(2 * channels, share);
+}
+
+// Each of two processes (threads here) is shown the same GPU, as it has a rank for it.
+TEST(CudaWorld, ProcessesThatShareAGpuTellNccl) {
+  const Job job({.dp = 2}, 2);
+  const FakePlugin plugin(1, *job.kernels, 23003);
+  unsetenv("NCCL_MULTI_RANK_GPU_ENABLE");
+  const std::vector<double> alone = job.losses(nullptr);
+  const auto results = in_threads(2, [&](std::unique_ptr<KeyStore> store) {
+    Launch launch;
+    launch.process = launch.local_process = store->process(), launch.processes = launch.local_processes = 2;
+    const auto world = make_cuda_world(plugin, job.program, {}, std::move(store), launch);
+    return job.losses(world.get()) == alone ? std::string("the same") : std::string("other losses");
+  });
+  EXPECT_THAT(results, ElementsAre("the same", "the same"));
+  EXPECT_STREQ(getenv("NCCL_MULTI_RANK_GPU_ENABLE"), "1");
+}
+
+// Of unlike GPUs the least decides for all: the fake NCCL refuses members that do not agree.
+TEST(CudaWorld, GivesNcclTheSameRoomOnUnlikeGpus) {
+  const Job job({.pp = 3}, 3);
+  FakePlugin plugin(3, *job.kernels, 22809);
+  plugin.infos_[1].multiprocessors = 78;
+  CudaWorldSettings settings;
+  settings.mixed = true;
+  const auto world = make_cuda_world(plugin, job.program, settings);
+  EXPECT_EQ(job.losses(world.get()), job.losses(nullptr));
 }
 
 TEST(CudaWorld, RefusesGpusThatDiffer) {
@@ -140,8 +175,8 @@ TEST(CudaWorld, RefusesGpusThatDiffer) {
 }
 
 TEST(CudaWorld, RefusesOneGpuForTwoRanks) {
-  EXPECT_NO_THROW(check_devices({h200("a"), h200("b"), h200(""), h200("")}, false, false));
-  EXPECT_NO_THROW(check_devices({h200("a"), h200("a")}, false, true));
+  EXPECT_EQ(check_devices({h200("a"), h200("b"), h200(""), h200("")}, false, false), 1);
+  EXPECT_EQ(check_devices({h200("a"), h200("b"), h200("a")}, false, true), 2);
   try {
     check_devices({h200("a"), h200("b"), h200("a")}, false, false);
     ADD_FAILURE() << "nothing was thrown";

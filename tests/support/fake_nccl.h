@@ -60,6 +60,7 @@ class FakeNccl {
   };
   struct Group {
     std::size_t size = 0, there = 0, network = 0;
+    int most_blocks = 0;
     std::map<std::uint64_t, std::shared_ptr<Operation>> operations;
   };
   struct Member {
@@ -82,10 +83,13 @@ class FakeNccl {
       if (!group) {
         group = std::make_shared<Group>();
         group->size = static_cast<std::size_t>(members);
+        group->most_blocks = most_blocks;
         group->network = nccl_.machine_.make_queue();
       }
       const std::shared_ptr<Group> mine = group;
       if (mine->size != static_cast<std::size_t>(members)) throw Error("nccl", "members do not agree how many they are");
+      // NCCL connects each member's own number of channels to peers that expect another.
+      if (mine->most_blocks != most_blocks) throw Error("nccl", "members do not agree how many blocks a collective may occupy");
       ++mine->there;
       nccl_.changed_.notify_all();
       while (mine->there < mine->size) {
@@ -276,7 +280,7 @@ class FakeNccl {
 class FakeNcclWorld final : public World {
  public:
   FakeNcclWorld(const program::Program& program, const KernelSet& kernels, std::uint64_t seed)
-      : program_(program), kernels_(kernels), machine_(seed), nccl_(machine_, false), world_(settings(program.ranks())) {}
+      : program_(program), kernels_(kernels), machine_(seed), nccl_(machine_, false), world_(settings(program)) {}
   std::int64_t ranks() const override { return program_.ranks(); }
   std::vector<std::int64_t> here() const override {
     std::vector<std::int64_t> all(static_cast<std::size_t>(ranks()));
@@ -289,15 +293,16 @@ class FakeNcclWorld final : public World {
     return std::make_unique<FakeDevice>(machine_, kernels_);
   }
   std::unique_ptr<Communicator> communicator(std::int64_t rank, Device&) override {
-    return world_.communicator(rank, nccl_.api(rank), nccl_needs(program_, rank), 132);
+    return world_.communicator(rank, nccl_.api(rank), nccl_needs(program_, rank));
   }
   void abort(const std::string& why) override { world_.abort(why); }
   FakeNccl& nccl() { return nccl_; }
 
  private:
-  static NcclSettings settings(std::int64_t ranks) {
+  static NcclSettings settings(const program::Program& program) {
     NcclSettings s;
-    s.ranks = ranks;
+    s.ranks = program.ranks();
+    s.most_blocks = nccl_blocks(nccl_share(program, 132));
     return s;
   }
   const program::Program& program_;

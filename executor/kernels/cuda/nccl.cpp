@@ -28,10 +28,6 @@ constexpr int kLeastVersion = NCCL_VERSION(2, 18, 0);  // non-blocking communica
 constexpr const char* kLibrary = "libnccl.so.2";
 constexpr auto kPoll = std::chrono::microseconds(50);  // between questions to NCCL whether it is done
 constexpr auto kFarewell = std::chrono::seconds(30);   // for members to leave a communicator together
-// Events' times are in single precision: after so long a fresh reference is taken (5 s: half a microsecond).
-constexpr std::int64_t kClockIsGoodFor = 5'000'000'000;
-
-std::int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // The library's functions; null where it could not be opened.
 struct Library {
@@ -140,7 +136,6 @@ class Nccl final : public NcclApi {
     check_cuda(cudaDeviceGetStreamPriorityRange(&least, &priority_), "asking for priorities");
     check_cuda(cudaStreamCreateWithFlags(&aside_, cudaStreamNonBlocking), "a stream");
     events_->set_clock(aside_);
-    clock_set_ = now_ns();
   }
   ~Nccl() override {
     cudaSetDevice(device_);
@@ -228,10 +223,7 @@ class Nccl final : public NcclApi {
     use();
     {
       const std::lock_guard lock(mutex_);
-      if (now_ns() - clock_set_ > kClockIsGoodFor) {
-        events_->set_clock(aside_);
-        clock_set_ = now_ns();
-      }
+      events_->keep_clock(aside_);
     }
     return events_->record(stream(queue));
   }
@@ -241,14 +233,20 @@ class Nccl final : public NcclApi {
   }
   bool reached(const Mark& mark) override {
     if (!mark) return true;
+    cudaSetDevice(device_);  // else whoever watches makes a context on the first GPU; what is wrong with the device, the query says too
     const cudaError_t status = cudaEventQuery(static_cast<const CudaMark&>(*mark).event());
     if (status == cudaErrorNotReady) cudaGetLastError();  // an answer, not an error of what follows
     return status != cudaErrorNotReady;
   }
   void block(const Mark& mark) override {
-    if (mark) check_cuda(cudaEventSynchronize(static_cast<const CudaMark&>(*mark).event()), "communication");
+    if (!mark) return;
+    use();
+    check_cuda(cudaEventSynchronize(static_cast<const CudaMark&>(*mark).event()), "communication");
   }
-  std::int64_t reached_ns(const Mark& mark) override { return cuda::reached_ns(mark); }
+  std::int64_t reached_ns(const Mark& mark) override {
+    use();
+    return cuda::reached_ns(mark);
+  }
 
   void* scratch(std::int64_t bytes) override {
     use();
@@ -354,7 +352,6 @@ class Nccl final : public NcclApi {
   std::shared_ptr<EventPool> events_;
   cudaStream_t aside_ = nullptr;  // idle but for what its caller waits for
   std::mutex mutex_;
-  std::int64_t clock_set_ = 0;
   std::vector<std::unique_ptr<Queue>> queues_;
   std::vector<void*> memory_;
 };
