@@ -4,15 +4,13 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
 #include <mutex>
 #include <numeric>
-#include <system_error>
 #include <utility>
 
 #include "core/error.h"
 #include "executor/comm/threads.h"
+#include "executor/plugins.h"
 
 namespace orrery::executor {
 namespace {
@@ -20,19 +18,6 @@ namespace {
 constexpr const char* kName = "liborrery_cuda.so";
 constexpr const char* kHint =
     "build it by 'cmake --preset cuda' and 'cmake --build build/cuda --target orrery_cuda', and set ORRERY_CUDA_PLUGIN to its path";
-
-std::vector<std::string> candidates(const std::string& path) {
-  if (!path.empty()) return {path};
-  if (const char* named = std::getenv("ORRERY_CUDA_PLUGIN"); named && *named) return {named};
-  std::vector<std::string> all;
-  std::error_code none;
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", none);
-  if (!none)
-    for (const std::filesystem::path& place : {program.parent_path(), program.parent_path().parent_path() / "lib"})
-      if (std::filesystem::exists(place / kName, none)) all.push_back((place / kName).string());
-  all.emplace_back(kName);
-  return all;
-}
 
 class SharedGpuWorld final : public World {
  public:
@@ -99,7 +84,7 @@ void refuse_unlike(const std::vector<CudaDeviceInfo>& devices) {
 
 const CudaPlugin& load_cuda_plugin(const std::string& path) {
   std::string reasons;
-  for (const std::string& file : candidates(path)) {
+  for (const std::string& file : plugin_candidates(path, "ORRERY_CUDA_PLUGIN", kName)) {
     // Never closed: kernels and their streams may outlive whoever asked, and CUDA's libraries do not like to be unloaded.
     void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "executor/hash.h"
 
 namespace orrery::executor {
 namespace {
@@ -67,12 +68,10 @@ class Variables {
   const Environment& environment_;
 };
 
-// So that two jobs of one machine do not meet: FNV-1a of the job's name.
+// So that two jobs of one machine do not meet.
 int port_of(const std::string& job) {
   if (job.empty()) return kPort;
-  std::uint64_t hash = 14695981039346656037ULL;
-  for (const char c : job) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-  return static_cast<int>(kFirstJobPort + hash % kJobPorts);
+  return static_cast<int>(kFirstJobPort + fnv1a(job) % kJobPorts);
 }
 
 Launch by_torchrun(const Variables& v) {

@@ -4,37 +4,22 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cstdlib>
-#include <filesystem>
-#include <system_error>
-#include <vector>
+#include <string>
 
 #include "core/error.h"
+#include "executor/plugins.h"
 
 namespace orrery::executor {
 namespace {
 
 constexpr const char* kName = "liborrery_mpi.so";
 
-std::vector<std::string> candidates(const std::string& path) {
-  if (!path.empty()) return {path};
-  if (const char* named = std::getenv("ORRERY_MPI_PLUGIN"); named && *named) return {named};
-  std::vector<std::string> all;
-  std::error_code none;
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", none);
-  if (!none)
-    for (const std::filesystem::path& place : {program.parent_path(), program.parent_path().parent_path() / "lib"})
-      if (std::filesystem::exists(place / kName, none)) all.push_back((place / kName).string());
-  all.emplace_back(kName);
-  return all;
-}
-
 }  // namespace
 
 void ask_mpi(Launch& launch, const std::string& path) {
   if (!launch.address.empty() || launch.processes == 1) return;
   std::string reasons;
-  for (const std::string& file : candidates(path)) {
+  for (const std::string& file : plugin_candidates(path, "ORRERY_MPI_PLUGIN", kName)) {
     // Global: MPI's own plugins look for its symbols. Never closed, as MPI does not like it.
     void* const library = dlopen(file.c_str(), RTLD_NOW | RTLD_GLOBAL);
     if (!library) {

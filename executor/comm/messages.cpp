@@ -23,6 +23,7 @@
 #include "executor/comm/bytes.h"
 #include "executor/comm/operations.h"
 #include "executor/comm/socket.h"
+#include "executor/hash.h"
 
 namespace orrery::executor {
 namespace {
@@ -65,45 +66,9 @@ struct Message {
   std::size_t bytes = 0;
 };
 
-// FNV-1a of the members, never 0: a group's name in messages.
+// Never 0: a group's name in messages.
 std::uint64_t name_of(std::span<const std::int64_t> members) {
-  std::uint64_t hash = 14695981039346656037ULL;
-  for (const std::int64_t m : members)
-    for (int byte = 0; byte < 8; ++byte) hash = (hash ^ (static_cast<std::uint64_t>(m) >> (8 * byte) & 0xffU)) * 1099511628211ULL;
-  return hash | 1U;
-}
-
-// Combines n elements of every member in member order, in double.
-template <class T>
-void combine(const std::vector<const std::byte*>& in, bool greatest, std::int64_t n, std::byte* out) {
-  constexpr std::int64_t kBlock = 1024;
-  std::array<double, kBlock> sum;
-  std::array<T, kBlock> values;
-  for (std::int64_t b = 0; b < n; b += kBlock) {
-    const auto count = static_cast<std::size_t>(std::min(kBlock, n - b));
-    const std::size_t at = static_cast<std::size_t>(b) * sizeof(T);
-    for (std::size_t k = 0; k < in.size(); ++k) {
-      std::memcpy(values.data(), in[k] + at, count * sizeof(T));
-      for (std::size_t i = 0; i < count; ++i) {
-        const auto v = static_cast<double>(values[i]);
-        sum[i] = k == 0 ? v : !greatest ? sum[i] + v : v > sum[i] || v != v ? v : sum[i];  // a NaN stays
-      }
-    }
-    for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<T>(sum[i]);
-    std::memcpy(out + at, values.data(), count * sizeof(T));
-  }
-}
-
-bool can_reduce(DType t) { return t == DType::fp32 || t == DType::tf32 || t == DType::fp64 || t == DType::int32; }
-
-void reduce(DType type, Operator op, const std::vector<const std::byte*>& in, std::int64_t n, std::byte* out) {
-  const bool greatest = op == Operator::all_reduce_max;
-  if (type == DType::fp64)
-    combine<double>(in, greatest, n, out);
-  else if (type == DType::int32)
-    combine<std::int32_t>(in, greatest, n, out);
-  else
-    combine<float>(in, greatest, n, out);
+  return fnv1a({reinterpret_cast<const char*>(members.data()), members.size_bytes()}) | 1U;
 }
 
 void copy_bytes(void* to, const void* from, std::size_t bytes) {
@@ -400,13 +365,14 @@ struct MessagesWorld::State {
         others([&](std::size_t k) { send_to(k, in + bytes_of(o.dtype, begin(k)), bytes_of(o.dtype, size(k))); });
         const std::int64_t mine = size(op.index), at = bytes_of(o.dtype, begin(op.index));
         std::vector<Message> messages(n);
-        std::vector<const std::byte*> parts(n, in + at);
+        std::vector<const void*> parts(n, in + at);
         others([&](std::size_t k) {
           messages[k] = receive_from(k, bytes_of(o.dtype, mine));
           parts[k] = messages[k].data.get();
         });
         times.arrived_ns = now_ns();
-        if (mine > 0) reduce(o.dtype, o.op, parts, mine, out + at);
+        void* const sum = out + at;
+        if (mine > 0) reduce(o.dtype, o.op, parts, mine, {&sum, 1});
         if (whole) break;
         tag.part = 1;
         others([&](std::size_t k) { send_to(k, out + at, bytes_of(o.dtype, mine)); });
@@ -420,13 +386,13 @@ struct MessagesWorld::State {
         const std::int64_t shard = o.elements / static_cast<std::int64_t>(n), bytes = bytes_of(o.dtype, shard);
         others([&](std::size_t k) { send_to(k, in + bytes * static_cast<std::int64_t>(k), bytes); });
         std::vector<Message> messages(n);
-        std::vector<const std::byte*> parts(n, in + bytes * static_cast<std::int64_t>(op.index));
+        std::vector<const void*> parts(n, in + bytes * static_cast<std::int64_t>(op.index));
         others([&](std::size_t k) {
           messages[k] = receive_from(k, bytes);
           parts[k] = messages[k].data.get();
         });
         times.arrived_ns = now_ns();
-        if (shard > 0) reduce(o.dtype, o.op, parts, shard, out);
+        if (shard > 0) reduce(o.dtype, o.op, parts, shard, {&o.output, 1});
         break;
       }
       case Operator::all_gather: {
@@ -557,9 +523,7 @@ class MessagesCommunicator final : public Communicator {
 
   Ticket start(const CommOperation& operation) override {
     check_operation(operation, rank_, world_.ranks);
-    if (is_reduction(operation.op) && !can_reduce(operation.dtype))
-      throw Error("communicator", fmt::format("rank {}: {} of {} elements: reductions are of fp32, fp64 and int32", rank_,
-                                              program::name(operation.op), operation.elements));
+    check_reduction(operation, rank_);
     const std::lock_guard lock(world_.mutex);
     Rank& me = world_.rank(rank_);
     if (world_.failed) throw Error("communicator", world_.reason);

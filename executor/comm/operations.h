@@ -1,4 +1,4 @@
-// What communicators between processes share: which operations make sense, and how an error names one.
+// What communicators share: which operations make sense, how an error names one, and sums on the host.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,14 @@ inline bool is_reduction(program::Operator op) {
 
 // Throws Error where `rank` cannot take part in the operation in a world of `ranks`.
 void check_operation(const CommOperation& operation, std::int64_t rank, std::int64_t ranks);
+
+// Throws Error where the host's communicators cannot reduce the operation's type.
+void check_reduction(const CommOperation& operation, std::int64_t rank);
+
+// On the host: combines n elements of every member's input in member order, in double, rounded once, and writes them to every output. Outputs may be
+// inputs, not parts of them: a block is written when all have read it. all_reduce and reduce_scatter add; all_reduce_max takes the greatest, and a
+// NaN stays.
+void reduce(DType type, program::Operator op, std::span<const void* const> in, std::int64_t n, std::span<void* const> out);
 
 // "all_reduce of 1024 elements among ranks 0,1,2 on stream 1", "send of 5 elements to rank 3 on channel 0".
 std::string describe_operation(const CommOperation& operation);

@@ -1,7 +1,6 @@
 #include "executor/comm/threads.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -13,12 +12,13 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <span>
 #include <thread>
 #include <tuple>
 #include <utility>
 
 #include "core/error.h"
-#include "executor/kernels/narrow.h"
+#include "executor/comm/operations.h"
 
 namespace orrery::executor {
 namespace {
@@ -88,61 +88,21 @@ std::pair<std::int64_t, std::int64_t> part_of(std::int64_t elements, std::size_t
   return {std::min(elements, i * size), std::min(elements, (i + 1) * size)};
 }
 
-// An element of 16 bits: a sum in double is rounded once.
-template <std::uint16_t (*kNarrow)(float), float (*kWiden)(std::uint16_t)>
-struct Sixteen {
-  Sixteen() = default;
-  explicit Sixteen(double x) : code(kNarrow(to_odd(x))) {}
-  explicit operator double() const { return static_cast<double>(kWiden(code)); }
-  std::uint16_t code = 0;
-};
-using Bf16 = Sixteen<to_bf16, from_bf16>;
-using Fp16 = Sixteen<to_fp16, from_fp16>;
-
-// Combines elements [begin, end) of every member's input in member order, in double; `store(offset, values, n)` takes the results block by block,
-// after all members' values of that block have been read.
-template <class T, class Combine, class Store>
-void reduce(const Meeting& m, std::int64_t begin, std::int64_t end, Combine combine, Store store) {
-  constexpr std::int64_t kBlock = 1024;
-  std::array<double, kBlock> sum;
-  std::array<T, kBlock> out;
-  for (std::int64_t b = begin; b < end; b += kBlock) {
-    const std::int64_t n = std::min(kBlock, end - b);
-    const T* first = static_cast<const T*>(m.ops[0]->what.input) + b;
-    for (std::int64_t i = 0; i < n; ++i) sum[static_cast<std::size_t>(i)] = static_cast<double>(first[i]);
-    for (std::size_t k = 1; k < m.ops.size(); ++k) {
-      const T* in = static_cast<const T*>(m.ops[k]->what.input) + b;
-      for (std::int64_t i = 0; i < n; ++i) sum[static_cast<std::size_t>(i)] = combine(sum[static_cast<std::size_t>(i)], static_cast<double>(in[i]));
-    }
-    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) out[i] = static_cast<T>(sum[i]);
-    store(b, out.data(), static_cast<std::size_t>(n) * sizeof(T));
-  }
-}
-
-template <class T>
 void reduce_part(const Meeting& m, std::size_t index) {
   const CommOperation& mine = m.ops[index]->what;
-  const auto add = [](double a, double b) { return a + b; };
-  const auto greater = [](double a, double b) { return b > a || b != b ? b : a; };  // a NaN stays
-  if (mine.op == Operator::reduce_scatter) {
-    const std::int64_t shard = mine.elements / static_cast<std::int64_t>(m.ops.size());
-    const std::int64_t begin = shard * static_cast<std::int64_t>(index);
-    T* out = static_cast<T*>(mine.output);
-    reduce<T>(m, begin, begin + shard, add, [&](std::int64_t at, const T* v, std::size_t bytes) { std::memcpy(out + (at - begin), v, bytes); });
-    return;
+  const bool scatters = mine.op == Operator::reduce_scatter;
+  const std::int64_t shard = mine.elements / static_cast<std::int64_t>(m.ops.size());
+  const auto i = static_cast<std::int64_t>(index);
+  const auto [begin, end] = scatters ? std::pair{shard * i, shard * (i + 1)} : part_of(mine.elements, index, m.ops.size());
+  const std::int64_t at = bytes_of(mine.dtype, begin);
+  std::vector<const void*> in;
+  std::vector<void*> out;
+  for (const Op* op : m.ops) {
+    in.push_back(static_cast<const std::byte*>(op->what.input) + at);
+    if (!scatters) out.push_back(static_cast<std::byte*>(op->what.output) + at);
   }
-  const auto [begin, end] = part_of(mine.elements, index, m.ops.size());
-  const auto everywhere = [&](std::int64_t at, const T* v, std::size_t bytes) {
-    for (const Op* op : m.ops) std::memcpy(static_cast<T*>(op->what.output) + at, v, bytes);
-  };
-  if (mine.op == Operator::all_reduce_max)
-    reduce<T>(m, begin, end, greater, everywhere);
-  else
-    reduce<T>(m, begin, end, add, everywhere);
-}
-
-bool can_reduce(DType t) {
-  return t == DType::fp32 || t == DType::tf32 || t == DType::fp64 || t == DType::int32 || t == DType::bf16 || t == DType::fp16;
+  if (scatters) out.push_back(mine.output);
+  reduce(mine.dtype, mine.op, in, end - begin, out);
 }
 
 void copy_bytes(void* to, const void* from, std::int64_t bytes) {
@@ -173,16 +133,7 @@ void do_part(const Meeting& m, std::size_t index) {
     case Operator::all_reduce:
     case Operator::all_reduce_max:
     case Operator::reduce_scatter:
-      if (mine.dtype == DType::fp64)
-        reduce_part<double>(m, index);
-      else if (mine.dtype == DType::int32)
-        reduce_part<std::int32_t>(m, index);
-      else if (mine.dtype == DType::bf16)
-        reduce_part<Bf16>(m, index);
-      else if (mine.dtype == DType::fp16)
-        reduce_part<Fp16>(m, index);
-      else
-        reduce_part<float>(m, index);
+      reduce_part(m, index);
       return;
     case Operator::all_gather: {
       const std::int64_t bytes = bytes_of(mine.dtype, mine.elements) / static_cast<std::int64_t>(m.ops.size());
@@ -223,11 +174,10 @@ void do_part(const Meeting& m, std::size_t index) {
 }
 
 std::string describe(const Op& op) {
-  if (program::is_point_to_point(op.what.op))
-    return fmt::format("{} of {} elements {} rank {} on channel {}", program::name(op.what.op), op.what.elements,
-                       op.what.op == Operator::send ? "to" : "from", op.peer, op.what.channel);
-  return fmt::format("{} of {} elements among ranks {} on stream {}", program::name(op.what.op), op.what.elements,
-                     fmt::join(op.meeting->members, ","), op.what.stream);
+  const std::array<std::int64_t, 2> pair{op.rank, op.peer};
+  CommOperation what = op.what;
+  what.members = op.meeting ? std::span<const std::int64_t>(op.meeting->members) : pair;
+  return describe_operation(what);
 }
 
 }  // namespace
@@ -488,22 +438,8 @@ class ThreadsCommunicator final : public Communicator {
   Ticket start(const CommOperation& operation) override {
     std::unique_lock lock(world_->mutex);
     if (world_->failed) world_->throw_failure(lock);
-    const std::int64_t size = static_cast<std::int64_t>(operation.members.size());
-    const auto refuse = [&](const std::string& why) {
-      throw Error("communicator", fmt::format("rank {}: {} of {} elements: {}", rank_, program::name(operation.op), operation.elements, why));
-    };
-    const auto position = std::find(operation.members.begin(), operation.members.end(), rank_);
-    if (position == operation.members.end()) refuse("this rank is not a member");
-    for (const std::int64_t m : operation.members)
-      if (m < 0 || m >= static_cast<std::int64_t>(world_->ranks.size())) refuse(fmt::format("there is no rank {}", m));
-    const bool sums = operation.op == Operator::all_reduce || operation.op == Operator::all_reduce_max || operation.op == Operator::reduce_scatter;
-    if (sums && !can_reduce(operation.dtype)) refuse("reductions are of fp32, fp64, int32, bf16 and fp16");
-    if ((operation.op == Operator::reduce_scatter || operation.op == Operator::all_gather) && operation.elements % size != 0)
-      refuse(fmt::format("{} members cannot have equal shards", size));
-    if (operation.op == Operator::broadcast && (operation.root < 0 || operation.root >= size)) refuse("the root is not a member");
-    const bool pair = program::is_point_to_point(operation.op);
-    if (pair && (size != 2 || operation.members[0] != rank_)) refuse("members must be this rank and its peer");
-
+    check_operation(operation, rank_, static_cast<std::int64_t>(world_->ranks.size()));
+    check_reduction(operation, rank_);
     Rank& me = world_->rank(rank_);
     while (me.ops.size() > (world_->mover ? kTicketsKeptOnDevice : kTicketsKept) && me.ops.front().complete) {
       me.ops.pop_front();
@@ -516,11 +452,11 @@ class ThreadsCommunicator final : public Communicator {
     if (world_->mover) op.after = operation.after;
     op.rank = rank_;
     op.ticket = me.base + me.ops.size() - 1;
-    if (pair) {
+    if (program::is_point_to_point(operation.op)) {
       op.peer = operation.members[1];
       op.sequence = me.sequences[{op.peer, operation.channel, operation.op == Operator::send}]++;
     } else {
-      op.index = static_cast<std::size_t>(position - operation.members.begin());
+      op.index = static_cast<std::size_t>(std::find(operation.members.begin(), operation.members.end(), rank_) - operation.members.begin());
       Meeting& m = world_->meetings[{std::vector(operation.members.begin(), operation.members.end()), operation.stream}];
       if (m.members.empty()) {
         m.members.assign(operation.members.begin(), operation.members.end());

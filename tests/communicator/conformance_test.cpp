@@ -5,9 +5,11 @@
 #include <limits>
 #include <numeric>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include "core/error.h"
+#include "executor/kernels/narrow.h"
 #include "support/communicator_under_test.h"
 
 namespace orrery::executor {
@@ -72,6 +74,28 @@ TEST(Communicator, AllReduceOfDoublesAndIntegers) {
     c.wait(c.start(o));
     EXPECT_EQ(k, std::vector<std::int32_t>(3001, -3));  // -2 - 1 + 0
   });
+}
+
+// 1 + 2^-8 + 2^-20: step by step in bf16 each is lost beside 1; their sum is nearer to 1 + 2^-7. In fp16 1 + 2^-11 + 2^-20, of a last bit 2^-10.
+TEST(Communicator, SumsOfSixteenBitsAreRoundedOnce) {
+  for (const auto& [type, small, size] : {std::tuple{DType::bf16, 0x1p-8F, 1}, {DType::fp16, 0x1p-11F, 1}, {DType::bf16, 0x1p-8F, 3000}})
+    run_on_ranks(3, [&, type = type, small = small, size = size](Communicator& c) {
+      const auto all = everybody(3);
+      const auto code = [&](float x) { return type == DType::bf16 ? to_bf16(x) : to_fp16(x); };
+      const float mine = c.rank() == 0 ? 1.F : c.rank() == 1 ? small : 0x1p-20F;
+      std::vector<std::uint16_t> x(static_cast<std::size_t>(size), code(mine));
+      CommOperation o = operation(program::Operator::all_reduce, all, size, x.data(), x.data());
+      o.dtype = type;
+      c.wait(c.start(o));
+      EXPECT_EQ(x, std::vector<std::uint16_t>(x.size(), code(1 + 2 * small)));
+      // 1 + 2 + 3, of which each keeps a third.
+      std::vector<std::uint16_t> whole(static_cast<std::size_t>(3 * size), code(static_cast<float>(c.rank() + 1))),
+          part(static_cast<std::size_t>(size));
+      o = operation(program::Operator::reduce_scatter, all, 3 * size, whole.data(), part.data());
+      o.dtype = type;
+      c.wait(c.start(o));
+      EXPECT_EQ(part, std::vector<std::uint16_t>(part.size(), code(6)));
+    });
 }
 
 TEST(Communicator, AllReduceMaxTakesTheGreatestAndKeepsNaN) {

@@ -24,6 +24,7 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "executor/comm/mover.h"
+#include "executor/comm/operations.h"
 #include "executor/comm/threads.h"
 #include "executor/device.h"
 #include "executor/world.h"
@@ -310,24 +311,15 @@ class FakeMover final : public Mover {
     }
   }
 
-  template <class T>
-  static std::vector<T> combined(const std::vector<CommOperation>& ops, bool greatest) {
-    std::vector<T> all(static_cast<std::size_t>(ops[0].elements));
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      double value = static_cast<double>(static_cast<const T*>(ops[0].input)[i]);
-      for (std::size_t k = 1; k < ops.size(); ++k) {
-        const auto next = static_cast<double>(static_cast<const T*>(ops[k].input)[i]);
-        value = !greatest ? value + next : next > value || next != next ? next : value;
-      }
-      all[i] = static_cast<T>(value);
-    }
-    return all;
-  }
-  template <class T>
-  static void reduce(const std::vector<CommOperation>& ops) {
-    const std::vector<T> all = combined<T>(ops, ops[0].op == program::Operator::all_reduce_max);
-    const std::size_t shard = ops[0].op == program::Operator::reduce_scatter ? all.size() / ops.size() : 0;
-    for (std::size_t k = 0; k < ops.size(); ++k) std::memcpy(ops[k].output, all.data() + k * shard, (shard > 0 ? shard : all.size()) * sizeof(T));
+  static void sum(const std::vector<CommOperation>& ops) {
+    const CommOperation& first = ops.front();
+    std::vector<std::byte> all(bytes(first.dtype, first.elements));
+    std::vector<const void*> in;
+    for (const CommOperation& o : ops) in.push_back(o.input);
+    void* const out = all.data();
+    reduce(first.dtype, first.op, in, first.elements, {&out, 1});
+    const std::size_t shard = first.op == program::Operator::reduce_scatter ? all.size() / ops.size() : 0;
+    for (std::size_t k = 0; k < ops.size(); ++k) std::memcpy(ops[k].output, all.data() + k * shard, shard > 0 ? shard : all.size());
   }
   static void move(const std::vector<CommOperation>& ops, const std::vector<std::int64_t>& ranks) {
     using program::Operator;
@@ -342,9 +334,7 @@ class FakeMover final : public Mover {
       case Operator::all_reduce:
       case Operator::all_reduce_max:
       case Operator::reduce_scatter:
-        if (first.dtype == DType::fp64) return reduce<double>(ops);
-        if (first.dtype == DType::int32) return reduce<std::int32_t>(ops);
-        return reduce<float>(ops);
+        return sum(ops);
       default:
         break;
     }

@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "executor/comm/nccl.h"
+#include "executor/comm/operations.h"
 #include "support/fake_device.h"
 
 namespace orrery::executor {
@@ -199,28 +200,18 @@ class FakeNccl {
     std::vector<std::unique_ptr<std::vector<std::byte>>> memory_;
   };
 
-  template <class T>
-  static std::vector<T> combined(const std::vector<Call>& calls, std::size_t elements) {
-    std::vector<T> all(elements);
-    for (std::size_t i = 0; i < elements; ++i) {
-      double value = 0;
-      for (std::size_t k = 0; k < calls.size(); ++k) {
-        T v;
-        std::memcpy(&v, calls[k].in + i * sizeof(T), sizeof(T));
-        const auto next = static_cast<double>(v);
-        value = k == 0 ? next : !calls[0].greatest ? value + next : next > value || next != next ? next : value;
-      }
-      all[i] = static_cast<T>(value);
-    }
-    return all;
-  }
-  template <class T>
-  static void reduce(const std::vector<Call>& calls) {
-    const bool scatters = calls[0].kind == Kind::reduce_scatter;
-    const auto n = static_cast<std::size_t>(calls[0].n);
-    const std::vector<T> all = combined<T>(calls, scatters ? n * calls.size() : n);
+  static void sum(const std::vector<Call>& calls) {
+    const Call& first = calls.front();
+    const bool scatters = first.kind == Kind::reduce_scatter;
+    const auto size = static_cast<std::size_t>(bytes_of(first.type, first.n)), parts = scatters ? calls.size() : 1;
+    std::vector<std::byte> all(size * parts);
+    std::vector<const void*> in;
+    for (const Call& c : calls) in.push_back(c.in);
+    void* const out = all.data();
+    reduce(first.type, first.greatest ? program::Operator::all_reduce_max : program::Operator::all_reduce, in,
+           first.n * static_cast<std::int64_t>(parts), {&out, 1});
     for (std::size_t k = 0; k < calls.size(); ++k)
-      if (n > 0) std::memcpy(calls[k].out, all.data() + (scatters ? k * n : 0), n * sizeof(T));
+      if (size > 0) std::memcpy(calls[k].out, all.data() + (scatters ? k * size : 0), size);
   }
   static void move(const std::vector<Call>& calls) {
     const Call& first = calls.front();
@@ -228,11 +219,7 @@ class FakeNccl {
       if (c.kind != first.kind || (c.n != first.n && c.kind != Kind::exchange) || c.type != first.type)
         throw std::logic_error("the members of a communicator call different things");
     const auto bytes = static_cast<std::size_t>(first.n);
-    if (first.kind == Kind::all_reduce || first.kind == Kind::reduce_scatter) {
-      if (first.type == DType::fp64) return reduce<double>(calls);
-      if (first.type == DType::int32) return reduce<std::int32_t>(calls);
-      return reduce<float>(calls);
-    }
+    if (first.kind == Kind::all_reduce || first.kind == Kind::reduce_scatter) return sum(calls);
     if (first.kind == Kind::all_gather) {
       std::vector<std::byte> all;
       for (const Call& c : calls) all.insert(all.end(), c.in, c.in + bytes);
