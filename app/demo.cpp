@@ -192,7 +192,7 @@ DemoReport demo(const DemoSettings& settings) {
       if (run.result.steps.empty() || (run.result.cancelled && !plan.repeats.empty())) continue;
       plan.first_loss = run.result.steps.front().loss;
       plan.last_loss = run.result.steps.back().loss;
-      plan.repeats.push_back({run.result.step_time, run.noise, std::move(run.measured)});
+      plan.repeats.push_back({run.result.step_time, run.noise, std::move(run.measured), std::move(run.energy)});
       timelines[p].push_back(std::move(run.result.timeline));
     }
   }

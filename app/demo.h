@@ -30,6 +30,7 @@ struct DemoRepeat {
   Seconds step_time;  // median
   double noise = 0;   // of one step: half the interquartile range, relative
   Summary measured;
+  StepEnergy energy{};
 };
 
 // One plan, predicted and run. What follows from the repeats is filled in by judge().

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "app/gpu.h"
 #include "core/error.h"
@@ -14,6 +15,7 @@
 #include "executor/data/tokens.h"
 #include "executor/kernels/low_precision.h"
 #include "planner/search.h"
+#include "profiler/nvml.h"
 #include "program/compile.h"
 #include "program/loads.h"
 
@@ -66,6 +68,24 @@ std::unique_ptr<executor::World> gpu_world(const std::string& device, const prog
   settings.options = cuda_options();
   if (device != "cuda") settings.devices = {cuda_number(device).value_or(0)};
   return executor::make_cuda_world(executor::load_cuda_plugin(), program, settings, std::move(store), launch);
+}
+
+PowerMeters gpu_meters(const std::string& device, std::int64_t ranks, const executor::Launch& launch) {
+  const executor::CudaPlugin& plugin = executor::load_cuda_plugin();
+  std::vector<int> named;
+  if (device != "cuda") named = {cuda_number(device).value_or(0)};
+  const std::vector<int> numbers = executor::devices_of_ranks(plugin, ranks, named, launch);
+  const std::vector<executor::CudaDeviceInfo> devices = plugin.devices();
+  PowerMeters out;
+  out.ranks = static_cast<std::int64_t>(numbers.size());
+  const std::set<int> apart(numbers.begin(), numbers.end());
+  out.gpus = static_cast<std::int64_t>(apart.size());
+  for (const int number : apart) {
+    profiler::Nvml nvml = profiler::open_nvml(devices.at(static_cast<std::size_t>(number)).uuid);
+    if (!nvml.meter) return {{}, nvml.why, out.ranks, out.gpus};
+    out.list.push_back(std::move(nvml.meter));
+  }
+  return out;
 }
 
 }  // namespace
@@ -126,6 +146,14 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   else if (store)
     world = executor::make_processes_world(std::move(store), program.ranks(), *kernels, settings.launch.local_processes);
   options.world = world.get();
+  EnergyCount energy(settings.meters ? settings.meters()
+                     : gpu           ? gpu_meters(settings.device, program.ranks(), settings.launch)
+                                     : PowerMeters{{}, "it is read of GPUs only", 0, 0},
+                     options.warm_up, settings.clock);
+  options.progress = [&](const executor::StepReport& step) {
+    if (settings.progress) settings.progress(step);
+    energy.step_done();
+  };
   try {
     report.result = executor::run(program, model, plan, *tokens, options);
   } catch (const executor::OutOfMemory& e) {
@@ -142,6 +170,7 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   }
   const PrecisionSpec& types = plan.precision;
   report.result.emulated = !gpu && (types.compute != DType::fp32 || types.params != DType::fp32 || types.grads != DType::fp32);
+  report.energy = energy.result(report.predicted.energy, cluster.devices);
   if (settings.launch.process != 0) return report;
   if (!report.result.expert_load.empty()) report.expert_load = program::write_expert_load(report.result.expert_load);
   report.noise = relative_noise(report.result.steps, static_cast<std::size_t>(options.warm_up));

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "app/compare.h"
+#include "app/energy.h"
 #include "app/inputs.h"
 #include "app/simulate.h"
 #include "executor/launch.h"
@@ -24,6 +25,8 @@ struct RunSettings {
   const std::atomic<bool>* cancel = nullptr;
   // `every` and `in_background` are the plan's: checkpoint.every_steps and checkpoint.mode.
   executor::CheckpointOptions checkpoints;
+  std::function<PowerMeters()> meters;  // empty: NVML's of the GPUs that the ranks have, of a CPU none
+  profiler::HostClock clock = profiler::steady_clock();
 };
 
 struct RunReport {
@@ -35,6 +38,7 @@ struct RunReport {
   SimulateReport predicted;  // of the same plan, with the inputs' profile
   std::string expert_load;   // what its routers chose, as moe.load reads it; empty where none was free
   double noise = 0;          // half the interquartile range of the periods after warm-up, relative to their median
+  StepEnergy energy{};       // of the GPUs of this process
 };
 
 // The Error, and how to go on from the last checkpoint in `folder` where there is one.

@@ -10,6 +10,19 @@ namespace orrery::app {
 
 using Json = nlohmann::ordered_json;
 
+namespace {
+
+Json energy_json(const StepEnergy& e, Grade predicted) {
+  return {{"measured", e.per_step ? Json(e.per_step->v) : Json(nullptr)},
+          {"not_measured", e.per_step ? Json(nullptr) : Json(e.why)},
+          {"gpus", e.gpus},
+          {"window_s", e.window.v},
+          {"predicted", e.predicted ? Json(e.predicted->v) : Json(nullptr)},
+          {"predicted_grade", grade_name(predicted)}};
+}
+
+}  // namespace
+
 std::string to_json(const RunReport& r) {
   const auto tokens = static_cast<double>(r.inputs.plan.batch.global * r.inputs.plan.batch.sequence);
   Json losses = Json::array(), norms = Json::array(), periods = Json::array(), memory = Json::array();
@@ -34,6 +47,7 @@ std::string to_json(const RunReport& r) {
                                                                         : Json(nullptr)},
                  {"flops_convention", std::string(program::name(r.predicted.convention))},
                  {"noise", r.noise},
+                 {"energy_per_step_joules", energy_json(r.energy, r.predicted.energy_grade)},
                  {"predicted_step_time_s", r.predicted.step_time.v},
                  {"losses", std::move(losses)},
                  {"gradient_norms", std::move(norms)},
@@ -72,6 +86,7 @@ std::string to_json(const DemoReport& r) {
                      {"noise", p.noise},
                      {"tolerance", p.tolerance},
                      {"repeats_s", std::move(times)},
+                     {"energy_per_step_joules", run ? energy_json(p.repeats[p.shown].energy, p.predicted.energy_grade) : Json(nullptr)},
                      {"memory_agrees", p.memory_agrees},
                      {"first_loss", p.first_loss},
                      {"last_loss", p.last_loss},

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "app/copy_share.h"
 #include "app/inputs.h"
 #include "app/schemas.h"
 #include "app/timeline_svg.h"
@@ -121,6 +122,9 @@ std::string gpu_profile_text(const Profile& p) {
   out += fmt::format("  best matrix product {}, copy {}\n", format_rate(p.peak), format_rate(p.memory_bandwidth));
   out += fmt::format("  launches: {} of the host each, {} recorded; from kernel to kernel {}, {} recorded\n", format_seconds(p.issue),
                      format_seconds(p.issue_recorded), format_seconds(p.kernel), format_seconds(p.kernel_recorded));
+  for (const CopyShare& c : copy_shares(p))
+    out += fmt::format("  {:<30}{:<6}{:>10}, {:.0f} % of the copy{}  ({})\n", c.op, name(c.dtype), format_rate(c.rate), 100 * c.share,
+                       c.share < kCopyShareAim ? fmt::format(", below {:.0f}", 100 * kCopyShareAim) : "", fmt::join(c.dims, "x"));
   for (const PowerMeasurement& m : p.power)
     out += fmt::format("  power {:<12}{}{}\n", m.what, format_power(m.power), m.of.empty() ? "" : "  (" + m.of + ")");
   for (const DeviceState& s : p.states)

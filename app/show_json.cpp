@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "app/copy_share.h"
 #include "app/inputs.h"
 #include "app/show.h"
 #include "core/cluster_json.h"
@@ -28,7 +29,20 @@ std::string show_json(const std::string& what, const std::string& name, const st
   }
   if (what == "cluster" && !name.empty()) return write_cluster(cluster_from(name, settings));
   if (what == "device" && !name.empty()) return write_device(load_device(name));
-  if (what == "profile" && !name.empty()) return write_profile(read_profile(read_text_file(name), name));
+  if (what == "profile" && !name.empty()) {
+    const Profile profile = read_profile(read_text_file(name), name);
+    if (profile.kind != DeviceKind::gpu) return write_profile(profile);
+    Json out = Json::parse(write_profile(profile)), shares = Json::array();
+    for (const CopyShare& c : copy_shares(profile))
+      shares.push_back({{"op", c.op},
+                        {"dtype", std::string(orrery::name(c.dtype))},
+                        {"dims", c.dims},
+                        {"bytes_per_s", c.rate.v},
+                        {"share", c.share},
+                        {"reaches_aim", c.share >= kCopyShareAim}});
+    out["copy_shares"] = std::move(shares);  // what follows from the rest, and no part of a profile's file
+    return out.dump(1) + "\n";
+  }
   if (what == "timeline" && !name.empty()) {  // what `show` says in words; the trace itself is JSON already
     const Timeline t = load_timeline(name);
     return Json{{"origin", t.origin},

@@ -176,6 +176,24 @@ std::string text(const app::CompareReport& r) {
   return out;
 }
 
+namespace {
+
+// In one line, of a run on GPUs.
+std::string energy_line(const app::StepEnergy& e, Grade predicted) {
+  std::string out = e.per_step ? fmt::format("{} per step measured on {} GPU{}", format_energy(*e.per_step), e.gpus, e.gpus == 1 ? "" : "s")
+                               : "not measured: " + e.why;
+  if (e.predicted) {
+    out += fmt::format(", {} predicted ({}", format_energy(*e.predicted),
+                       predicted == Grade::assumed         ? "assumed from the rated power"
+                       : predicted == Grade::measured_here ? "by the power measured for each class of work"
+                                                           : "by power measured on another device");
+    out += e.per_step ? fmt::format(", {:+.1f} %)", 100 * (*e.predicted / *e.per_step - 1)) : ")";
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string text(const app::RunReport& r) {
   const Style& s = style();
   std::string out = fmt::format("{}{} on {}: {}{}\n", s.bold, r.inputs.model.name, r.inputs.plan.cluster, r.measured.label, s.reset);
@@ -197,6 +215,7 @@ std::string text(const app::RunReport& r) {
   out += fmt::format(
       "throughput       {:.0f} tokens/s{}\n", static_cast<double>(plan.batch.global * plan.batch.sequence) / r.result.step_time.v,
       r.result.emulated ? "" : fmt::format(", MFU {:.1f} % ({} FLOPs)", 100 * r.predicted.mfu / slower, program::name(r.predicted.convention)));
+  if (r.inputs.cluster.device.kind == DeviceKind::gpu) out += fmt::format("energy           {}\n", energy_line(r.energy, r.predicted.energy_grade));
   if (r.result.replayed > 0) out += fmt::format("graphs           {} steps were run as one recorded graph\n", r.result.replayed);
   out += "peak memory      ";
   for (std::size_t i = 0; i < r.measured.peak_memory_by_stage.size(); ++i) {
@@ -229,6 +248,8 @@ std::string text(const app::DemoReport& r) {
       out += fmt::format("  the error is mostly {} ({} predicted, {} measured)\n", p.compared.largest.front().name,
                          format_seconds(Seconds{p.compared.largest.front().a}), format_seconds(Seconds{p.compared.largest.front().b}));
     out += fmt::format("  memory      {}\n", p.memory_agrees ? "as predicted on every stage, to the byte" : "differs from the prediction");
+    if (r.inputs.cluster.device.kind == DeviceKind::gpu)
+      out += fmt::format("  energy      {}\n", energy_line(p.repeats[p.shown].energy, p.predicted.energy_grade));
     out += fmt::format("  loss        {:.3f} -> {:.3f}\n", p.first_loss, p.last_loss);
   }
   if (r.others && *r.others > 0.05)

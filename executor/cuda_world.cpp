@@ -215,24 +215,19 @@ int multiprocessors_of_products(const program::Program& program, int all) {
   return beside > together / 2 ? std::max(1, all - taken) : 0;
 }
 
-std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings,
-                                       std::unique_ptr<KeyStore> store, const Launch& launch) {
-  const std::vector<CudaDeviceInfo> infos = plugin.devices();
-  const auto visible = static_cast<std::int64_t>(infos.size());
-  const std::int64_t ranks = program.ranks(), processes = store ? store->processes() : 1;
-  if (ranks < processes)
-    throw Error("processes", fmt::format("{} processes were started, and there are {} ranks", processes, ranks),
+std::vector<int> devices_of_ranks(const CudaPlugin& plugin, std::int64_t ranks, const std::vector<int>& named, const Launch& launch) {
+  const auto visible = static_cast<std::int64_t>(plugin.devices().size());
+  if (ranks < launch.processes)
+    throw Error("processes", fmt::format("{} processes were started, and there are {} ranks", launch.processes, ranks),
                 "start no more processes than ranks");
-  for (const int number : settings.devices)
+  for (const int number : named)
     if (number < 0 || number >= visible)
       throw Error("--device", fmt::format("there is no GPU {}: this process sees {}, counted from 0", number, devices_text(visible)));
-  if (processes == 1 && (ranks == 1 || visible == 1 || settings.devices.size() == 1))
-    return make_shared_gpu_world(plugin, settings.devices.empty() ? 0 : settings.devices.front(), ranks, settings.options);
-
-  const std::int64_t process = store ? store->process() : 0;
-  const std::int64_t mine = first_rank(process + 1, ranks, processes) - first_rank(process, ranks, processes);
+  if (launch.processes == 1 && (ranks == 1 || visible == 1 || named.size() == 1))
+    return std::vector<int>(static_cast<std::size_t>(ranks), named.empty() ? 0 : named.front());
+  const std::int64_t mine = first_rank(launch.process + 1, ranks, launch.processes) - first_rank(launch.process, ranks, launch.processes);
   const bool may_share = plugin.nccl_version() >= kRanksShareGpus;
-  std::vector<int> devices = settings.devices;
+  std::vector<int> devices = named;
   if (devices.empty() && may_share && visible < mine) {
     devices.resize(static_cast<std::size_t>(visible));
     std::iota(devices.begin(), devices.end(), 0);
@@ -244,6 +239,19 @@ std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::
     for (std::size_t i = own; i < static_cast<std::size_t>(mine); ++i) devices.push_back(devices[i % own]);
   }
   devices.resize(static_cast<std::size_t>(mine));
+  return devices;
+}
+
+std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::Program& program, const CudaWorldSettings& settings,
+                                       std::unique_ptr<KeyStore> store, const Launch& launch) {
+  const std::vector<CudaDeviceInfo> infos = plugin.devices();
+  const std::int64_t ranks = program.ranks();
+  Launch met = launch;
+  met.process = store ? store->process() : 0, met.processes = store ? store->processes() : 1;
+  std::vector<int> devices = devices_of_ranks(plugin, ranks, settings.devices, met);
+  if (met.processes == 1 && (ranks == 1 || infos.size() == 1 || settings.devices.size() == 1))
+    return make_shared_gpu_world(plugin, devices.front(), ranks, settings.options);
+  const bool may_share = plugin.nccl_version() >= kRanksShareGpus;
 
   ByteWriter w;
   for (const int number : devices) {
@@ -267,7 +275,7 @@ std::unique_ptr<World> make_cuda_world(const CudaPlugin& plugin, const program::
   setenv("NCCL_MAX_P2P_NCHANNELS", std::to_string(std::bit_floor(static_cast<unsigned>(share))).c_str(), 0);
   CudaWorldSettings chosen = settings;
   chosen.options.sm_target = multiprocessors_of_products(program, infos[static_cast<std::size_t>(devices.front())].multiprocessors);
-  if (store && processes > 1) chosen.options = in_processes(chosen.options, *store);
+  if (store && met.processes > 1) chosen.options = in_processes(chosen.options, *store);
   return std::make_unique<NcclGpuWorld>(plugin, program, chosen, std::move(store), infos, std::move(devices), nccl_blocks(share));
 }
 

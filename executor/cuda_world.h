@@ -34,6 +34,10 @@ std::int64_t check_devices(const std::vector<CudaDeviceInfo>& devices, bool mixe
 // gathered layer by layer, of experts beside another micro-batch). What is only waited for later, as gradients' sums are, may be over long before.
 int multiprocessors_of_products(const program::Program& program, int all);
 
+// Numbers of the GPUs that the ranks of this process of `launch` compute on, in the ranks' order, as make_cuda_world gives them out. Throws Error
+// where there are too few.
+std::vector<int> devices_of_ranks(const CudaPlugin& plugin, std::int64_t ranks, const std::vector<int>& named, const Launch& launch);
+
 // Of a program, in this process of `launch`: consecutive ranks. Several processes meet in `store`, and all make it at the same time; a single one
 // needs none. One process with one GPU, or whose settings name one, has all ranks there (make_shared_gpu_world); otherwise each rank has a GPU of its
 // own, or, where NCCL is 2.30 or later, shares one with others by NCCL_MULTI_RANK_GPU_ENABLE. Several processes do not time products
