@@ -42,6 +42,7 @@ std::vector<CopyShare> copy_shares(const Profile& profile) {
     b = {bytes, m.footprint.v, {m.op, m.dtype, m.dims, rate, rate / profile.memory_bandwidth}};
   }
   std::vector<CopyShare> out;
+  out.reserve(best.size());
   for (auto& [key, b] : best) out.push_back(std::move(b.share));
   return out;
 }
