@@ -168,8 +168,6 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
     if (checkpoints.folder.empty() || e.where().starts_with("--")) throw;  // a flag was wrong: nothing has run
     throw with_last_checkpoint(e, checkpoints.folder);
   }
-  const PrecisionSpec& types = plan.precision;
-  report.result.emulated = !gpu && (types.compute != DType::fp32 || types.params != DType::fp32 || types.grads != DType::fp32);
   report.energy = energy.result(report.predicted.energy, cluster.devices);
   if (settings.launch.process != 0) return report;
   if (!report.result.expert_load.empty()) report.expert_load = program::write_expert_load(report.result.expert_load);

@@ -632,7 +632,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   result.cancelled = progress.cancelled();
   result.timeline.origin = "measured";
   const PrecisionSpec& precision = plan.precision;
-  result.emulated = !options.world && (precision.compute != DType::fp32 || precision.params != DType::fp32 || precision.grads != DType::fp32);
+  result.emulated = world.emulates() && (precision.compute != DType::fp32 || precision.params != DType::fp32 || precision.grads != DType::fp32);
   const std::size_t done = result.steps.size();
   std::size_t shown = done;
   const bool drains = ends_otherwise(program);

@@ -19,6 +19,7 @@ class HostWorld final : public World {
     return all;
   }
   bool has(const program::Shape& shape) const override { return kernels_.has(shape); }
+  bool emulates() const override { return true; }
   std::unique_ptr<Device> device(std::int64_t) override { return make_host_device(kernels_); }
   std::unique_ptr<Communicator> communicator(std::int64_t rank, Device&) override { return threads_.communicator(rank); }
   void abort(const std::string& why) override { threads_.abort(why); }

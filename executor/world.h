@@ -28,6 +28,8 @@ class World {
   // Makes every pending and later operation of every rank fail; from any thread.
   virtual void abort(const std::string& why) = 0;
 
+  // Its devices have arithmetic for fp32 only: what is narrower is computed so and rounded, and its times say nothing.
+  virtual bool emulates() const { return false; }
   // Bytes of memory that the ranks of this process share; 0: unknown. Nothing larger is tried.
   virtual std::int64_t memory() const { return 0; }
   // Number of this process; 0 is the one that reports.
