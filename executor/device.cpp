@@ -36,9 +36,13 @@ class HostDevice final : public Device {
   }
   std::int64_t beside() const override { return 0; }
   const KernelSet& kernels() const override { return kernels_; }
-  void fill(void* to, std::uint8_t value, std::int64_t bytes) override { std::memset(to, value, static_cast<std::size_t>(bytes)); }
-  void upload(void* to, const void* from, std::int64_t bytes) override { std::memcpy(to, from, static_cast<std::size_t>(bytes)); }
-  void download(void* to, const void* from, std::int64_t bytes) override { std::memcpy(to, from, static_cast<std::size_t>(bytes)); }
+  void fill(void* to, std::uint8_t value, std::int64_t bytes) override {
+    if (bytes > 0) std::memset(to, value, static_cast<std::size_t>(bytes));
+  }
+  void upload(void* to, const void* from, std::int64_t bytes) override {
+    if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  }
+  void download(void* to, const void* from, std::int64_t bytes) override { upload(to, from, bytes); }
   Mark mark() override { return nullptr; }
   void wait(const Mark&) override {}
   void synchronise() override {}

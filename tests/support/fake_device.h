@@ -214,10 +214,10 @@ class FakeDevice final : public Device {
     const auto* first = static_cast<const std::byte*>(from);
     auto data = std::make_shared<std::vector<std::byte>>(first, first + bytes);
     if (recording_) recording_->sources.push_back(data);
-    push([p = FakeMachine::to_host(to), data] { std::memcpy(p, data->data(), data->size()); });
+    push([p = FakeMachine::to_host(to), data] { std::copy(data->begin(), data->end(), static_cast<std::byte*>(p)); });
   }
   void download(void* to, const void* from, std::int64_t bytes) override {
-    push([to, p = FakeMachine::to_host(from), bytes] { std::memcpy(to, p, static_cast<std::size_t>(bytes)); });
+    push([to, p = static_cast<const std::byte*>(FakeMachine::to_host(from)), bytes] { std::copy(p, p + bytes, static_cast<std::byte*>(to)); });
     synchronise();
   }
   // What is recorded does not run: nobody may ask when it was done.
@@ -277,7 +277,9 @@ class FakeMover final : public Mover {
   void message(Member& send, Member& receive) override {
     Member both[2] = {send, receive};
     const CommOperation from = on_host(*send.operation), to = on_host(*receive.operation);
-    enqueue(both, [from, to] { std::memcpy(to.output, from.input, bytes(to.dtype, to.elements)); });
+    enqueue(both, [from, to] {
+      if (to.elements > 0) std::memcpy(to.output, from.input, bytes(to.dtype, to.elements));
+    });
     send = both[0], receive = both[1];
   }
   std::int64_t reached_ns(const Mark& mark) override { return machine_.reached_ns(mark); }
