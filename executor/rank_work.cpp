@@ -12,7 +12,6 @@
 namespace orrery::executor {
 namespace {
 
-using program::Access;
 using program::Axis;
 using program::DependencyKind;
 using program::Instruction;
