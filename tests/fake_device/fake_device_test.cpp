@@ -16,21 +16,10 @@ void run_on_ranks(std::int64_t ranks, const std::function<void(Communicator&)>& 
   static std::atomic<std::uint64_t> seed{1};
   FakeMachine machine(seed++);
   ThreadsWorld world(ranks, std::make_unique<FakeMover>(machine, true));
-  std::vector<std::thread> threads;
-  std::mutex mutex;
-  std::exception_ptr first;
-  for (std::int64_t r = 0; r < ranks; ++r)
-    threads.emplace_back([&, r] {
-      try {
-        const std::unique_ptr<Communicator> communicator = world.communicator(r);
-        body(*communicator);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (!first) first = std::current_exception();
-      }
-    });
-  for (std::thread& t : threads) t.join();
-  if (first) std::rethrow_exception(first);
+  on_threads(0, ranks, [&](std::int64_t r) {
+    const std::unique_ptr<Communicator> communicator = world.communicator(r);
+    body(*communicator);
+  });
 }
 
 }  // namespace orrery::executor

@@ -20,21 +20,10 @@ void run_on_ranks(std::int64_t ranks, const std::function<void(Communicator&)>& 
   NcclSettings settings;
   settings.ranks = ranks;
   NcclWorld world(settings);
-  std::vector<std::thread> threads;
-  std::mutex mutex;
-  std::exception_ptr first;
-  for (std::int64_t r = 0; r < ranks; ++r)
-    threads.emplace_back([&, r] {
-      try {
-        const auto communicator = world.communicator(r, nccl.api(r));
-        body(*communicator);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (!first) first = std::current_exception();
-      }
-    });
-  for (std::thread& t : threads) t.join();
-  if (first) std::rethrow_exception(first);
+  on_threads(0, ranks, [&](std::int64_t r) {
+    const auto communicator = world.communicator(r, nccl.api(r));
+    body(*communicator);
+  });
 }
 
 namespace {
