@@ -7,6 +7,7 @@
 #include "app/plan.h"
 #include "app/report_json.h"
 #include "app/sweep.h"
+#include "app/sweep_report.h"
 #include "core/json_edge.h"
 #include "core/plan_json.h"
 
@@ -74,8 +75,11 @@ Sweep read_sweep(std::string_view text, const std::string& file) {
 std::string to_json(const PlanReport& report) {
   Json plans = Json::array();
   for (const planner::Candidate& c : report.outcome.ranked) {
+    const std::optional<Dollars> dollars = planner::step_price(report.inputs.cluster, c.step);
     plans.push_back({{"label", planner::label(report.inputs.cluster, c.plan)},
                      {"step_time_s", to_seconds(c.step).v},
+                     {"energy_j", c.energy.v},
+                     {"dollars", dollars ? Json(dollars->v) : Json()},
                      {"bubble_fraction", c.bubble_fraction},
                      {"peak_memory_bytes", c.peak_memory.v},
                      {"device_memory_bytes", c.capacity.v},
@@ -114,10 +118,44 @@ std::string to_json(const SweepReport& report) {
       out["bubble_fraction"] = row.bubble_fraction;
       out["exposed_communication_s"] = row.exposed_communication_s;
       out["peak_memory_bytes"] = row.peak_memory_bytes;
+      out["energy_j"] = row.energy_j;
     }
     rows.push_back(std::move(out));
   }
   return Json{{"orrery", "table/1"}, {"cancelled", report.cancelled}, {"rows", std::move(rows)}}.dump(1) + "\n";
+}
+
+SweepReport read_sweep_report_json(std::string_view text, const std::string& file) {
+  const json::Document document(text, file);
+  json::Object o = document.object();
+  if (o.required("orrery").text() != "table/1") o.fail("is not the table of a sweep", "open what 'orrery sweep --json' prints");
+  SweepReport report;
+  o.read("cancelled", report.cancelled);
+  for (const json::Value& value : o.required("rows").list()) {
+    json::Object members = value.object();
+    SweepRow row;
+    const bool first = report.rows.empty();
+    bool is_axis = true;  // the columns before the status
+    for (const auto& [key, field] : members.members()) {
+      if (key == "status") {
+        row.status = field.text();
+        is_axis = false;
+      } else if (is_axis) {
+        if (first)
+          report.axes.push_back({key, {}, file});
+        else if (row.values.size() >= report.axes.size() || report.axes[row.values.size()].path != key)
+          value.fail("has other axes than the first row");
+        row.values.push_back(field.text());
+      } else {
+        put_figure(row, key, field.number(), file);
+      }
+    }
+    if (is_axis) value.fail("has no status", "open what 'orrery sweep --json' prints");
+    if (row.values.size() != report.axes.size()) value.fail("has other axes than the first row");
+    report.rows.push_back(std::move(row));
+  }
+  o.done();
+  return report;
 }
 
 std::string to_json(const CompareReport& r) {

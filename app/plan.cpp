@@ -1,6 +1,10 @@
 #include "app/plan.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <functional>
+#include <utility>
 
 #include "core/error.h"
 #include "core/plan_json.h"
@@ -47,6 +51,38 @@ planner::Space pinned(planner::Space space, const Plan& plan, const std::vector<
   if (sets(settings, "recompute.kind")) space.recompute = {plan.recompute.kind};
   if (sets(settings, "sharding.zero")) space.zero = {plan.sharding.zero};
   return space;
+}
+
+PlanFlags asking_for(PlanFlags flags, const Plan& wanted) {
+  // What a search varies, as settings. Arguments of a schedule are either those of the base, or none.
+  const auto list = [](const std::vector<std::int64_t>& values) { return fmt::format("[{}]", fmt::join(values, ",")); };
+  const std::vector<std::pair<std::string, std::function<std::string(const Plan&)>>> fields{
+      {"parallel.tp", [](const Plan& p) { return fmt::format("{}", p.parallel.tp); }},
+      {"parallel.pp", [](const Plan& p) { return fmt::format("{}", p.parallel.pp); }},
+      {"schedule", [](const Plan& p) { return p.schedule; }},
+      {"schedule_args", [](const Plan& p) { return p.schedule_args == ScheduleArgs{} ? "{}" : "base"; }},
+      {"parallel.vp", [](const Plan& p) { return fmt::format("{}", p.parallel.vp); }},
+      {"stages", [&](const Plan& p) { return p.stages ? list(*p.stages) : "null"; }},
+      {"batch.micro", [](const Plan& p) { return fmt::format("{}", p.batch.micro); }},
+      {"recompute.kind", [](const Plan& p) { return p.recompute.kind; }},
+      {"sharding.zero", [](const Plan& p) { return fmt::format("{}", p.sharding.zero); }},
+      {"parallel.sp", [](const Plan& p) { return p.parallel.sp ? "true" : "false"; }},
+      {"batch.global", [](const Plan& p) { return fmt::format("{}", p.batch.global); }},
+  };
+  const auto is_about = [](const std::string& setting, const std::string& path) {
+    return setting.starts_with(path + "=") || setting.starts_with("plan." + path + "=");
+  };
+  // What one setting changes may follow from another (the global batch from the replicas): until nothing differs, which takes two rounds.
+  for (int round = 0; round < 4; ++round) {
+    const Plan now = load_inputs(flags).plan;
+    if (now == wanted) break;
+    for (const auto& [path, text] : fields) {
+      if (text(now) == text(wanted)) continue;
+      std::erase_if(flags.settings, [&](const std::string& setting) { return is_about(setting, path); });
+      flags.settings.push_back(path + "=" + text(wanted));
+    }
+  }
+  return flags;
 }
 
 PlanReport plan(const Inputs& inputs, const planner::Space& space, const planner::Options& options) {

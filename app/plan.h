@@ -20,6 +20,11 @@ struct PlanReport {
 // The space without the axes that settings decide: `--set parallel.tp=4` searches what `--tp 4` searches. `plan`: with the settings applied.
 planner::Space pinned(planner::Space space, const Plan& plan, const std::vector<std::string>& settings);
 
+// `flags` with the settings that make `wanted` of their plan, and no more of them: load_inputs(asking_for(flags, wanted)).plan == wanted. `wanted` is
+// one that a search from load_inputs(flags) could find: it may differ in tp, pp, vp, sp, the micro-batch, the schedule and its arguments, the layers
+// of the stages, the kind of recomputation and the ZeRO stage.
+PlanFlags asking_for(PlanFlags flags, const Plan& wanted);
+
 // `inputs.plan` is the base: everything that the search does not vary is taken from it.
 PlanReport plan(const Inputs& inputs, const planner::Space& space, const planner::Options& options);
 

@@ -180,7 +180,7 @@ Tree sweep() {
 Tree table() {
   Fields row, f;
   row.must("status", property("string", "ok, does not fit, or why it was refused"));
-  for (const char* number : {"step_time_s", "tokens_per_s_per_gpu", "mfu", "bubble_fraction", "exposed_communication_s"})
+  for (const char* number : {"step_time_s", "tokens_per_s_per_gpu", "mfu", "bubble_fraction", "exposed_communication_s", "energy_j"})
     row.may(number, property("number"));
   row.may("peak_memory_bytes", property("integer", "of the fullest stage"));
   f.version("table/1");

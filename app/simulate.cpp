@@ -108,8 +108,7 @@ SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
   report.fits = report.headroom.v >= 0;
 
   report.energy_grade = cost.energy;
-  report.energy = cost.idle * report.step_time * devices;
-  for (std::size_t r = 0; r < result.simulated_ranks.size(); ++r) report.energy += result.energy[r] * static_cast<double>(result.weights[r]);
+  report.energy = planner::step_energy(cost, result, report.devices);
   if (checkpoints) try {
       report.checkpoints = checkpoint_cost(program, cluster, plan, report.step_time, options.storage);
     } catch (const Error& e) {

@@ -2,11 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <unordered_set>
 
 #include "app/simulate.h"
+#include "app/sweep_report.h"
 #include "core/error.h"
 
 namespace orrery::app {
@@ -50,6 +55,7 @@ Measured measure(const Sweep& sweep, const SweepOptions& options, const std::vec
     row.mfu = r.mfu;
     row.bubble_fraction = r.bubble_fraction;
     const Waterfall& w = r.summary.waterfall;
+    row.energy_j = r.energy.v;
     row.exposed_communication_s = to_seconds(w.exposed_tp + w.exposed_cp + w.exposed_ep + w.exposed_pp + w.exposed_dp).v;
     for (const std::int64_t bytes : r.summary.peak_memory_by_stage) row.peak_memory_bytes = std::max(row.peak_memory_bytes, bytes);
   } catch (const Error& e) {
@@ -152,15 +158,121 @@ SweepReport sweep(const Sweep& sweep, const SweepOptions& options) {
 std::string to_csv(const SweepReport& report) {
   std::string out;
   for (const SweepAxis& axis : report.axes) out += csv_field(axis.path) + ",";
-  out += "status,step_time_s,tokens_per_s_per_gpu,mfu,bubble_fraction,exposed_communication_s,peak_memory_bytes\r\n";
+  out += "status,step_time_s,tokens_per_s_per_gpu,mfu,bubble_fraction,exposed_communication_s,peak_memory_bytes,energy_j\r\n";
   for (const SweepRow& row : report.rows) {
     for (const std::string& value : row.values) out += csv_field(value) + ",";
     out += csv_field(row.status);
-    out += row.step_time_s > 0 ? fmt::format(",{:.9g},{:.9g},{:.9g},{:.9g},{:.9g},{}\r\n", row.step_time_s, row.tokens_per_s_per_gpu, row.mfu,
-                                             row.bubble_fraction, row.exposed_communication_s, row.peak_memory_bytes)
-                               : std::string(",,,,,,\r\n");
+    out += row.step_time_s > 0 ? fmt::format(",{:.9g},{:.9g},{:.9g},{:.9g},{:.9g},{},{:.9g}\r\n", row.step_time_s, row.tokens_per_s_per_gpu, row.mfu,
+                                             row.bubble_fraction, row.exposed_communication_s, row.peak_memory_bytes, row.energy_j)
+                               : std::string(",,,,,,,\r\n");
   }
   return out;
+}
+
+namespace {
+
+// The records of an RFC 4180 table and the line that each begins on.
+struct Record {
+  std::vector<std::string> fields;
+  std::size_t line = 1;
+};
+std::vector<Record> records_of(std::string_view text, const std::string& file) {
+  std::vector<Record> records;
+  std::size_t line = 1, i = text.starts_with("\xef\xbb\xbf") ? 3 : 0;
+  while (i < text.size()) {
+    Record& record = records.emplace_back();
+    record.line = line;
+    for (bool more = true; more;) {
+      std::string& field = record.fields.emplace_back();
+      if (i < text.size() && text[i] == '"') {
+        for (++i;; ++i) {
+          if (i >= text.size()) throw Error(fmt::format("{}:{}", file, record.line), "has a quoted field without an end", "is the file cut off?");
+          if (text[i] == '\n') ++line;
+          if (text[i] != '"')
+            field += text[i];
+          else if (i + 1 < text.size() && text[i + 1] == '"')
+            field += text[i++];
+          else
+            break;
+        }
+        ++i;
+      }
+      while (i < text.size() && text[i] != ',' && text[i] != '\n') field += text[i++];
+      more = i < text.size() && text[i] == ',';
+      if (!more && field.ends_with('\r')) field.pop_back();
+      ++i;
+    }
+    ++line;
+    if (record.fields.size() == 1 && record.fields[0].empty()) records.pop_back();
+  }
+  return records;
+}
+
+double number_of(const std::string& field, const std::string& column, const std::string& where) {
+  double value = 0;
+  const auto [end, failure] = std::from_chars(field.data(), field.data() + field.size(), value);
+  if (failure != std::errc{} || end != field.data() + field.size() || !std::isfinite(value))
+    throw Error(where, fmt::format("{}: '{}' is not a number", column, field));
+  return value;
+}
+
+SweepReport read_csv(std::string_view text, const std::string& file) {
+  const std::vector<Record> records = records_of(text, file);
+  const auto status = records.empty() ? std::vector<std::string>::const_iterator{}
+                                      : std::find(records.front().fields.begin(), records.front().fields.end(), "status");
+  if (records.empty() || status == records.front().fields.end())
+    throw Error(file + ":1", "is not the table of a sweep: its header has no 'status'", "open what 'orrery sweep -o results.csv' writes");
+  const std::vector<std::string>& header = records.front().fields;
+  const auto axes = static_cast<std::size_t>(status - header.begin());
+  SweepReport report;
+  for (std::size_t a = 0; a < axes; ++a) report.axes.push_back({header[a], {}, file});
+  for (std::size_t r = 1; r < records.size(); ++r) {
+    const std::vector<std::string>& fields = records[r].fields;
+    const std::string where = fmt::format("{}:{}", file, records[r].line);
+    if (fields.size() != header.size())
+      throw Error(where, fmt::format("has {} fields, and the header {}", fields.size(), header.size()), "is the file cut off?");
+    SweepRow row;
+    row.values.assign(fields.begin(), fields.begin() + static_cast<std::ptrdiff_t>(axes));
+    row.status = fields[axes];
+    for (std::size_t c = axes + 1; c < header.size(); ++c)
+      if (!fields[c].empty()) put_figure(row, header[c], number_of(fields[c], header[c], where), file + ":1");
+    report.rows.push_back(std::move(row));
+  }
+  return report;
+}
+
+}  // namespace
+
+void put_figure(SweepRow& row, const std::string& column, double value, const std::string& where) {
+  if (column == "step_time_s")
+    row.step_time_s = value;
+  else if (column == "tokens_per_s_per_gpu")
+    row.tokens_per_s_per_gpu = value;
+  else if (column == "mfu")
+    row.mfu = value;
+  else if (column == "bubble_fraction")
+    row.bubble_fraction = value;
+  else if (column == "exposed_communication_s")
+    row.exposed_communication_s = value;
+  else if (column == "energy_j")
+    row.energy_j = value;
+  else if (column == "peak_memory_bytes" && value >= 0 && value < 0x1p62)
+    row.peak_memory_bytes = static_cast<std::int64_t>(value);
+  else
+    throw Error(where,
+                column == "peak_memory_bytes" ? "peak_memory_bytes is not a number of bytes" : fmt::format("'{}' is no column of a sweep", column));
+}
+
+SweepReport read_sweep_report(std::string_view text, const std::string& file) {
+  const auto first = text.find_first_not_of(" \t\r\n");
+  SweepReport report = first != std::string_view::npos && text[first] == '{' ? read_sweep_report_json(text, file) : read_csv(text, file);
+  for (std::size_t a = 0; a < report.axes.size(); ++a) {
+    std::vector<std::string>& values = report.axes[a].values;
+    std::unordered_set<std::string> seen;
+    for (const SweepRow& row : report.rows)
+      if (seen.insert(row.values[a]).second) values.push_back(row.values[a]);
+  }
+  return report;
 }
 
 }  // namespace orrery::app

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "app/inputs.h"
@@ -35,6 +36,8 @@ struct SweepRow {
   std::string status;               // "ok", "does not fit", why it was refused, or "internal error: …"
   double step_time_s = 0, tokens_per_s_per_gpu = 0, mfu = 0, bubble_fraction = 0, exposed_communication_s = 0;
   std::int64_t peak_memory_bytes = 0;
+  double energy_j = 0;  // of one step, all devices
+  bool operator==(const SweepRow&) const = default;
 };
 
 struct SweepReport {
@@ -58,5 +61,9 @@ SweepReport sweep(const Sweep& sweep, const SweepOptions& options = {});
 std::string to_csv(const SweepReport& report);
 // {"orrery": "table/1", "rows": [{PATH: value…, "status": …, …}…]}
 std::string to_json(const SweepReport& report);
+
+// A report again from what to_csv or to_json made of it, numbers to the digits that stand there; the values of its axes are those that occur, in the
+// order in which they do. Throws Error for anything else, at the line.
+SweepReport read_sweep_report(std::string_view text, const std::string& file);
 
 }  // namespace orrery::app

@@ -121,14 +121,18 @@ std::string text(const app::PlanReport& r, bool explain) {
   if (r.outcome.ranked.empty()) {
     out += fmt::format("{}{}{}\n", s.bad, planner::why_none(r.outcome), s.reset);
   } else {
-    out += fmt::format("{}{:>4} {:>3} {:>3} {:>3} {:>5} {:>6} {:<13} {:<9} {:>4} {:>11} {:>8} {:>11}{}\n", s.bold, "rank", "tp", "pp", "vp", "dp",
-                       "micro", "schedule", "recompute", "zero", "step", "bubble", "memory", s.reset);
+    const bool priced = r.inputs.cluster.price_per_device_hour > 0;
+    out += fmt::format("{}{:>4} {:>3} {:>3} {:>3} {:>5} {:>6} {:<13} {:<9} {:>4} {:>11} {:>8} {:>11} {:>11}{}{}\n", s.bold, "rank", "tp", "pp", "vp",
+                       "dp", "micro", "schedule", "recompute", "zero", "step", "bubble", "memory", "energy",
+                       priced ? fmt::format(" {:>9}", "price") : "", s.reset);
     for (std::size_t i = 0; i < r.outcome.ranked.size(); ++i) {
       const planner::Candidate& c = r.outcome.ranked[i];
-      out += fmt::format("{:>4} {:>3} {:>3} {:>3} {:>5} {:>6} {:<13} {:<9} {:>4} {:>11} {:>6.1f} % {:>11}\n", i + 1, c.plan.parallel.tp,
+      out += fmt::format("{:>4} {:>3} {:>3} {:>3} {:>5} {:>6} {:<13} {:<9} {:>4} {:>11} {:>6.1f} % {:>11} {:>11}", i + 1, c.plan.parallel.tp,
                          c.plan.parallel.pp, c.plan.parallel.vp, r.inputs.cluster.devices / std::max<std::int64_t>(1, c.plan.model_ranks()),
                          c.plan.batch.micro, c.plan.schedule, c.plan.recompute.kind, c.plan.sharding.zero, format_seconds(to_seconds(c.step)),
-                         100 * c.bubble_fraction, format_bytes(c.peak_memory));
+                         100 * c.bubble_fraction, format_bytes(c.peak_memory), format_energy(c.energy));
+      if (const auto dollars = planner::step_price(r.inputs.cluster, c.step)) out += fmt::format(" {:>9}", fmt::format("${:.3g}", dollars->v));
+      out += "\n";
     }
   }
   return out + r.refused + "\n";

@@ -27,7 +27,7 @@ struct Entry {
 
 Rejected too_large(const Plan& plan, std::int64_t needed, std::int64_t capacity, const std::string& of_what) {
   return {plan, "memory", fmt::format("needs {} per device, has {} ({})", format_bytes(Bytes{needed}), format_bytes(Bytes{capacity}), of_what),
-          static_cast<double>(needed) / static_cast<double>(capacity)};
+          static_cast<double>(needed) / static_cast<double>(capacity), Bytes{needed}};
 }
 
 // The fullest stage and what its peak is made of, by kind of buffer.
@@ -69,6 +69,17 @@ void parallel(std::size_t n, unsigned threads, const std::function<void(std::siz
 
 }  // namespace
 
+Joules step_energy(const cost::Table& cost, const sim::Result& result, std::int64_t devices) {
+  Joules energy = cost.idle * to_seconds(result.step) * static_cast<double>(devices);
+  for (std::size_t r = 0; r < result.simulated_ranks.size(); ++r) energy += result.energy[r] * static_cast<double>(result.weights[r]);
+  return energy;
+}
+
+std::optional<Dollars> step_price(const Cluster& cluster, Picoseconds step) {
+  if (!(cluster.price_per_device_hour > 0)) return std::nullopt;
+  return Dollars{cluster.price_per_device_hour * static_cast<double>(cluster.devices) * to_seconds(step).v / 3600};
+}
+
 Outcome search(const Model& model, const Cluster& cluster, const Plan& base, const Space& space, const Profile* profile, const Options& options) {
   const std::vector<Plan> plans = enumerate(model, cluster, base, space);
   const unsigned threads = options.threads ? options.threads : std::max(1U, std::thread::hardware_concurrency());
@@ -105,16 +116,20 @@ Outcome search(const Model& model, const Cluster& cluster, const Plan& base, con
       if (const auto refusals = program::refusals(model, cluster, plan); !refusals.empty()) {
         refused[i] = Rejected{plan, refusals.front().constraint, refusals.front().reason, 0};
       } else if (least && plan.batch.micro > least->plan.batch.micro) {
-        refused[i] = Rejected{plan, "memory", fmt::format("already micro={} {}", least->plan.batch.micro, least->reason), least->excess};
+        refused[i] =
+            Rejected{plan, "memory", fmt::format("already micro={} {}", least->plan.batch.micro, least->reason), least->excess, least->memory};
       } else if (const Bytes states = memory_bound(model, cluster, plan); states.v > capacity) {
         refused[i] = too_large(plan, states.v, capacity, "states alone");
       } else {
         const program::Program program = program::compile(model, cluster, plan);
         const auto [peak, of_what] = fullest_stage(program);
-        if (peak > capacity)
+        const auto bound = [&] { return time_bound(program, cost::price(program, cluster, profile), cluster); };
+        if (peak > capacity) {
           refused[i] = too_large(plan, peak, capacity, of_what);
-        else
-          entries[i] = Entry{i, time_bound(program, cost::price(program, cluster, profile), cluster), peak};
+          if (options.bound_refused) refused[i]->least_time = bound();
+        } else {
+          entries[i] = Entry{i, bound(), peak};
+        }
       }
       if (refused[i] && refused[i]->constraint == "memory" && (!least || plan.batch.micro < least->plan.batch.micro)) least = &*refused[i];
       advance();
@@ -141,18 +156,27 @@ Outcome search(const Model& model, const Cluster& cluster, const Plan& base, con
       const Entry& entry = order[begin + k];
       const Plan& plan = plans[entry.index];
       if (entry.bound > worst_kept) {
-        pruned[entry.index] = Rejected{plan, "bound",
+        pruned[entry.index] = Rejected{plan,
+                                       "bound",
                                        fmt::format("cannot take less than {:.4g} s/step, and {} plan{} at most {:.4g} s", to_seconds(entry.bound).v,
                                                    options.top, options.top == 1 ? " takes" : "s take", to_seconds(worst_kept).v),
-                                       entry.bound / worst_kept};
+                                       entry.bound / worst_kept,
+                                       Bytes{entry.peak},
+                                       entry.bound};
       } else {
         try {
           const program::Program program = program::compile(model, cluster, plan);
           const cost::Table cost = cost::price(program, cluster, profile);
           const sim::Result result = sim::simulate(program, cost, cluster);
-          round[k] = Candidate{plan, result.step, Bytes{entry.peak}, cluster.device.memory, program.bubble_fraction, result.waterfall};
+          round[k] = Candidate{plan,
+                               result.step,
+                               Bytes{entry.peak},
+                               cluster.device.memory,
+                               program.bubble_fraction,
+                               result.waterfall,
+                               step_energy(cost, result, program.ranks())};
         } catch (const Error& e) {  // e.g. a step longer than simulated time can count
-          refused[entry.index] = Rejected{plan, "can be simulated", e.message(), 0};
+          refused[entry.index] = Rejected{plan, "can be simulated", e.message(), 0, Bytes{entry.peak}, entry.bound};
         }
       }
       advance();

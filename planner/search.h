@@ -12,7 +12,9 @@
 #include "core/plan.h"
 #include "core/profile.h"
 #include "core/timeline.h"
+#include "cost/cost.h"
 #include "planner/space.h"
+#include "sim/simulate.h"
 
 namespace orrery::planner {
 
@@ -24,14 +26,17 @@ struct Candidate {
   Bytes capacity;
   double bubble_fraction = 0;
   Waterfall waterfall;
+  Joules energy;  // of one step, all devices
 };
 
 // A plan that was not: the constraint that killed it, and its numbers in words.
 struct Rejected {
   Plan plan;
-  std::string constraint;  // "memory", "bound", or the name of a structural constraint
-  std::string reason;      // "needs 93.1 GiB per device, has 80 GiB (activations 41.7 GiB)"
-  double excess = 0;       // memory, bound: needed / available; structural: 0
+  std::string constraint;    // "memory", "bound", or the name of a structural constraint
+  std::string reason;        // "needs 93.1 GiB per device, has 80 GiB (activations 41.7 GiB)"
+  double excess = 0;         // memory, bound: needed / available; structural: 0
+  Bytes memory{};            // that it needs on its fullest device, or no less than that where states alone are too much; 0: unknown
+  Picoseconds least_time{};  // a step takes no less; 0: unknown
 };
 
 // Every plan of the space is one of: simulated, refused, pruned, not reached.
@@ -48,7 +53,13 @@ struct Options {
   unsigned threads = 0;                                              // 0: one per core
   std::function<void(std::int64_t done, std::int64_t of)> progress;  // called from one thread at a time
   const std::atomic<bool>* cancel = nullptr;
+  bool bound_refused = false;  // Rejected::least_time also of plans that do not fit, which costs pricing them
 };
+
+// The energy of a step of all devices together: what they draw idle, and what the work takes above that.
+Joules step_energy(const cost::Table& cost, const sim::Result& result, std::int64_t devices);
+// What the cluster costs during a step; nothing where its price is not known.
+std::optional<Dollars> step_price(const Cluster& cluster, Picoseconds step);
 
 // Ranks the legal plans that fit by simulated step time; ties by their order in the enumeration. The result does not depend on the number of threads.
 Outcome search(const Model& model, const Cluster& cluster, const Plan& base, const Space& space, const Profile* profile, const Options& options = {});

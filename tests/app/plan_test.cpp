@@ -53,6 +53,44 @@ TEST(PlanReport, SearchesTheSameSpaceForAFlagAndItsSetting) {
   for (const planner::Candidate& c : without.outcome.ranked) EXPECT_FALSE(c.plan.parallel.sp);
 }
 
+// A plan that was found is the question again, by settings alone.
+TEST(AskingFor, MakesTheQuestionWhoseAnswerThePlanIs) {
+  planner::Options all;
+  all.top = 1000;
+  PlanFlags bare;  // whose global batch follows from the replicas
+  bare.model = "cpu-llama-tiny", bare.cluster = "dgx-h100:8", bare.sequence = 128;
+  PlanFlags flags = bare;
+  flags.global_batch = 16, flags.tp = 2, flags.sp = false;
+  PlanFlags staged = flags;  // with what a search drops where it does not hold
+  staged.settings = {"parallel.pp=2", "plan.parallel.vp=2", "schedule=interleaved", "schedule_args.group=4", "stages=[1,1,1,1]"};
+  for (const PlanFlags& base : {bare, flags, staged}) {
+    const Inputs inputs = load_inputs(base);
+    planner::Space space;
+    space.schedule = {"1f1b", "interleaved"};
+    const PlanReport report = plan(inputs, space, all);
+    ASSERT_GT(report.outcome.ranked.size(), 3U);
+    for (const planner::Candidate& c : report.outcome.ranked) {
+      const PlanFlags asked = asking_for(base, c.plan);
+      EXPECT_EQ(load_inputs(asked).plan, c.plan) << planner::label(inputs.cluster, c.plan);
+      EXPECT_EQ(asking_for(asked, c.plan).settings, asked.settings);
+    }
+  }
+}
+
+TEST(PlanReport, GivesEnergyAndMoneyAsASimulationOfThePlanDoes) {
+  PlanFlags f;
+  f.model = "cpu-llama-tiny", f.cluster = "dgx-h100:8", f.global_batch = 16, f.sequence = 128;
+  f.settings = {"cluster.price_per_device_hour=3"};
+  const PlanReport report = plan(load_inputs(f), {}, {});
+  const auto j = nlohmann::json::parse(to_json(report))["plans"][0];
+  SimulateOptions options;
+  options.tokens = 16 * 128;  // one step
+  const SimulateReport simulated = simulate(report.inputs, options);
+  EXPECT_DOUBLE_EQ(j["energy_j"].get<double>(), simulated.energy.v);
+  EXPECT_NEAR(j["dollars"].get<double>(), *simulated.run->dollars, 1e-12);
+  EXPECT_TRUE(nlohmann::json::parse(to_json(plan(small(), {}, {})))["plans"][0]["dollars"].is_null());
+}
+
 TEST(PlanReport, RefusesValuesThatNoPlanMayHold) {
   const auto refuses = [](auto change) {
     planner::Space space;

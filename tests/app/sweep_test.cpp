@@ -55,7 +55,7 @@ TEST(SweepTable, HoldsARowWithTheReasonForAnIllegalPoint) {
   EXPECT_EQ(report.rows[0].step_time_s, 0);
   EXPECT_EQ(report.rows[1].status, "ok");
   EXPECT_EQ(report.rows[2].status, "--grid parallel.tp: 'two' is not a whole number");
-  EXPECT_THAT(to_csv(report), testing::HasSubstr("\r\ntwo,--grid parallel.tp: 'two' is not a whole number,,,,,,\r\n"));
+  EXPECT_THAT(to_csv(report), testing::HasSubstr("\r\ntwo,--grid parallel.tp: 'two' is not a whole number,,,,,,,\r\n"));
 }
 
 TEST(SweepTable, IsAnErrorWhereNotOnePointCanBeRead) {
@@ -70,9 +70,9 @@ TEST(SweepTable, QuotesFieldsAsRfc4180Says) {
   report.rows.push_back({{"plain"}, "ok", 0.5, 1, 0.25, 0, 0, 7});
   // Fields with a comma, a quote or a line break stand in quotes; quotes within are doubled; lines end with CR LF.
   EXPECT_EQ(to_csv(report),
-            "\"a,b\",status,step_time_s,tokens_per_s_per_gpu,mfu,bubble_fraction,exposed_communication_s,peak_memory_bytes\r\n"
-            "\"says \"\"x\"\"\",\"line\nbreak\",,,,,,\r\n"
-            "plain,ok,0.5,1,0.25,0,0,7\r\n");
+            "\"a,b\",status,step_time_s,tokens_per_s_per_gpu,mfu,bubble_fraction,exposed_communication_s,peak_memory_bytes,energy_j\r\n"
+            "\"says \"\"x\"\"\",\"line\nbreak\",,,,,,,\r\n"
+            "plain,ok,0.5,1,0.25,0,0,7,0\r\n");
 }
 
 // Also where the plan that is swept was written with sequence parallelism on.
@@ -118,6 +118,66 @@ TEST(SweepTable, HoldsARowForAnInternalError) {
   EXPECT_EQ(report.rows[2].status, "ok");
   EXPECT_EQ(report.internal_errors, 1);
   EXPECT_FALSE(report.cancelled);
+}
+
+// Numbers of nine digits at most, so that both forms hold them exactly.
+SweepReport any_report() {
+  const auto text = [] { return *rc::gen::container<std::string>(rc::gen::element('a', '1', ',', '"', '\n', ' ', '.')); };
+  const auto number = [] { return static_cast<double>(*rc::gen::inRange(1, 1'000'000'000)) / 1024; };
+  SweepReport report;
+  report.cancelled = *rc::gen::arbitrary<bool>();
+  const auto axes = *rc::gen::inRange<std::size_t>(1, 4);
+  for (std::size_t a = 0; a < axes; ++a) report.axes.push_back({"axis " + std::to_string(a), {}, "t"});
+  for (int r = *rc::gen::inRange(0, 6); r > 0; --r) {
+    SweepRow row;
+    for (std::size_t a = 0; a < axes; ++a) {
+      row.values.push_back(text());
+      std::vector<std::string>& seen = report.axes[a].values;
+      if (std::find(seen.begin(), seen.end(), row.values[a]) == seen.end()) seen.push_back(row.values[a]);
+    }
+    row.status = text();
+    if (*rc::gen::arbitrary<bool>()) {
+      for (double* figure :
+           {&row.step_time_s, &row.tokens_per_s_per_gpu, &row.mfu, &row.bubble_fraction, &row.exposed_communication_s, &row.energy_j})
+        *figure = std::stod(fmt::format("{:.9g}", number()));
+      row.peak_memory_bytes = *rc::gen::inRange<std::int64_t>(0, 1LL << 50);
+    }
+    report.rows.push_back(std::move(row));
+  }
+  if (report.rows.empty()) report.axes.clear();  // which JSON does not tell then
+  return report;
+}
+
+RC_GTEST_PROP(SweepTable, ReadsWhatItWrote, ()) {
+  const SweepReport report = any_report();
+  const SweepReport json = read_sweep_report(to_json(report), "t");
+  RC_ASSERT(json.axes == report.axes);
+  RC_ASSERT(json.rows == report.rows);
+  RC_ASSERT(json.cancelled == report.cancelled);
+  const SweepReport csv = read_sweep_report(to_csv(report), "t");
+  RC_ASSERT(csv.axes == report.axes);
+  RC_ASSERT(csv.rows == report.rows);
+}
+
+TEST(SweepTable, IsReadStrictly) {
+  const auto refused = [](const std::string& text) {
+    try {
+      read_sweep_report(text, "t.csv");
+    } catch (const Error& e) {
+      return e.where() + ": " + e.message();
+    }
+    return std::string("was read");
+  };
+  EXPECT_EQ(refused(""), "t.csv:1: is not the table of a sweep: its header has no 'status'");
+  EXPECT_EQ(refused("a,b\r\n1,2\r\n"), "t.csv:1: is not the table of a sweep: its header has no 'status'");
+  EXPECT_EQ(refused("tp,status,step_time_s\r\n1,ok,0.5\r\n2,ok\r\n"), "t.csv:3: has 2 fields, and the header 3");
+  EXPECT_EQ(refused("tp,status,step_time_s\n1,ok,fast\n"), "t.csv:2: step_time_s: 'fast' is not a number");
+  EXPECT_EQ(refused("tp,status,speed\n1,ok,1\n"), "t.csv:1: 'speed' is no column of a sweep");
+  EXPECT_EQ(refused("tp,status\n1,\"ok\n"), "t.csv:2: has a quoted field without an end");
+  EXPECT_EQ(refused(R"({"orrery": "plan/1"})"), "t.csv:1: is not the table of a sweep");
+  EXPECT_EQ(refused(R"({"orrery": "table/1", "rows": [{"tp": "1"}]})"), "t.csv:1: rows[0]: has no status");
+  EXPECT_EQ(refused(R"({"orrery": "table/1", "rows": [{"tp": "1", "status": "ok"}, {"pp": "1", "pq": "1", "status": "ok"}]})"),
+            "t.csv:1: rows[1]: has other axes than the first row");
 }
 
 TEST(SweepTable, SaysTheSameAsJson) {
