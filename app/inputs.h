@@ -28,6 +28,7 @@ struct PlanFlags {
   std::optional<std::string> precision;  // fp32 | bf16: compute and parameters; fp8-RECIPE: linears in fp8, all else in bf16
   std::vector<std::string> settings;     // PATH=VALUE; PATH begins with model., cluster. or (the rest) names a field of the plan
   std::string profile;                   // a profile file; empty: none
+  bool operator==(const PlanFlags&) const = default;
 };
 
 // Where on the command line a field of the plan was given.

@@ -43,21 +43,26 @@ std::vector<SourceShare> source_shares(const program::Program& program, const co
 
 }  // namespace
 
-SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
+std::optional<Explored> explore(const Inputs& inputs, const SimulateOptions& options) {
   const auto& [model, cluster, plan, profile, given] = inputs;
+  const auto cancelled = [&] { return options.cancel && options.cancel->load(std::memory_order_relaxed); };
+  if (cancelled()) return {};
   const bool checkpoints = options.checkpoints && plan.checkpoint.every_steps;
-  const program::Program program = [&] {
+  program::Program program = [&] {
     if (!checkpoints) return compile(inputs);
     Inputs between = inputs;  // a program is what is between them
     between.plan.checkpoint.every_steps.reset();
     return compile(between);
   }();
-  const cost::Table cost = cost::price(program, cluster, profile ? &*profile : nullptr);
+  if (cancelled()) return {};
+  cost::Table cost = cost::price(program, cluster, profile ? &*profile : nullptr);
   sim::Options sim_options;
   sim_options.unfold = options.unfold;
   sim_options.record = options.timeline || options.operators;
   sim_options.ranks = options.ranks;
+  sim_options.cancel = options.cancel;
   sim::Result result = sim::simulate(program, cost, cluster, sim_options);
+  if (result.cancelled) return {};
 
   SimulateReport report;
   report.label = planner::label(cluster, plan);
@@ -99,6 +104,7 @@ SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
   report.summary.waterfall = result.waterfall;
   report.capacity = cluster.device.memory;
   for (const program::Role& role : program.roles) {
+    if (cancelled()) return {};
     report.memory.push_back(stage_memory(program::memory(program, role)));
     report.summary.peak_memory_by_stage.push_back(report.memory.back().peak);
     if (report.memory.back().peak > report.memory[static_cast<std::size_t>(report.fullest_stage)].peak)
@@ -135,7 +141,13 @@ SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
   report.hash = inputs_hash(inputs);
   if (options.operators && result.timeline) add_up(*result.timeline, report.summary);
   if (options.timeline) report.timeline = std::move(result.timeline);
-  return report;
+  return Explored{inputs, std::move(program), std::move(cost), std::move(report)};
+}
+
+SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options) {
+  SimulateOptions to_the_end = options;
+  to_the_end.cancel = nullptr;
+  return std::move(*explore(inputs, to_the_end)).report;
 }
 
 }  // namespace orrery::app

@@ -1,6 +1,7 @@
 // One plan in virtual time, and everything that is said about it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,8 +11,10 @@
 #include "app/inputs.h"
 #include "app/summary.h"
 #include "core/timeline.h"
+#include "cost/cost.h"
 #include "program/flops.h"
 #include "program/memory.h"
+#include "program/program.h"
 #include "sim/simulate.h"
 
 namespace orrery::app {
@@ -26,6 +29,7 @@ struct SimulateOptions {
   std::optional<double> price_per_device_hour;  // US dollars; otherwise the cluster's, if it has one
   bool checkpoints = false;                     // a plan may have some: SimulateReport::checkpoints; otherwise it is refused
   std::optional<BytesPerSecond> storage;        // at which all ranks together write them
+  const std::atomic<bool>* cancel = nullptr;    // of explore(): once it is true, it gives up within milliseconds
 };
 
 struct MemoryAtPeak {
@@ -81,7 +85,18 @@ struct SimulateReport {
   std::optional<Timeline> timeline;
 };
 
-// Throws Error for an illegal plan; one that does not fit in memory is simulated and says so.
+// A report with what it was made from, for whoever shows the plan from all sides.
+struct Explored {
+  Inputs inputs;
+  program::Program program;  // with checkpoints: what is between them
+  cost::Table cost;          // of the program's shapes
+  SimulateReport report;
+};
+
+// Throws Error for an illegal plan; one that does not fit in memory is simulated and says so. Empty when cancelled.
+std::optional<Explored> explore(const Inputs& inputs, const SimulateOptions& options = {});
+
+// The report alone. `cancel` is not heeded.
 SimulateReport simulate(const Inputs& inputs, const SimulateOptions& options = {});
 
 // One JSON document: step_time_s, tokens_per_s_per_gpu, tflops_per_gpu, mfu, bubble_fraction, waterfall, peak_memory_bytes_by_stage, fits,

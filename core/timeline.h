@@ -39,6 +39,7 @@ struct SpanKind {
   double flops = 0;        // executed by one rank, causal attention counted as half
   std::int64_t bytes = 0;  // communication: payload; compute: memory traffic
   std::string source;      // which cost source priced it; empty for a measured run
+  Joules energy{};         // above idle, per execution and rank; 0: unknown
   bool operator==(const SpanKind&) const = default;
 };
 
@@ -100,6 +101,8 @@ struct Timeline {
   std::vector<Span> spans;  // by rank, then stream, then start
   std::vector<Flow> flows;
   std::vector<MemorySample> memory;
+  // The spans of the critical path as far as their ranks were recorded, in time order; none of a measured run.
+  std::vector<std::uint32_t> critical{};
   bool operator==(const Timeline&) const = default;
 };
 

@@ -57,8 +57,8 @@ struct SpanArgs {
   std::array<std::int64_t, 2> ps{};
   std::int64_t kind = 0, pass = 0, instruction = 0, layer = kNone, microbatch = kNone, waited = 0, transfer = 0;
   std::string wait = "none";
-  bool recompute = false;
-  double flops = 0;
+  bool recompute = false, critical = false;
+  double flops = 0, energy = 0;
   std::int64_t bytes = 0;
   std::string source;
 };
@@ -114,6 +114,7 @@ void fields(F& f, In<F, SpanKind>& k) {
   f("flops", k.flops, about("by one rank, causal attention counted as half").within(0, 1e300));
   f("bytes", k.bytes, about("payload, or memory traffic").within(0, kMostPicoseconds));
   f("source", k.source, about("of its price; empty for a measured run"));
+  f("energy_j", k.energy.v, about("joules above idle of one execution by one rank; 0: unknown").within(0, 1e300));
 }
 
 namespace {
@@ -162,9 +163,11 @@ void fields(F& f, In<F, SpanArgs>& a) {
   f("transfer_ps", a.transfer, about("the part of it during which data moved").within(-kMostPicoseconds, kMostPicoseconds));
   f("wait", a.wait, about("what it waited for").one_of(kWaits));
   f("recompute", a.recompute, about("run again"));
+  f("critical", a.critical, about("on the critical path"));
   f("flops", a.flops, about("of its kind"));
   f("bytes", a.bytes, about("of its kind").within(0, kMostPicoseconds));
   f("source", a.source, about("of its kind"));
+  f("energy_j", a.energy, about("of its kind"));
 }
 template <class F>
 void fields(F& f, In<F, SpanEvent>& e) {
@@ -270,8 +273,10 @@ class TraceWriter {
     put(",\n\"kinds\":[");
     for (std::size_t i = 0; i < t_.kinds.size(); ++i) {
       const SpanKind& k = t_.kinds[i];
-      put("{}\n{{\"name\":{},\"work\":\"{}\",\"ideal_ps\":{},\"flops\":{},\"bytes\":{},\"source\":{}}}", i == 0 ? "" : ",", schema::quote(k.name),
+      put("{}\n{{\"name\":{},\"work\":\"{}\",\"ideal_ps\":{},\"flops\":{},\"bytes\":{},\"source\":{}", i == 0 ? "" : ",", schema::quote(k.name),
           name(k.work), k.ideal.v, k.flops, k.bytes, schema::quote(k.source));
+      if (k.energy.v != 0) put(",\"energy_j\":{}", k.energy.v);
+      put("}}");
     }
     put("]}}}}");
   }
@@ -308,9 +313,13 @@ class TraceWriter {
       if (k.flops != 0) tail += fmt::format(",\"flops\":{}", k.flops);
       if (k.bytes != 0) tail += fmt::format(",\"bytes\":{}", k.bytes);
       if (!k.source.empty()) tail += ",\"source\":" + schema::quote(k.source);
+      if (k.energy.v != 0) tail += fmt::format(",\"energy_j\":{}", k.energy.v);
       tails.push_back(tail + "}}");
     }
-    for (const Span& s : t_.spans) {
+    std::vector<bool> critical(t_.spans.size());
+    for (const std::uint32_t i : t_.critical) critical[i] = true;
+    for (std::size_t i = 0; i < t_.spans.size(); ++i) {
+      const Span& s = t_.spans[i];
       event();
       put("{}\"pid\":{},\"tid\":{},\"ts\":", heads[s.kind], s.rank, s.stream);
       microseconds(s.start.v);
@@ -323,6 +332,7 @@ class TraceWriter {
       if (s.transfer.v != 0) put(",\"transfer_ps\":{}", s.transfer.v);
       if (s.cause != WaitCause::none) put(",\"wait\":\"{}\"", kWaits[static_cast<std::size_t>(s.cause)]);
       if (s.recompute) put(",\"recompute\":true");
+      if (critical[i]) put(",\"critical\":true");
       out_.append(tails[s.kind]);
     }
   }
@@ -399,6 +409,8 @@ class TraceReader {
       if (at_ != text_.size()) fail("has text after the end of the document");
     }
     check_flows();
+    std::stable_sort(timeline_.critical.begin(), timeline_.critical.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return timeline_.spans[a].start < timeline_.spans[b].start; });
     return std::move(timeline_);
   }
 
@@ -533,6 +545,7 @@ class TraceReader {
     s.microbatch = static_cast<std::uint16_t>(e.args.microbatch);
     s.cause = static_cast<WaitCause>(std::find(kWaits.begin(), kWaits.end(), e.args.wait) - kWaits.begin());
     s.recompute = e.args.recompute;
+    if (e.args.critical) timeline_.critical.push_back(static_cast<std::uint32_t>(timeline_.spans.size()));
     timeline_.spans.push_back(s);
   }
   void check_flows() const {

@@ -27,7 +27,8 @@ std::uint64_t mix(std::uint64_t z) {  // SplitMix64's finaliser (Steele, Lea, Fl
 
 }  // namespace
 
-Account::Account(const Machine& machine, const Engine& engine) : machine_(machine), engine_(engine), period_(engine.periods() - 1) {
+Account::Account(const Machine& machine, const Engine& engine, Cancel cancel)
+    : machine_(machine), engine_(engine), cancel_(cancel), period_(engine.periods() - 1) {
   ranks_.resize(machine.ranks.size());
   for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
     RankView& v = ranks_[r];
@@ -61,7 +62,10 @@ void Account::find_meetings() {
                                     .ready = e.ready,
                                     .start = e.start});
     }
-  for (RankView& v : ranks_) std::sort(v.met.begin(), v.met.end(), [](const Met& a, const Met& b) { return a.position < b.position; });
+  for (RankView& v : ranks_) {
+    cancel_.check();
+    std::sort(v.met.begin(), v.met.end(), [](const Met& a, const Met& b) { return a.position < b.position; });
+  }
 }
 
 const Account::Met* Account::RankView::meeting(std::uint32_t position, const Step& step) const {
@@ -102,6 +106,7 @@ void Account::replay(std::uint32_t r, Visit visit) {
     std::int64_t host = engine_.host_at_start(r, p);
     std::uint32_t base = last ? view.n : 0;
     for (const program::PassInstance& instance : body) {
+      cancel_.check();
       const program::PassTemplate& pass = layout.role->passes[instance.pass];
       for (std::uint32_t k = 0; k < pass.count; ++k) {
         const Step& step = layout.steps[pass.first + k];
@@ -182,7 +187,7 @@ Account::Waits Account::explain_wait(std::uint32_t r, std::uint32_t position, st
   return out;
 }
 
-CriticalPath Account::critical_path(std::int64_t step) const {
+CriticalPath Account::critical_path(std::int64_t step, std::vector<Link>& chain) const {
   CriticalPath out;
   std::array<std::int64_t, kWorkClasses> by_class{};
   std::int64_t nobody = 0;
@@ -209,7 +214,9 @@ CriticalPath Account::critical_path(std::int64_t step) const {
       break;
     }
     give(nobody, view.finish(at));
+    const std::int64_t before = t;
     give(by_class[static_cast<std::size_t>(view.work(at))], view.start(at));
+    if (t < before && at >= view.n) chain.push_back({r, at - view.n});
     if (const Met* m = view.meeting(at); m != nullptr && m->ready < m->start && m->partner != kNoRecord) {
       at = m->partner;
       r = m->partner_rank;
@@ -244,6 +251,7 @@ std::uint32_t Account::span_kind(std::uint32_t role, std::uint32_t step, Timelin
       kind.ideal = entry.ideal;
       kind.flops = program::flops(shape).v;
       kind.bytes = program::is_communication(shape.op) ? shape.bytes : program::traffic(shape).v;
+      kind.energy = entry.energy;
       if (entry.source < machine_.cost->sources.size()) kind.source = machine_.cost->sources[entry.source].name;
     } else {
       kind.name = in.opcode == program::Opcode::wait ? "wait" : "host_wait";
@@ -259,7 +267,11 @@ void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, co
   const RankView& view = ranks_[r];
   if (out.ranks.size() <= static_cast<std::size_t>(as_rank)) out.ranks.resize(static_cast<std::size_t>(as_rank) + 1);
   out.ranks[static_cast<std::size_t>(as_rank)] = program::label(program, as_rank);
+  std::vector<std::vector<std::uint32_t>> by_stream(program.streams.size());  // positions
+  std::vector<Span> spans;
+  spans.reserve(view.n);
   for (std::uint32_t i = 0; i < layout.role->body.size(); ++i) {
+    cancel_.check();
     const program::PassInstance instance = layout.role->body[i];
     const program::PassTemplate& pass = layout.role->passes[instance.pass];
     for (std::uint32_t k = 0; k < pass.count; ++k) {
@@ -280,12 +292,22 @@ void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, co
       span.microbatch = instance.of(in);
       span.cause = w.cause;
       span.recompute = (in.flags & program::kRecompute) != 0;
-      out.spans.push_back(span);
+      spans.push_back(span);
+      by_stream[in.stream].push_back(position);
       if (in.opcode != program::Opcode::send) continue;
       const Met* m = view.meeting(position + view.n);
       if (m == nullptr || m->partner == kNoRecord || m->partner < ranks_[m->partner_rank].n) continue;
-      const Position there = locate(machine_.roles[machine_.ranks[m->partner_rank].role], m->partner - ranks_[m->partner_rank].n);
-      arrows_.push_back({{span.rank, i, k}, {static_cast<std::uint32_t>(program::peer_of(program, as_rank, in)), there.pass, there.instruction}});
+      arrows_.push_back({as_rank, program::peer_of(program, as_rank, in), position, m->partner - ranks_[m->partner_rank].n});
+    }
+  }
+  std::vector<std::uint32_t>& places = places_[as_rank];
+  places.resize(spans.size());
+  const auto earlier = [&](std::uint32_t a, std::uint32_t b) { return spans[a].start < spans[b].start; };
+  for (std::vector<std::uint32_t>& stream : by_stream) {
+    if (!std::is_sorted(stream.begin(), stream.end(), earlier)) std::stable_sort(stream.begin(), stream.end(), earlier);
+    for (const std::uint32_t position : stream) {
+      places[position] = static_cast<std::uint32_t>(out.spans.size());
+      out.spans.push_back(spans[position]);
     }
   }
 }
@@ -303,18 +325,32 @@ void Account::add_memory(std::uint32_t r, std::int64_t as_rank, std::int64_t ori
   }
 }
 
-void Account::finish_timeline(Timeline& out) const {
-  std::stable_sort(out.spans.begin(), out.spans.end(), [](const Span& a, const Span& b) {
-    return std::tuple{a.rank, a.stream, a.start} < std::tuple{b.rank, b.stream, b.start};
-  });
-  if (arrows_.empty()) return;
-  std::map<Address, std::uint32_t> index;
-  for (const Arrow& a : arrows_) index[a.from] = index[a.to] = UINT32_MAX;
-  for (std::uint32_t i = 0; i < out.spans.size(); ++i)
-    if (const auto at = index.find({out.spans[i].rank, out.spans[i].pass, out.spans[i].instruction}); at != index.end()) at->second = i;
+void Account::add_timeline(const std::vector<std::vector<std::int64_t>>& recorded, const std::vector<std::vector<Waits>>& waits,
+                           const std::vector<Link>& critical, std::int64_t origin, Timeline& out) {
+  std::vector<std::pair<std::int64_t, std::uint32_t>> in_order;  // rank, and which was simulated in its place
+  for (std::uint32_t r = 0; r < ranks_.size(); ++r)
+    for (const std::int64_t rank : recorded[r]) in_order.emplace_back(rank, r);
+  std::sort(in_order.begin(), in_order.end());
+  std::size_t spans = 0;
+  for (const auto& [rank, r] : in_order) spans += ranks_[r].n;
+  out.spans.reserve(spans);
+  for (const auto& [rank, r] : in_order) {
+    add_spans(r, rank, out, waits[r], origin);
+    add_memory(r, rank, origin, out);
+  }
+  // Several recorded ranks of one class share the ranks that it stands for.
+  out.weights.assign(out.ranks.size(), 0);
+  out.all_ranks = machine_.program->ranks();
+  for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
+    const auto sharing = static_cast<std::int64_t>(recorded[r].size()), weight = machine_.ranks[r].weight;
+    for (std::int64_t i = 0; i < sharing; ++i)
+      out.weights[static_cast<std::size_t>(recorded[r][static_cast<std::size_t>(i)])] = weight / sharing + (i < weight % sharing ? 1 : 0);
+  }
   for (const Arrow& a : arrows_)
-    if (index[a.from] != UINT32_MAX && index[a.to] != UINT32_MAX) out.flows.push_back({.from = index[a.from], .to = index[a.to]});
+    if (const auto to = places_.find(a.to_rank); to != places_.end()) out.flows.push_back({places_.at(a.from_rank)[a.from], to->second[a.to]});
   std::sort(out.flows.begin(), out.flows.end(), [](const Flow& a, const Flow& b) { return a.from < b.from; });
+  for (auto link = critical.rbegin(); link != critical.rend(); ++link)
+    if (!recorded[link->rank].empty()) out.critical.push_back(places_.at(recorded[link->rank].front())[link->position]);
 }
 
 void Account::write(const Options& options, Result& result) {
@@ -409,25 +445,10 @@ void Account::write(const Options& options, Result& result) {
     for (const program::PassInstance& p : layout.role->body) energy += layout.pass_energy[p.pass];
     result.energy.emplace_back(energy);
   }
-  if (result.timeline) {
-    for (std::uint32_t r = 0; r < ranks_.size(); ++r)
-      for (const std::int64_t rank : recorded[r]) {
-        add_spans(r, rank, *result.timeline, waits[r], earliest);
-        add_memory(r, rank, earliest, *result.timeline);
-      }
-    // Several recorded ranks of one class share the ranks that it stands for.
-    Timeline& out = *result.timeline;
-    out.weights.assign(out.ranks.size(), 0);
-    out.all_ranks = program.ranks();
-    for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
-      const auto sharing = static_cast<std::int64_t>(recorded[r].size()), weight = machine_.ranks[r].weight;
-      for (std::int64_t i = 0; i < sharing; ++i)
-        out.weights[static_cast<std::size_t>(recorded[r][static_cast<std::size_t>(i)])] = weight / sharing + (i < weight % sharing ? 1 : 0);
-    }
-    finish_timeline(*result.timeline);
-  }
   result.waterfall = waterfall.finish(result.step, result.weights, program.roles.size() > 1);
-  result.critical_path = critical_path(result.step.v);
+  std::vector<Link> chain;
+  result.critical_path = critical_path(result.step.v, chain);
+  if (result.timeline) add_timeline(recorded, waits, chain, earliest, *result.timeline);
 }
 
 }  // namespace orrery::sim

@@ -20,7 +20,7 @@ namespace orrery::sim {
 class Account {
  public:
   // Reads the engine's last period and, for what crosses into it, the one before.
-  Account(const Machine& machine, const Engine& engine);
+  Account(const Machine& machine, const Engine& engine, Cancel cancel = {});
 
   // Fills in everything but step, steady, periods, makespan and instructions, which the result must hold already.
   void write(const Options& options, Result& result);
@@ -58,30 +58,38 @@ class Account {
     WaitCause cause = WaitCause::none;  // what ended last
   };
 
-  // An instruction of the timeline: rank, pass instance, index in the pass.
-  using Address = std::array<std::uint32_t, 3>;
+  // A message: which instruction of which rank, by position in the last period.
   struct Arrow {
-    Address from{}, to{};
+    std::int64_t from_rank = 0, to_rank = 0;
+    std::uint32_t from = 0, to = 0;
+  };
+  // An instruction of the critical path.
+  struct Link {
+    std::uint32_t rank = 0, position = 0;
   };
 
   template <class Visit>
   void replay(std::uint32_t r, Visit visit);
   void find_meetings();
   Waits explain_wait(std::uint32_t r, std::uint32_t position, std::int64_t from) const;
-  CriticalPath critical_path(std::int64_t step) const;
+  // `chain`: its instructions of the last period, the last one first.
+  CriticalPath critical_path(std::int64_t step, std::vector<Link>& chain) const;
   void add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, const std::vector<Waits>& waits, std::int64_t origin);
   // Live bytes change in issue order, so that their peak does not depend on timing; time is only where the changes are drawn: an allocation where its
   // instruction starts, a release where it ends.
   void add_memory(std::uint32_t r, std::int64_t as_rank, std::int64_t origin, Timeline& out) const;
   std::uint32_t span_kind(std::uint32_t role, std::uint32_t step, Timeline& out);
-  void finish_timeline(Timeline& out) const;
+  void add_timeline(const std::vector<std::vector<std::int64_t>>& recorded, const std::vector<std::vector<Waits>>& waits,
+                    const std::vector<Link>& critical, std::int64_t origin, Timeline& out);
 
   const Machine& machine_;
   const Engine& engine_;
+  Cancel cancel_;
   std::int64_t period_;
   std::vector<RankView> ranks_;
   std::map<std::tuple<std::uint32_t, program::Opcode, WorkClass>, std::uint32_t> kinds_;
   std::vector<Arrow> arrows_;
+  std::map<std::int64_t, std::vector<std::uint32_t>> places_;  // by recorded rank and position: index of the span
 };
 
 }  // namespace orrery::sim

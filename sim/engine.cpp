@@ -15,8 +15,8 @@ constexpr std::uint32_t kAnyNumber = UINT32_MAX;
 
 }  // namespace
 
-Engine::Engine(const Machine& machine, std::int64_t max_periods, std::uint64_t shuffle)
-    : machine_(machine), max_periods_(std::max<std::int64_t>(1, max_periods)), shuffle_(shuffle) {
+Engine::Engine(const Machine& machine, std::int64_t max_periods, std::uint64_t shuffle, Cancel cancel)
+    : machine_(machine), max_periods_(std::max<std::int64_t>(1, max_periods)), shuffle_(shuffle), cancel_(cancel) {
   // Without a clock, ranks stay within one period of each other: the one before (to compare with), the current one and the next.
   window_ = machine_.shared ? static_cast<std::size_t>(max_periods_) : std::min<std::size_t>(3, static_cast<std::size_t>(max_periods_));
   if (machine_.shared) {
@@ -36,6 +36,7 @@ Engine::Engine(const Machine& machine, std::int64_t max_periods, std::uint64_t s
   ends_.assign(periods, 0);
   ranks_.resize(machine_.ranks.size());
   for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
+    cancel_.check();
     const LoweredRole& layout = role(r);
     Rank& rank = ranks_[r];
     const std::size_t records = window_ * layout.body + layout.prologue + layout.epilogue;
@@ -107,6 +108,7 @@ bool Engine::alike(std::int64_t period) const {
   const std::int64_t shift = end(period) - end(period - 1);
   const auto shared = [](const Step& s) { return s.kind == StepKind::shared_work || s.kind == StepKind::inline_shared; };
   for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
+    cancel_.check();
     const Rank& rank = ranks_[r];
     const std::int64_t *now = finishes(r, period), *before = finishes(r, period - 1);
     std::int64_t different = 0;
@@ -158,6 +160,7 @@ void Engine::enqueue_all() {
 void Engine::run_worklist() {
   while (!worklist_.empty()) {
     if (shuffle_ != 0) std::swap(worklist_[random() % worklist_.size()], worklist_.back());
+    cancel_.check();
     const std::uint32_t r = worklist_.back();
     worklist_.pop_back();
     ranks_[r].queued = false;
@@ -242,6 +245,7 @@ bool Engine::issue_list(std::uint32_t r, const std::vector<program::PassInstance
   std::uint32_t lookahead = lookahead_;
   if (host == kUnknown) return false;
   for (; rank.pass < list.size(); ++rank.pass) {
+    cancel_.check();
     const program::PassInstance instance = list[rank.pass];
     const program::PassTemplate& pass = passes[instance.pass];
     const Step* const first = layout.steps.data() + pass.first;
@@ -529,6 +533,7 @@ bool Engine::step_clock() {
   if (heap_.empty()) return false;
   now_ = heap_.front().time;
   std::vector<Change> batch;
+  cancel_.check();
   while (!heap_.empty() && heap_.front().time == now_) {
     batch.clear();
     while (!heap_.empty() && heap_.front().time == now_)

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "sim/cancel.h"
 #include "sim/machine.h"
 #include "sim/sharing.h"
 
@@ -26,9 +27,9 @@ struct Encounter {
 class Engine {
  public:
   // `max_periods` >= 1; `shuffle`: see Options. Keeps a reference to the machine.
-  Engine(const Machine& machine, std::int64_t max_periods, std::uint64_t shuffle);
+  Engine(const Machine& machine, std::int64_t max_periods, std::uint64_t shuffle, Cancel cancel = {});
 
-  // Repeats the body until two successive periods are alike. Throws Error when ranks wait for each other for ever.
+  // Repeats the body until two successive periods are alike. Throws Error when ranks wait for each other for ever, Cancelled when told to.
   void run();
 
   bool steady() const { return steady_; }
@@ -164,6 +165,7 @@ class Engine {
   std::int64_t max_periods_;
   std::size_t window_;
   std::uint64_t shuffle_;
+  Cancel cancel_;
   std::vector<Rank> ranks_;
   std::vector<Calendar> channels_, meetings_;
   std::vector<std::uint32_t> worklist_;

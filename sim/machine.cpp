@@ -244,12 +244,15 @@ class RoleLayout {
 };
 
 // Nodes as classes: nodes that hold the same number of ranks of every role are one. False when the ranks of one role live in unlike nodes.
-bool fold_nodes(const Program& program, const Cluster& cluster, std::vector<SimulatedRank>& representatives, std::uint32_t& nodes) {
+bool fold_nodes(const Program& program, const Cluster& cluster, std::vector<SimulatedRank>& representatives, std::uint32_t& nodes, Cancel cancel) {
   const std::int64_t n = program.ranks(), per_node = std::max<std::int64_t>(1, cluster.node_size);
   std::vector<std::vector<std::uint32_t>> held(static_cast<std::size_t>((n + per_node - 1) / per_node),
                                                std::vector<std::uint32_t>(representatives.size(), 0));
   const auto role = [&](std::int64_t r) { return static_cast<std::size_t>(lowered_role(program, r)); };
-  for (std::int64_t r = 0; r < n; ++r) ++held[static_cast<std::size_t>(r / per_node)][role(r)];
+  for (std::int64_t r = 0; r < n; ++r) {
+    cancel.check();
+    ++held[static_cast<std::size_t>(r / per_node)][role(r)];
+  }
   for (std::int64_t r = 0; r < n; ++r)
     if (held[static_cast<std::size_t>(r / per_node)] != held[static_cast<std::size_t>(representatives[role(r)].rank / per_node)]) return false;
   std::map<std::vector<std::uint32_t>, std::uint32_t> classes;
@@ -266,7 +269,7 @@ std::int64_t class_size(const Program& program, const std::vector<Unlike>& all, 
   return program.ranks_of_role(program.stage_of(rank)) / classes(program, all, program.segment_of(rank));
 }
 
-void place_ranks(Machine& m, const Cluster& cluster, bool& unfold) {
+void place_ranks(Machine& m, const Cluster& cluster, bool& unfold, Cancel cancel) {
   const std::int64_t ranks = m.program->ranks();
   m.nodes = 1;
   if (!unfold) {
@@ -274,13 +277,15 @@ void place_ranks(Machine& m, const Cluster& cluster, bool& unfold) {
     const std::vector<Unlike> all = unlike(*m.program);
     for (std::uint32_t role = 0; role < firsts.size(); ++role)
       m.ranks.push_back({.rank = firsts[role], .role = role, .weight = class_size(*m.program, all, firsts[role])});
-    if (!m.shared || fold_nodes(*m.program, cluster, m.ranks, m.nodes)) return;
+    if (!m.shared || fold_nodes(*m.program, cluster, m.ranks, m.nodes, cancel)) return;
     unfold = true;
     m.ranks.clear();
   }
   const std::int64_t per_node = m.shared ? std::max<std::int64_t>(1, cluster.node_size) : ranks;
-  for (std::int64_t r = 0; r < ranks; ++r)
+  for (std::int64_t r = 0; r < ranks; ++r) {
+    cancel.check();
     m.ranks.push_back({.rank = r, .role = lowered_role(*m.program, r), .weight = 1, .node = static_cast<std::uint32_t>(r / per_node)});
+  }
   m.nodes = static_cast<std::uint32_t>((ranks + per_node - 1) / per_node);
 }
 
@@ -345,7 +350,7 @@ Position locate(const LoweredRole& role, std::uint32_t position) {
   return {.pass = pass, .instruction = i, .step = role.role->passes[role.role->body[pass].pass].first + i};
 }
 
-Machine lay_out(const program::Program& program, const cost::Table& cost, const Cluster& cluster, bool unfold, std::int64_t periods) {
+Machine lay_out(const program::Program& program, const cost::Table& cost, const Cluster& cluster, bool unfold, std::int64_t periods, Cancel cancel) {
   assert(program.roles.size() == program.stage_of(program.ranks() - 1) + 1);
   assert(cost.entries.size() == program.shapes.size());
   Machine m;
@@ -354,10 +359,11 @@ Machine lay_out(const program::Program& program, const cost::Table& cost, const 
   m.streams = static_cast<std::uint32_t>(program.streams.size());
   m.cores = static_cast<std::uint32_t>(cluster.shared_cores);
   m.shared = cluster.shared_cores > 0 && std::any_of(cost.entries.begin(), cost.entries.end(), [](const cost::Entry& e) { return e.core_share > 0; });
-  place_ranks(m, cluster, unfold);
+  place_ranks(m, cluster, unfold, cancel);
 
   std::vector<std::map<RoleLayout::Link, std::uint16_t>> links;
   for (const std::int64_t rank : first_ranks(program)) {
+    cancel.check();
     RoleLayout layout{program, cost, program.role_of(rank), program.coordinates(rank), m.shared, unfold};
     m.roles.push_back(layout.run());
     links.push_back(layout.links());
@@ -365,6 +371,7 @@ Machine lay_out(const program::Program& program, const cost::Table& cost, const 
   std::map<std::tuple<std::int64_t, std::int64_t, std::uint8_t>, std::uint32_t> channels;   // source, destination, channel
   std::map<std::tuple<std::uint16_t, std::uint8_t, std::int64_t>, std::uint32_t> meetings;  // group, stream, first member
   for (SimulatedRank& r : m.ranks) {
+    cancel.check();
     r.links.resize(links[r.role].size());
     for (const auto& [link, index] : links[r.role]) {
       if (link.collective) {

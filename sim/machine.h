@@ -8,6 +8,7 @@
 #include "core/timeline.h"
 #include "cost/cost.h"
 #include "program/program.h"
+#include "sim/cancel.h"
 
 namespace orrery::sim {
 
@@ -104,7 +105,8 @@ struct Position {
 Position locate(const LoweredRole& role, std::uint32_t position);
 
 // Ranks that cannot differ are laid out once, with their weight, unless `unfold`, or unless nodes with shared cores hold different mixes of roles,
-// where they can differ. Throws Error when simulated time could overflow.
-Machine lay_out(const program::Program& program, const cost::Table& cost, const Cluster& cluster, bool unfold, std::int64_t periods);
+// where they can differ. Throws Error when simulated time could overflow, Cancelled when told to.
+Machine lay_out(const program::Program& program, const cost::Table& cost, const Cluster& cluster, bool unfold, std::int64_t periods,
+                Cancel cancel = {});
 
 }  // namespace orrery::sim

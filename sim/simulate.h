@@ -1,6 +1,7 @@
 // The virtual machine: runs a Program in virtual time over a cost table. One pure function; an engine is a local variable.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,11 +15,12 @@
 namespace orrery::sim {
 
 struct Options {
-  bool unfold = false;                // simulate every rank rather than one per role
-  std::int64_t max_periods = 8;       // give up looking for a steady period after this many
-  bool record = false;                // fill Result::timeline
-  std::vector<std::int64_t> ranks{};  // whose spans to record; empty: all simulated ranks
-  std::uint64_t shuffle = 0;          // test hook: permutes the order of events inside one picosecond; no result may change
+  bool unfold = false;                        // simulate every rank rather than one per role
+  std::int64_t max_periods = 8;               // give up looking for a steady period after this many
+  bool record = false;                        // fill Result::timeline
+  std::vector<std::int64_t> ranks{};          // whose spans to record; empty: all simulated ranks
+  std::uint64_t shuffle = 0;                  // test hook: permutes the order of events inside one picosecond; no result may change
+  const std::atomic<bool>* cancel = nullptr;  // once it is true, simulate() gives up within milliseconds
 };
 
 // The chain of instructions that makes the step as long as it is, each deciding when the next could start: what its time is spent on.
@@ -29,6 +31,7 @@ struct CriticalPath {
 };
 
 struct Result {
+  bool cancelled = false;    // given up, by Options::cancel: nothing of what follows is a result
   Picoseconds step;          // the steady period
   bool steady = false;       // two successive periods were equal
   std::int64_t periods = 0;  // simulated

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -160,6 +161,32 @@ TEST(SimulateReport, IsTheSameTwice) {
   const SimulateReport first = simulate(in), second = simulate(in);
   EXPECT_EQ(to_json(first), to_json(second));
   EXPECT_EQ(first.trace_hash, second.trace_hash);
+}
+
+TEST(Explore, KeepsWhatTheReportWasMadeFrom) {
+  const Inputs in = load_inputs(small(2, 2));
+  SimulateOptions options;
+  const std::atomic<bool> cancel = false;
+  options.cancel = &cancel;
+  options.timeline = true;
+  const std::optional<Explored> explored = explore(in, options);
+  ASSERT_TRUE(explored);
+  options.timeline = false;
+  EXPECT_EQ(to_json(explored->report), to_json(simulate(in, options)));
+  EXPECT_EQ(explored->inputs.plan, in.plan);
+  EXPECT_EQ(explored->program, compile(in));
+  EXPECT_EQ(explored->cost.entries.size(), explored->program.shapes.size());
+  ASSERT_TRUE(explored->report.timeline);
+  EXPECT_FALSE(explored->report.timeline->critical.empty());
+}
+
+TEST(Explore, IsEmptyOnceItIsCancelled) {
+  const Inputs in = load_inputs(small(2, 2));
+  SimulateOptions options;
+  const std::atomic<bool> cancel = true;
+  options.cancel = &cancel;
+  EXPECT_FALSE(explore(in, options));
+  EXPECT_GT(simulate(in, options).step_time.v, 0);  // which does not listen
 }
 
 TEST(SimulateReport, NamesTheSourceOfEachPriceAndTheSharesAddUpToOne) {

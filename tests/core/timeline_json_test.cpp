@@ -18,7 +18,7 @@ Timeline two_ranks() {
   t.step = Picoseconds{5'000'000};
   t.streams = {"compute", "send-forward"};
   t.ranks = {"pp0 tp0 dp0", "pp1 tp0 dp0"};
-  t.kinds = {{"linear_forward", WorkClass::gemm, Picoseconds{1'000'000}, 2e9, 4096, "datasheet"},
+  t.kinds = {{"linear_forward", WorkClass::gemm, Picoseconds{1'000'000}, 2e9, 4096, "datasheet", Joules{0.125}},
              {"send", WorkClass::pp_comm, Picoseconds{}, 0, 1024, ""}};
   Span a;
   a.end = Picoseconds{2'500'001};
@@ -30,6 +30,7 @@ Timeline two_ranks() {
   c.stream = 1, c.kind = 1, c.start = Picoseconds{2'500'001}, c.end = Picoseconds{3'000'000};
   t.spans = {a, c, b};
   t.flows = {{1, 2}};
+  t.critical = {0, 1, 2};
   t.memory = {{Picoseconds{0}, 0, 1 << 20}, {Picoseconds{2'500'001}, 0, 0}};
   return t;
 }
@@ -75,6 +76,16 @@ TEST(ReadTimeline, GivesBackExactlyWhatWasWritten) {
   Timeline empty;
   empty.origin = "measured";
   EXPECT_EQ(read_timeline(write_chrome_trace(empty), "t.json"), empty);
+}
+
+TEST(ReadTimeline, ReadsTracesFromBeforeEnergyAndTheCriticalPathStoodInThem) {
+  std::string text = write_chrome_trace(two_ranks());
+  for (const std::string key : {",\"energy_j\":0.125", ",\"critical\":true"})
+    for (auto at = text.find(key); at != std::string::npos; at = text.find(key)) text.erase(at, key.size());
+  Timeline old = two_ranks();
+  old.kinds[0].energy = Joules{};
+  old.critical.clear();
+  EXPECT_EQ(read_timeline(text, "t.json"), old);
 }
 
 TEST(ReadTimeline, RefusesTracesOfOtherProgramsWithAHint) {

@@ -441,5 +441,35 @@ TEST(Energy, IsTheSumOfWhatRan) {
   EXPECT_EQ(run(t).energy.at(0).v, 8.0);
 }
 
+TEST(Energy, StandsInTheTimelineByKindOfSpan) {
+  Timed t;
+  t.pass(0);
+  t.add(0, program::Opcode::compute, kCompute, {}, {.duration = 10, .energy = 2.5});
+  t.add(0, program::Opcode::compute, kCompute, {}, {.duration = 10, .energy = 1.5});
+  t.body(0, {{0, 0}, {0, 1}});
+  const Result r = run(t, {.record = true});
+  double energy = 0;
+  for (const Span& s : r.timeline->spans) energy += r.timeline->kinds[s.kind].energy.v;
+  EXPECT_EQ(energy, r.energy.at(0).v);
+}
+
+// Two stages, four micro-batches, forward 10, backward 20 (GPipe): the step is (4 + 2 - 1) * 30, and what makes it so long is stage 1's work, before
+// it stage 0's first forward and after it stage 0's last backward.
+TEST(CriticalPath, GoesThroughThePipelinesLastStage) {
+  const Timed t = test::one_f_one_b(2, 4, test::equal_stages(2, 10, 20));
+  const Result r = run(t, {.max_periods = 1, .record = true});
+  ASSERT_EQ(r.step.v, 150);
+  std::int64_t on_stage[2] = {0, 0};
+  const Timeline& timeline = *r.timeline;
+  for (const std::uint32_t i : timeline.critical) {
+    const Span& s = timeline.spans.at(i);
+    if (!is_communication(timeline.kinds[s.kind].work)) on_stage[s.rank] += s.end.v - s.start.v;
+  }
+  EXPECT_EQ(on_stage[0] + on_stage[1], 150);
+  EXPECT_GE(on_stage[0], 30);
+  EXPECT_GE(on_stage[1], 30);
+  EXPECT_TRUE(run(t, {.record = true, .ranks = {0}}).timeline->critical.size() < timeline.critical.size());
+}
+
 }  // namespace
 }  // namespace orrery::sim

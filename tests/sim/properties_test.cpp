@@ -3,6 +3,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <numeric>
 
@@ -109,6 +110,43 @@ RC_GTEST_PROP(Simulation, TheWaterfallAndTheCriticalPathAddUpToTheStep, ()) {
   std::int64_t path = r.critical_path.unattributed.v;
   for (const auto& [work, time] : r.critical_path.by_class) path += time.v;
   RC_ASSERT(path == r.step.v);
+}
+
+// Each moment of the step is some span's, or nobody's; and the spans are those whose time the critical path counts.
+RC_GTEST_PROP(Simulation, TheSpansOfTheCriticalPathTileTheStep, ()) {
+  const Timed t = arbitrary_program();
+  const Result r = run(t, {.unfold = some(0, 1) == 1, .record = true});
+  const Timeline& timeline = *r.timeline;
+  std::int64_t end = INT64_MIN;
+  for (const Span& s : timeline.spans) end = std::max(end, s.end.v);
+  std::map<WorkClass, std::int64_t> by_class;
+  std::int64_t at = end - r.step.v;
+  for (const std::uint32_t i : timeline.critical) {
+    const Span& s = timeline.spans.at(i);
+    const std::int64_t start = std::max(s.start.v, end - r.step.v);
+    RC_ASSERT(start >= at && s.end.v > start);
+    by_class[timeline.kinds[s.kind].work] += s.end.v - start;
+    at = s.end.v;
+  }
+  RC_ASSERT(at == end || timeline.critical.empty());
+  std::map<WorkClass, std::int64_t> counted;
+  for (const auto& [work, time] : r.critical_path.by_class) counted[work] = time.v;
+  RC_ASSERT(by_class == counted);
+}
+
+RC_GTEST_PROP(Simulation, IsTheSameWithAFlagThatNobodyRaises, ()) {
+  const Timed t = arbitrary_program();
+  const std::atomic<bool> cancel = false;
+  const Result r = run(t, {.cancel = &cancel});
+  RC_ASSERT(!r.cancelled);
+  same(run(t), r);
+}
+
+RC_GTEST_PROP(Simulation, IsNoResultOnceItIsCancelled, ()) {
+  const Timed t = arbitrary_program();
+  const std::atomic<bool> cancel = true;
+  const Result r = run(t, {.record = true, .cancel = &cancel});
+  RC_ASSERT(r.cancelled && !r.timeline && r.simulated_ranks.empty() && r.step.v == 0);
 }
 
 // In the steady state a rank's compute stream advances by exactly one step per period, and its spans and waits tile that time without a gap.

@@ -3,6 +3,7 @@
 
 #include <rapidcheck.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -263,7 +264,8 @@ inline Timeline timeline() {
                     Picoseconds{whole(0, 1LL << 50)},
                     coin() ? 0 : real(0, 20),
                     whole(0, 1LL << 50),
-                    coin() ? text() : std::string()};
+                    coin() ? text() : std::string(),
+                    Joules{coin() ? 0 : real(0, 20)}};
   });
   t.kinds.push_back({text(), WorkClass::gemm, Picoseconds{1}, 2.5, 3, text()});
   const auto index = [](std::size_t size) { return whole(0, static_cast<std::int64_t>(size) - 1); };
@@ -286,6 +288,9 @@ inline Timeline timeline() {
         return s;
       },
       8);
+  for (std::uint32_t i = 0; i < t.spans.size(); ++i)
+    if (coin()) t.critical.push_back(i);
+  std::stable_sort(t.critical.begin(), t.critical.end(), [&](std::uint32_t a, std::uint32_t b) { return t.spans[a].start < t.spans[b].start; });
   if (!t.spans.empty()) {
     t.flows = list([&] { return Flow{static_cast<std::uint32_t>(index(t.spans.size())), static_cast<std::uint32_t>(index(t.spans.size()))}; });
   }
