@@ -1,0 +1,14 @@
+#include "gui/page.h"
+
+#include "gui/state/view_state.h"
+
+namespace orrery::gui {
+
+Page::Page(ViewState& state, const QString& key, const QString& title, QWidget* parent) : QWidget(parent), state_(state), key_(key), title_(title) {
+  setObjectName(key);
+  setAccessibleName(title);
+}
+
+QString Page::command() const { return {}; }
+
+}  // namespace orrery::gui

@@ -1,0 +1,50 @@
+// One page of the window.
+#pragma once
+
+#include <QList>
+#include <QString>
+#include <QWidget>
+#include <optional>
+
+namespace orrery::gui {
+
+class Chart;
+class ViewState;
+
+class Page : public QWidget {
+  Q_OBJECT
+
+ public:
+  // `key` is what --page and stored settings call it ("timeline"), `title` what people read ("Timeline").
+  Page(ViewState& state, const QString& key, const QString& title, QWidget* parent = nullptr);
+
+  const QString& key() const { return key_; }
+  const QString& title() const { return title_; }
+
+  // To be saved as pictures, the main one first.
+  virtual QList<const Chart*> charts() const { return {}; }
+  // What the page shows as a table (RFC 4180, with a header line); nothing where it shows none.
+  virtual std::optional<QString> csv() const { return std::nullopt; }
+  // The command that prints the same; by default that of the question, `orrery simulate …`.
+  virtual QString command() const;
+  // The page's main button ("Search", "Run"), which Ctrl+Return presses too; empty where there is none.
+  virtual QString action() const { return {}; }
+  virtual void act() {}
+  // Something of its own that runs on: "a run, step 12 of 20". Closing the window asks, and then calls stop(), which keeps results.
+  virtual std::optional<QString> running() const { return std::nullopt; }
+  virtual void stop() {}
+  // Whether what it shows is whole: screenshots wait for that.
+  virtual bool settled() const { return true; }
+
+ protected:
+  ViewState& state() const { return state_; }
+
+ private:
+  ViewState& state_;
+  QString key_, title_;
+};
+
+// All pages, in the order of the window's list.
+QList<Page*> make_pages(ViewState& state, QWidget* parent);
+
+}  // namespace orrery::gui

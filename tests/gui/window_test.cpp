@@ -1,0 +1,139 @@
+// The window as a whole: first screen, undo, files, messages, closing.
+#include <gtest/gtest.h>
+
+#include <QtTest>
+#include <QtWidgets>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/plan_json.h"
+#include "gui/main_window.h"
+#include "gui/message_strip.h"
+#include "gui/page.h"
+#include "support.h"
+
+namespace orrery::gui {
+namespace {
+
+using testing::Asked;
+using testing::wait_for;
+
+TEST(Window, ShowsAllPagesByKey) {
+  Asked asked;
+  MainWindow window(asked.state);
+  for (const char* key : {"setup", "timeline", "memory", "network", "energy", "whatif", "plans", "compare", "sweeps", "run"}) {
+    EXPECT_TRUE(window.show_page(key)) << key;
+    EXPECT_EQ(window.page()->key(), key);
+  }
+  EXPECT_FALSE(window.show_page("nowhere"));
+}
+
+TEST(Window, UndoAndRedoGoThroughTheQuestion) {
+  Asked asked;
+  MainWindow window(asked.state);
+  window.show();
+  asked.state.set("parallel.tp", "1");
+  EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  EXPECT_EQ(asked.state.answer()->inputs->plan.parallel.tp, 1);
+  QTest::keyClick(&window, Qt::Key_Z, Qt::ControlModifier);
+  EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  EXPECT_EQ(asked.state.answer()->inputs->plan.parallel.tp, 2);
+  EXPECT_EQ(asked.state.redo_what(), "parallel.tp = 1");
+  asked.state.redo();
+  EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  EXPECT_EQ(asked.state.answer()->inputs->plan.parallel.tp, 1);
+}
+
+TEST(Window, AnIllegalPlanIsNoErrorButARefusalAndTheLastFiguresStay) {
+  Asked asked;
+  asked.state.set("parallel.tp", "3");
+  EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  EXPECT_FALSE(asked.state.answer()->refusals.empty());
+  EXPECT_FALSE(asked.state.answer()->error);
+  ASSERT_NE(asked.state.last_good(), nullptr);
+  EXPECT_EQ(asked.state.last_good()->inputs->plan.parallel.tp, 2);
+}
+
+// What the file is wrong about is told in the words of the command line.
+TEST(Window, ABrokenFileIsToldAsTheCommandLineTellsIt) {
+  const QTemporaryDir folder;
+  const QString path = folder.filePath("plan.json");
+  write_file_atomically(path.toStdString(), "{\"orrery\": \"plan/1\", \"model\": \"llama-3-8b\", \"clutser\": \"dgx-h100:8\"}\n");
+  std::string told;
+  try {
+    load_plan(path.toStdString());
+  } catch (const Error& e) {
+    told = e.what();
+  }
+  ASSERT_FALSE(told.empty());
+  Asked asked;
+  MainWindow window(asked.state);
+  window.show();
+  const app::PlanFlags before = asked.state.question();
+  EXPECT_FALSE(asked.state.open(path));
+  const auto* strip = window.findChild<MessageStrip*>();
+  EXPECT_TRUE(strip->isVisible());
+  EXPECT_EQ(strip->text().toStdString(), told);
+  EXPECT_EQ(asked.state.question(), before);
+}
+
+TEST(Window, SavedPlansOpenAgainAndAreRemembered) {
+  const QTemporaryDir folder;
+  const QString plan = folder.filePath("saved.json"), memory = folder.filePath("memory.ini");
+  Asked asked;
+  asked.state.set("parallel.tp", "1");
+  ASSERT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  const Plan saved = asked.state.answer()->inputs->plan;
+  {
+    MainWindow window(asked.state, memory);
+    ASSERT_TRUE(asked.state.save_plan(plan));
+    asked.state.undo();
+    ASSERT_TRUE(asked.state.open(plan));
+    ASSERT_TRUE(wait_for([&] { return asked.state.settled(); }));
+    EXPECT_EQ(asked.state.answer()->inputs->plan, saved);
+    window.show_page("memory");
+    window.close();
+  }
+  const MainWindow again(asked.state, memory);
+  EXPECT_EQ(again.recent(), QStringList{plan});
+  EXPECT_EQ(again.page()->key(), "memory");
+}
+
+TEST(Window, ATraceIsShownUntilSomethingElseIsAsked) {
+  const QTemporaryDir folder;
+  Asked asked;
+  ASSERT_TRUE(asked.state.save_trace(folder.filePath("trace.json")));
+  const std::size_t spans = asked.state.timeline()->spans.size();
+  MainWindow window(asked.state);
+  ASSERT_TRUE(asked.state.open(folder.filePath("trace.json")));
+  EXPECT_EQ(window.page()->key(), "timeline");
+  ASSERT_TRUE(asked.state.trace());
+  EXPECT_EQ(asked.state.timeline()->spans.size(), spans);
+  asked.state.set("parallel.tp", "1");
+  EXPECT_FALSE(asked.state.trace());
+}
+
+TEST(Window, OneGestureIsOneStepOfUndo) {
+  Asked asked;
+  const std::uint64_t gesture = ViewState::new_gesture();
+  for (const char* seed : {"2", "3", "4"}) asked.state.set("seed", seed, gesture);
+  asked.state.undo();
+  EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  EXPECT_EQ(asked.state.answer()->inputs->plan.seed, 1U);
+}
+
+// Many questions at once: the last one is answered, and no answer is of an older question than the one before it.
+TEST(Window, TheNewestQuestionWins) {
+  Asked asked;
+  std::uint64_t last = 0;
+  QObject::connect(&asked.state, &ViewState::answer_changed, [&] {
+    EXPECT_GE(asked.state.answer()->number, last);
+    last = asked.state.answer()->number;
+  });
+  for (int i = 2; i < 40; ++i) asked.state.set("seed", std::to_string(i));
+  EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  EXPECT_EQ(asked.state.answer()->inputs->plan.seed, 39U);
+}
+
+}  // namespace
+}  // namespace orrery::gui
