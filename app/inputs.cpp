@@ -259,29 +259,50 @@ Profile of_device(Profile profile, const Device& device, const std::string& file
 
 }  // namespace
 
+namespace {
+
+// What the flags name, before any setting of the plan but its model and its cluster.
+struct Named {
+  AllSettings all;
+  Plan base;  // of the file, where there is one
+  std::string model, cluster;
+};
+Named named(const PlanFlags& flags) {
+  Named out{take_apart(flags.settings), {}, flags.model, flags.cluster};
+  if (!flags.plan.empty()) out.base = read_plan(read_text_file(flags.plan), flags.plan);
+  if (out.model.empty()) out.model = out.base.model;
+  if (out.cluster.empty()) out.cluster = out.base.cluster;
+  for (const Setting& s : out.all.plan.list) {
+    if (s.path == "model") out.model = s.value;
+    if (s.path == "cluster") out.cluster = s.value;
+  }
+  if (out.model.empty()) throw Error("--model", "no model was named", "e.g. --model llama-3.1-8b; 'orrery show models' lists the names");
+  if (out.cluster.empty()) throw Error("--cluster", "no cluster was named", "e.g. --cluster dgx-h100:64; 'orrery show clusters' lists the names");
+  return out;
+}
+
+Plan plan_of(const PlanFlags& flags, Named named, const Model& model, const Cluster& cluster, const Settings& settings) {
+  if (!flags.plan.empty()) return plan_of_file(flags, named.base, settings);
+  named.base.model = named.model;
+  named.base.cluster = named.cluster;
+  return plan_of_flags(std::move(named.base), model, cluster, settings);
+}
+
+}  // namespace
+
+Plan plan_on(const PlanFlags& flags, const Model& model, const Cluster& cluster) {
+  Named its = named(flags);
+  const Settings settings = plan_settings(flags, its.all.plan);
+  return plan_of(flags, std::move(its), model, cluster, settings);
+}
+
 Inputs load_inputs(const PlanFlags& flags) {
   Inputs in;
-  const AllSettings all = take_apart(flags.settings);
-  const bool from_file = !flags.plan.empty();
-  Plan base;
-  if (from_file) base = read_plan(read_text_file(flags.plan), flags.plan);
-  std::string model = flags.model.empty() ? base.model : flags.model, cluster = flags.cluster.empty() ? base.cluster : flags.cluster;
-  for (const Setting& s : all.plan.list) {
-    if (s.path == "model") model = s.value;
-    if (s.path == "cluster") cluster = s.value;
-  }
-  if (model.empty()) throw Error("--model", "no model was named", "e.g. --model llama-3.1-8b; 'orrery show models' lists the names");
-  if (cluster.empty()) throw Error("--cluster", "no cluster was named", "e.g. --cluster dgx-h100:64; 'orrery show clusters' lists the names");
-  in.model = model_of(model, all.model);
-  in.cluster = cluster_of(cluster, all.cluster);
-  const Settings settings = plan_settings(flags, all.plan);
-  if (from_file) {
-    in.plan = plan_of_file(flags, base, settings);
-  } else {
-    base.model = model;
-    base.cluster = cluster;
-    in.plan = plan_of_flags(base, in.model, in.cluster, settings);
-  }
+  Named its = named(flags);
+  in.model = model_of(its.model, its.all.model);
+  in.cluster = cluster_of(its.cluster, its.all.cluster);
+  const Settings settings = plan_settings(flags, its.all.plan);
+  in.plan = plan_of(flags, std::move(its), in.model, in.cluster, settings);
   in.given = settings.given;
   if (!flags.model.empty()) in.given.push_back({"model", "--model"});
   if (!flags.cluster.empty()) in.given.push_back({"cluster", "--cluster"});

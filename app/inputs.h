@@ -52,6 +52,9 @@ struct Inputs {
 // tp above 1 where the sequence divides; a plan file's word on it holds unless tp became, or no longer is, 1, where there is nothing to say.
 Inputs load_inputs(const PlanFlags& flags);
 
+// The plan that load_inputs(flags) gives where it finds this model and this cluster: what changes while somebody varies a plan.
+Plan plan_on(const PlanFlags& flags, const Model& model, const Cluster& cluster);
+
 // Only the plan, cluster or model of that name or file, with the flags and settings that are about it.
 Plan plan_from(const PlanFlags& flags);
 Cluster cluster_from(const std::string& specification, const std::vector<std::string>& settings);

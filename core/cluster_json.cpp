@@ -229,12 +229,18 @@ Core detect_core() {
 Device read_device(std::string_view text, std::string_view file) { return schema::read_document<Device>(text, file, kDeviceVersion); }
 Cluster read_cluster(std::string_view text, std::string_view file) { return schema::read_document<Cluster>(text, file, kClusterVersion); }
 std::string write_device(const Device& device) { return schema::write_document(device, kDeviceVersion); }
-std::string write_cluster(const Cluster& cluster) {
+
+namespace {
+// As a document has it.
+Cluster to_be_written(const Cluster& cluster) {
   Cluster out = cluster;
   if (!out.levels.empty() && out.levels.back().size == out.devices)
     out.levels.back().size = 0;  // null: it spans the cluster, also after `--set devices=…`
-  return schema::write_document(out, kClusterVersion);
+  return out;
 }
+}  // namespace
+std::string write_cluster(const Cluster& cluster) { return schema::write_document(to_be_written(cluster), kClusterVersion); }
+std::vector<Field> cluster_fields(const Cluster& cluster) { return schema::Lister::of(to_be_written(cluster)); }
 
 std::string schema::cluster_schema() { return schema_document<Cluster>(kClusterVersion, "Orrery cluster"); }
 std::string schema::device_schema() { return schema_document<Device>(kDeviceVersion, "Orrery device"); }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/cluster.h"
+#include "core/field.h"
 #include "core/settings.h"
 
 namespace orrery {
@@ -18,6 +19,9 @@ Cluster read_cluster(std::string_view text, std::string_view file);
 // Complete texts that the readers take; the cluster holds its device.
 std::string write_device(const Device& device);
 std::string write_cluster(const Cluster& cluster);
+
+// Every field of the cluster and of its device, with its present value; paths within the cluster ("device.memory").
+std::vector<Field> cluster_fields(const Cluster& cluster);
 
 // The device of that name. Throws Error with did-you-mean.
 Device load_device(const std::string& name);

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/schema_tree.h"
 #include "core/settings.h"
 
 namespace orrery::json {
@@ -470,6 +471,16 @@ Setting parse_setting(std::string_view text) {
   if (equals == std::string_view::npos || equals == 0)
     throw Error("--set " + json::printable(text), "is not PATH=VALUE", "write it like batch.micro=2");
   return {std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))};
+}
+
+std::string setting_value(const std::string& text) {
+  if (text.empty()) return "\"\"";
+  try {
+    const json::Document document(text, "");
+  } catch (const Error&) {
+    return text;
+  }
+  return schema::quote(text);
 }
 
 std::string apply_settings(std::string_view text, std::string_view file_name, std::span<const Setting> settings) {

@@ -577,7 +577,21 @@ Model load_model(const std::string& name_or_path, std::span<const Setting> setti
     }
     name = name_of(path);
   }
-  Model model = read_with_settings(read_text_file(path), path.string(), settings);
+  const std::string text = read_text_file(path), file = path.string();
+  Model model = [&] {
+    try {
+      return read_with_settings(text, file, settings);
+    } catch (const Error&) {
+      // The file may call the field by another name, which contradicts the setting: all fields by their names in write_model, then.
+      if (settings.empty()) throw;
+      const std::string spelled_out = write_model(read_model(text, file));
+      try {
+        return read_with_settings(spelled_out, file, settings);
+      } catch (const Error&) {
+      }
+      throw;
+    }
+  }();
   model.name = name;
   return model;
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/field.h"
 #include "core/model.h"
 #include "core/settings.h"
 
@@ -19,8 +20,12 @@ Model read_model(std::string_view text, std::string_view file_name);
 // A config.json with every field explicit: read_model(write_model(m), …) == m for every m that read_model returns.
 std::string write_model(const Model& model);
 
+// What can be varied of a model, with its present value; paths are those of write_model.
+std::vector<Field> model_fields(const Model& model);
+
 // The model called `name_or_path` (a shipped name, a config.json, or a folder that holds one) with `settings` applied; a setting of a field that
-// nobody reads is an Error, unlike an unknown field in the file. Model::name is the name, or the file's or folder's.
+// nobody reads is an Error, unlike an unknown field in the file. Settings may use the file's names for fields, or those of write_model. Model::name
+// is the name, or the file's or folder's.
 Model load_model(const std::string& name_or_path, std::span<const Setting> settings = {});
 
 // The names of the shipped models, sorted.

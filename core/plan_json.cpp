@@ -257,6 +257,7 @@ void fields(F& f, In<F, Plan>& p) {
 
 Plan read_plan(std::string_view text, std::string_view file) { return schema::read_document<Plan>(text, file, kVersion); }
 std::string write_plan(const Plan& plan) { return schema::write_document(plan, kVersion); }
+std::vector<Field> plan_fields(const Plan& plan) { return schema::Lister::of(plan); }
 Plan load_plan(const std::string& path, std::span<const Setting> settings) {
   return read_plan(apply_settings(read_text_file(path), path, settings), path);
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/field.h"
 #include "core/plan.h"
 #include "core/settings.h"
 
@@ -16,6 +17,9 @@ namespace orrery {
 Plan read_plan(std::string_view text, std::string_view file);
 // Complete: every field, also those that hold their default.
 std::string write_plan(const Plan& plan);
+
+// Every field, with its present value.
+std::vector<Field> plan_fields(const Plan& plan);
 
 // The plan in the file `path`, with `settings` applied.
 Plan load_plan(const std::string& path, std::span<const Setting> settings = {});

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 
 #include "core/error.h"
@@ -134,6 +135,24 @@ std::string Schema::quantity_pattern(FlopsPerSecond) { return pattern(units_of(F
 std::string Schema::quantity_pattern(Watts) { return pattern(units_of(Watts{})); }
 std::string Schema::quantity_pattern(Seconds) { return pattern(units_of(Seconds{})); }
 
+void Lister::take_fallbacks(std::vector<Field>& into, const std::vector<Field>& fresh) {
+  std::size_t at = 0;  // both lists are in the order of the table
+  for (Field& field : into) {
+    for (std::size_t i = at; i < fresh.size(); ++i) {
+      if (fresh[i].path != field.path) continue;
+      if (!field.required) field.fallback = fresh[i].value;
+      at = i + 1;
+      break;
+    }
+  }
+}
+
+bool Lister::can_name(const std::string& key) { return !key.empty() && key.find_first_of(".[]=") == std::string::npos; }
+
+void Lister::append(std::vector<Field> more) {
+  fields_.insert(fields_.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
 void check_version(json::Object& object, const char* version) {
   const std::string_view name = std::string_view(version).substr(0, std::string_view(version).find('/'));
   const std::string hint = fmt::format("a {} starts with {{\"orrery\": \"{}\", …", name, version);
@@ -148,3 +167,11 @@ void check_version(json::Object& object, const char* version) {
 }
 
 }  // namespace orrery::schema
+
+std::string orrery::meaning_of_null(std::string_view about) {
+  constexpr std::string_view kMark = "null: ";
+  const std::size_t at = about.rfind(kMark);
+  if (at == std::string_view::npos) return {};
+  const std::string_view rest = about.substr(at + kMark.size());
+  return std::string(rest.substr(0, rest.find(';')));
+}

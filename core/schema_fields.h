@@ -1,4 +1,5 @@
-// One table of fields per struct serves three visitors: the strict reader, the writer and the JSON Schema. Only core's *_json.cpp files use this.
+// One table of fields per struct serves four visitors: the strict reader, the writer, the JSON Schema and the list of fields. Only core's *_json.cpp
+// files use this.
 //
 //   template <class F> void fields(F& f, schema::In<F, BatchSpec>& b) { f("global", b.global, about("sequences per step").must().at_least(1)); … }
 //
@@ -16,9 +17,11 @@
 
 #include "core/cluster.h"
 #include "core/dtype.h"
+#include "core/field.h"
 #include "core/json_edge.h"
 #include "core/quantity_text.h"
 #include "core/schema_tree.h"
+#include "core/settings.h"
 #include "core/units.h"
 
 namespace orrery::schema {
@@ -378,6 +381,136 @@ class Schema {
   static std::string quantity_pattern(Seconds);
 
   Tree properties_ = Tree::object(), required_ = Tree::list();
+};
+
+// Lists a struct's fields as they are. Structs inside come as their own fields; one that may be null, and lists of structs that may be, come as a
+// whole as well. Members of maps whose keys no path can name are left out.
+class Lister {
+ public:
+  static constexpr bool kWrites = true;
+
+  template <class T>
+  void operator()(const char* key, const T& member, const Rule& rule) {
+    list(prefix_ + key, member, rule);
+  }
+  void constant(const char*, const char*, const char*) {}
+  void refuse(const char*, const char*, const char*) {}
+  template <class Test>
+  void check(Test) {}
+
+  // With the defaults of a value-initialised struct.
+  template <class T>
+  static std::vector<Field> of(const T& value, const std::string& prefix = {}) {
+    const auto listed = [&](const T& it) {
+      Lister lister(prefix);
+      fields(lister, it);
+      return std::move(lister.fields_);
+    };
+    std::vector<Field> out = listed(value);
+    take_fallbacks(out, listed(T{}));
+    return out;
+  }
+
+ private:
+  explicit Lister(std::string prefix) : prefix_(std::move(prefix)) {}
+  static void take_fallbacks(std::vector<Field>& into, const std::vector<Field>& fresh);
+  static bool can_name(const std::string& key);
+
+  template <class T>
+  static constexpr bool is_leaf = std::is_arithmetic_v<T> || std::is_same_v<T, std::string> || std::is_enum_v<T> || is_quantity<T>;
+  template <class T>
+  static constexpr FieldKind kind_of() {
+    if constexpr (std::is_same_v<T, bool>) return FieldKind::yes_no;
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) return FieldKind::whole;
+    if constexpr (std::is_floating_point_v<T>) return FieldKind::number;
+    if constexpr (is_quantity<T>) return FieldKind::quantity;
+    if constexpr (std::is_enum_v<T>) return FieldKind::choice;
+    if constexpr (std::is_same_v<T, std::string>) return FieldKind::text;
+    return FieldKind::object;
+  }
+  template <class T>
+  static std::string text_of(const T& value) {
+    if constexpr (std::is_same_v<T, std::string>) {
+      return setting_value(value);
+    } else if constexpr (is_quantity<T>) {
+      return exact_text(value);
+    } else if constexpr (std::is_enum_v<T>) {
+      return Names<T>::words().at(static_cast<std::size_t>(value));
+    } else {
+      return Writer::write(value).line();
+    }
+  }
+  // Everything but the value.
+  template <class T>
+  static Field describe(const std::string& path, const Rule& rule, bool nullable) {
+    Field out;
+    out.path = path, out.about = rule.text, out.nullable = nullable, out.required = rule.required;
+    if (nullable) out.null_means = meaning_of_null(rule.text);
+    if constexpr (is_list<T>) {
+      out = describe<typename T::value_type>(path, rule, nullable);
+      out.element = out.kind;
+      out.kind = FieldKind::list;
+      return out;
+    }
+    out.kind = kind_of<T>();
+    if constexpr (std::is_enum_v<T>) out.choices = Names<T>::words();
+    if (rule.choices) {
+      out.choices = *rule.choices;
+      out.kind = FieldKind::choice;
+    }
+    if constexpr (is_quantity<T>) out.units = units_of(T{}), out.above_zero = rule.above_zero;
+    if constexpr (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) {
+      out.least = rule.least, out.most = rule.most, out.below = rule.exclusive;
+      if (std::is_integral_v<T> && !out.least) out.least = 0;
+    }
+    return out;
+  }
+
+  template <class T>
+  void list(const std::string& path, const T& value, const Rule& rule, bool nullable = false) {
+    if constexpr (is_optional<T>) {
+      using Inner = typename T::value_type;
+      if (value) {
+        list(path, *value, rule, true);
+      } else {
+        fields_.push_back(describe<Inner>(path, rule, true));
+        fields_.back().value = "null";
+      }
+    } else if constexpr (is_leaf<T>) {
+      bool null = false;
+      if constexpr (std::is_same_v<T, std::int64_t>) null = rule.if_null == value, nullable = nullable || rule.if_null;
+      fields_.push_back(describe<T>(path, rule, nullable));
+      fields_.back().value = null ? "null" : text_of(value);
+    } else if constexpr (is_list<T>) {
+      constexpr bool kOfLeaves = is_leaf<typename T::value_type>;
+      if (kOfLeaves || nullable) {
+        fields_.push_back(describe<T>(path, rule, nullable));
+        fields_.back().value = Writer::write(value).line();
+      }
+      if constexpr (!kOfLeaves) {
+        for (std::size_t i = 0; i < value.size(); ++i) append(of(value[i], path + "." + std::to_string(i) + "."));
+      }
+    } else if constexpr (is_map<T>) {
+      for (const auto& [key, member] : value) {
+        std::string name;
+        if constexpr (std::is_enum_v<typename T::key_type>)
+          name = Names<typename T::key_type>::words().at(static_cast<std::size_t>(key));
+        else
+          name = key;
+        if (can_name(name)) list(path + "." + name, member, rule);
+      }
+    } else {
+      if (nullable) {
+        fields_.push_back(describe<T>(path, rule, true));
+        fields_.back().value = Writer::write(value).line();
+      }
+      append(of(value, path + "."));
+    }
+  }
+  void append(std::vector<Field> more);
+
+  std::string prefix_;
+  std::vector<Field> fields_;
 };
 
 // Whole documents: an object whose first field is "orrery": "plan/1".

@@ -122,4 +122,15 @@ std::string Tree::text() const {
   return out;
 }
 
+std::string Tree::line() const {
+  if (kind_ == Kind::scalar) return scalar_;
+  std::string out(1, kind_ == Kind::object ? '{' : '[');
+  for (const auto& [key, child] : children_) {
+    if (out.size() > 1) out += ", ";
+    if (kind_ == Kind::object) out += quote(key) + ": ";
+    out += child.line();
+  }
+  return out + (kind_ == Kind::object ? '}' : ']');
+}
+
 }  // namespace orrery::schema

@@ -34,6 +34,8 @@ class Tree {
   bool empty() const { return children_.empty(); }
   // The whole text, ending with a newline.
   std::string text() const;
+  // The same on one line, without the newline.
+  std::string line() const;
 
  private:
   enum class Kind : std::uint8_t { scalar, list, object };

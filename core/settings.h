@@ -16,6 +16,9 @@ struct Setting {
 // Takes "PATH=VALUE" apart. Throws Error at "--set TEXT" without a path or an '='.
 Setting parse_setting(std::string_view text);
 
+// The VALUE that stands for a text: the text itself, in quotation marks where it would be read as something else ("8", "null", nothing at all).
+std::string setting_value(const std::string& text);
+
 // The JSON object `text` of file `file_name` with each setting applied, in order: values are replaced in place and new ones added (with the objects
 // on the way), on the line of the object that holds them, so that the lines of `text` keep their numbers. Throws Error at "--set PATH" when a path
 // goes through something that is neither object nor list, or past the end of a list; whether a field is known is for the reader of the document to

@@ -1,0 +1,204 @@
+#include "app/command_line.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+namespace orrery::app {
+namespace {
+
+// A setting by its parts; one that has no '=' is all path.
+struct Part {
+  std::string path, value;
+};
+Part parts(const std::string& setting) {
+  const std::size_t equals = setting.find('=');
+  std::string path = setting.substr(0, equals), plain;
+  for (const char c : path)
+    if (c != ']') plain += c == '[' ? '.' : c;
+  if (plain.starts_with("plan.")) plain.erase(0, 5);
+  // What is inside the model is in another document than the plan's field `model`, which names it.
+  for (const std::string_view document : {"model", "cluster"})
+    if (plain.starts_with(std::string(document) + ".")) plain[document.size()] = ':';
+  return {plain, equals == std::string::npos ? std::string{} : setting.substr(equals + 1)};
+}
+
+bool same_or_within(const std::string& inner, const std::string& outer) { return inner == outer || inner.starts_with(outer + "."); }
+
+enum class Value { whole, word, yes_no };
+
+struct Flag {
+  const char* path;
+  const char* flag;
+  Value value;
+  bool of_plan;  // `orrery plan` has it with the same meaning; others are lists of values to try there
+};
+constexpr std::array<Flag, 11> kFlags{{
+    {"parallel.tp", "--tp", Value::whole, false},
+    {"parallel.cp", "--cp", Value::whole, false},
+    {"parallel.ep", "--ep", Value::whole, false},
+    {"parallel.pp", "--pp", Value::whole, false},
+    {"parallel.vp", "--vp", Value::whole, false},
+    {"batch.global", "--global-batch", Value::whole, true},
+    {"batch.micro", "--micro-batch", Value::whole, false},
+    {"batch.sequence", "--sequence", Value::whole, true},
+    {"sharding.zero", "--zero", Value::whole, false},
+    {"schedule", "--schedule", Value::word, false},
+    {"recompute.kind", "--recompute", Value::word, false},
+}};
+
+bool takes(std::string_view verb, const Flag& flag) {
+  if (verb == "compare") return false;
+  return verb != "plan" || flag.of_plan;
+}
+
+bool suits(Value kind, const std::string& value) {
+  const auto all = [&](auto test) { return !value.empty() && std::all_of(value.begin(), value.end(), test); };
+  if (kind == Value::whole) return value.size() < 10 && all([](char c) { return c >= '0' && c <= '9'; });
+  if (kind == Value::yes_no) return value == "true" || value == "false";
+  // A list or a file would be taken for something else.
+  return value != "null" && value != "csv" && all([](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'; }) &&
+         value.find_first_not_of("0123456789") != std::string::npos;
+}
+
+// Flags as the settings that they are short for. The list of stages has no short form among settings.
+std::vector<std::string> as_settings(const PlanFlags& f, bool with_stages) {
+  std::vector<std::string> out;
+  const auto number = [&](const std::optional<std::int64_t>& value, const char* path) {
+    if (value) out.push_back(fmt::format("{}={}", path, *value));
+  };
+  number(f.tp, "parallel.tp"), number(f.cp, "parallel.cp"), number(f.ep, "parallel.ep"), number(f.pp, "parallel.pp");
+  number(f.vp, "parallel.vp"), number(f.global_batch, "batch.global"), number(f.micro_batch, "batch.micro");
+  number(f.sequence, "batch.sequence"), number(f.zero, "sharding.zero");
+  if (f.schedule && f.schedule->ends_with(".csv")) {
+    out.emplace_back("schedule=csv");
+    out.push_back("schedule_args.csv=" + *f.schedule);
+  } else if (f.schedule) {
+    out.push_back("schedule=" + *f.schedule);
+  }
+  if (f.recompute) out.push_back("recompute.kind=" + *f.recompute);
+  if (f.sp) out.push_back(fmt::format("parallel.sp={}", *f.sp));
+  if (f.stages && with_stages) out.push_back(fmt::format("stages=[{}]", fmt::join(parse_stages(*f.stages), ",")));
+  if (f.precision) {
+    const bool eight = f.precision->starts_with("fp8-");
+    out.push_back(fmt::format("precision.compute={}", eight ? "fp8" : *f.precision));
+    out.push_back(fmt::format("precision.params={}", eight ? "bf16" : *f.precision));
+    if (eight) out.push_back("precision.recipe=" + f.precision->substr(4));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::string> tidied(const std::vector<std::string>& settings) {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < settings.size(); ++i) {
+    const std::string path = parts(settings[i]).path;
+    const bool overridden = std::any_of(settings.begin() + static_cast<std::ptrdiff_t>(i) + 1, settings.end(),
+                                        [&](const std::string& later) { return same_or_within(path, parts(later).path); });
+    if (!overridden) out.push_back(settings[i]);
+  }
+  return out;
+}
+
+std::vector<std::string> command_words(const PlanFlags& flags, std::string_view verb) {
+  std::vector<std::string> words{"orrery", std::string(verb)};
+  const auto say = [&](const char* flag, const std::string& value) {
+    if (value.empty()) return;
+    words.emplace_back(flag);
+    words.push_back(value);
+  };
+  const bool compare = verb == "compare";
+  if (verb == "run") {
+    if (!flags.plan.empty()) words.push_back(flags.plan);
+  } else if (!compare) {
+    say("--plan", flags.plan);
+  }
+  const bool splits = !compare && verb != "plan", stages = splits && flags.stages && !sets(flags.settings, "stages");
+  std::vector<std::string> all = as_settings(flags, !stages);
+  if (compare) {
+    if (!flags.model.empty()) all.push_back("model=" + flags.model);
+    if (!flags.cluster.empty()) all.push_back("cluster=" + flags.cluster);
+  } else {
+    say("--model", flags.model);
+    say("--cluster", flags.cluster);
+  }
+  all.insert(all.end(), flags.settings.begin(), flags.settings.end());
+  all = tidied(all);
+
+  // A flag counts before all settings, so that it may stand for one that no other touches.
+  const auto alone = [&](const std::string& path) {
+    return std::count_if(all.begin(), all.end(), [&](const std::string& s) {
+             const std::string other = parts(s).path;
+             return same_or_within(path, other) || same_or_within(other, path);
+           }) == 1;
+  };
+  const auto take = [&](const std::string& path) {
+    const auto found = std::find_if(all.begin(), all.end(), [&](const std::string& s) { return parts(s).path == path; });
+    if (found == all.end() || !alone(path)) return std::optional<std::string>();
+    return std::optional(parts(*found).value);
+  };
+  const auto drop = [&](const std::string& path) { std::erase_if(all, [&](const std::string& s) { return parts(s).path == path; }); };
+
+  for (const Flag& flag : kFlags) {
+    if (!takes(verb, flag)) continue;
+    const std::optional<std::string> value = take(flag.path);
+    if (!value || !suits(flag.value, *value)) continue;
+    say(flag.flag, *value);
+    drop(flag.path);
+  }
+  if (stages) say("--stages", *flags.stages);
+  if (const std::optional<std::string> sp = take("parallel.sp"); splits && sp && suits(Value::yes_no, *sp)) {
+    words.emplace_back(*sp == "true" ? "--sp" : "--no-sp");
+    drop("parallel.sp");
+  }
+  if (!compare) {
+    const std::optional<std::string> compute = take("precision.compute"), params = take("precision.params"), recipe = take("precision.recipe");
+    if (compute && params && *compute == *params && (*compute == "bf16" || *compute == "fp32")) {
+      say("--precision", *compute);
+      drop("precision.compute"), drop("precision.params");
+    } else if (compute == "fp8" && params == "bf16" && recipe && (*recipe == "delayed" || *recipe == "current" || *recipe == "blockwise")) {
+      say("--precision", "fp8-" + *recipe);
+      drop("precision.compute"), drop("precision.params"), drop("precision.recipe");
+    }
+  }
+  say("--profile", flags.profile);
+  for (const std::string& setting : all) say("--set", setting);
+  return words;
+}
+
+std::string shell_quoted(const std::string& word) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_@%+=:,./-").find(c) != std::string_view::npos;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string out(1, '\'');
+  for (const char c : word) {
+    if (c == '\'')
+      out.append("'\\''");
+    else
+      out.push_back(c);
+  }
+  out.push_back('\'');
+  return out;
+}
+
+std::string shell_line(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) {
+    if (!out.empty()) out.push_back(' ');
+    out += shell_quoted(word);
+  }
+  return out;
+}
+
+std::string command_line(const PlanFlags& flags, std::string_view verb, const std::vector<std::string>& more) {
+  std::vector<std::string> words = command_words(flags, verb);
+  words.insert(words.end(), more.begin(), more.end());
+  return shell_line(words);
+}
+
+}  // namespace orrery::app
