@@ -17,7 +17,7 @@ demo:  ## the main job on this machine's CPU: profile, plan, simulate, run, comp
 	@build/release/cli/orrery demo
 
 test:  ## everything that CI runs, with a time table
-	@tools/setup build test
+	@tools/setup build test gui
 	@tools/test
 
 build:  ## the program alone, into build/release
@@ -29,15 +29,17 @@ bench:  ## benchmarks, as ratios within one run
 	@tools/build release -DORRERY_BENCH=ON
 	@for b in build/release/bench/bench_*; do [ -x $$b ] && $$b || exit 1; done
 
-gui:  ## the Qt 6 window (not built yet)
-	@echo "the GUI is not part of this version"; exit 1
+gui:  ## the Qt 6 window: build and start it
+	@tools/setup build gui
+	@tools/build release -DORRERY_GUI=ON orrery orrery-gui
+	@build/release/gui/orrery-gui
 
 fuzz:  ## every reader for FUZZ_SECONDS (default 60) each
 	@tools/setup build fuzz
 	@tools/fuzz
 
 soak:  ## the long tests: full clang-tidy, fuzzing, properties with 100 times the cases
-	@tools/setup build test fuzz
+	@tools/setup build test fuzz gui
 	@tools/soak
 
 gpu-check:  ## verify the CUDA kernels on a GPU
@@ -47,7 +49,7 @@ format:  ## clang-format all sources in place
 	@git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format -i
 
 lint:  ## clang-format check, include arrows, clang-tidy of changed files
-	@tools/setup build test
+	@tools/setup build test gui
 	@tools/lint
 
 install:  ## install program, data and the library with find_package(orrery) under PREFIX (default /usr/local)

@@ -4,6 +4,6 @@ namespace orrery::app {
 
 std::string version() { return ORRERY_VERSION; }
 std::string commit() { return ORRERY_COMMIT; }
-std::vector<std::string> left_out() { return {"CUDA and NCCL (run and profile on GPUs)", "MPI (sweeps over several machines)", "the Qt GUI"}; }
+std::vector<std::string> left_out() { return {"CUDA and NCCL (run and profile on GPUs)", "MPI (sweeps over several machines)"}; }
 
 }  // namespace orrery::app

@@ -114,7 +114,8 @@ int main(int argc, char** argv) {
   parser.add_option("--profile", command.profile, "a profile that 'orrery profile' made");
   parser.add_option("--set", command.settings, "PATH=VALUE of the plan, of model.… or of cluster.…")->allow_extra_args(false);
   parser.add_option("--over", command.over, "a trace to lay over the prediction");
-  parser.add_option("--page", command.page, "the page to begin with: setup, timeline, memory, network, energy, whatif, plans, compare, sweeps or run");
+  parser.add_option("--page", command.page,
+                    "the page to begin with: setup, timeline, memory, network, energy, whatif, plans, compare, sweeps or run");
   parser.add_flag("--start", command.act, "press the page's main button: search, sweep or run");
   parser.add_option("--colours", command.colours, "light or dark; default: as the system")->check(CLI::IsMember({"light", "dark"}));
   parser.add_option("--screenshot", command.screenshot, "write a picture of the window and leave; needs no screen");

@@ -1,5 +1,6 @@
 #include "gui/main_window.h"
 
+#include <QActionGroup>
 #include <QApplication>
 #include <QClipboard>
 #include <QCloseEvent>
@@ -70,6 +71,7 @@ MainWindow::MainWindow(ViewState& state, const QString& remember, QWidget* paren
     stack_->addWidget(page);
     auto* item = new QListWidgetItem(page->title(), list_);
     const QKeySequence keys(QStringLiteral("Ctrl+%1").arg((i + 1) % 10));
+    item->setSizeHint({0, 34});
     item->setToolTip(QStringLiteral("%1 (%2)").arg(page->title(), keys.toString()));
     auto* shortcut = new QShortcut(keys, this);
     connect(shortcut, &QShortcut::activated, this, [this, i] { list_->setCurrentRow(static_cast<int>(i)); });
@@ -106,9 +108,9 @@ MainWindow::MainWindow(ViewState& state, const QString& remember, QWidget* paren
   connect(&state, &ViewState::message, this, [this](const QString& text, Tone tone) { strip_->say(text, tone); });
   connect(&state, &ViewState::page_wanted, this, &MainWindow::show_page);
   connect(&state, &ViewState::opened, this, &MainWindow::remember_file);
-  for (const auto signal : {&ViewState::question_changed, &ViewState::answer_changed, &ViewState::pin_changed, &ViewState::timeline_changed,
-                            &ViewState::measured_changed, &ViewState::search_changed, &ViewState::sweep_changed, &ViewState::run_changed,
-                            &ViewState::compared_changed})
+  for (const auto signal :
+       {&ViewState::question_changed, &ViewState::answer_changed, &ViewState::pin_changed, &ViewState::timeline_changed, &ViewState::measured_changed,
+        &ViewState::search_changed, &ViewState::sweep_changed, &ViewState::run_changed, &ViewState::compared_changed})
     connect(&state, signal, this, &MainWindow::update_actions);
   connect(&state, &ViewState::answer_changed, this, [this] {
     const auto& answer = state_.answer();
@@ -221,7 +223,8 @@ void MainWindow::make_menus() {
   actions_->act = view->addAction(tr("Start"), QKeySequence("Ctrl+Return"), this, [this] { page()->act(); });
   QMenu* colours = view->addMenu(tr("&Colours"));
   auto* group = new QActionGroup(this);
-  for (const auto& [choice, name] : {std::pair{ThemeChoice::system, tr("as the system")}, {ThemeChoice::light, tr("light")}, {ThemeChoice::dark, tr("dark")}}) {
+  for (const auto& [choice, name] :
+       {std::pair{ThemeChoice::system, tr("as the system")}, {ThemeChoice::light, tr("light")}, {ThemeChoice::dark, tr("dark")}}) {
     QAction* action = colours->addAction(name, this, [this, choice = choice] {
       choose_theme(choice);
       if (memory_) memory_->setValue("colours", static_cast<int>(choice));
@@ -277,8 +280,8 @@ bool MainWindow::show_page(const QString& key) {
 }
 
 void MainWindow::open() {
-  const QString path = QFileDialog::getOpenFileName(
-      this, tr("Open"), {}, tr("Plans, models, clusters, profiles, traces, tables (*.json *.csv);;All files (*)"));
+  const QString path =
+      QFileDialog::getOpenFileName(this, tr("Open"), {}, tr("Plans, models, clusters, profiles, traces, tables (*.json *.csv);;All files (*)"));
   if (!path.isEmpty()) state_.open(path);
 }
 

@@ -10,7 +10,8 @@
 
 namespace orrery::gui {
 
-MessageStrip::MessageStrip(QWidget* parent) : QFrame(parent), sign_(new QLabel), label_(new QLabel), buttons_(new QHBoxLayout), leaves_(new QTimer(this)) {
+MessageStrip::MessageStrip(QWidget* parent)
+    : QFrame(parent), sign_(new QLabel), label_(new QLabel), buttons_(new QHBoxLayout), leaves_(new QTimer(this)) {
   setObjectName("card");
   setAccessibleName(tr("Message"));
   label_->setWordWrap(true);

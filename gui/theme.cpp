@@ -31,9 +31,12 @@ QLabel#figure { font-size: 20px; font-weight: 600; }
 QLabel#section { font-weight: 600; }
 QLabel#good { color: %5; } QLabel#warn { color: %6; } QLabel#bad { color: %7; }
 QListWidget#pages { border: none; background: %8; outline: none; padding: 6px 0; }
-QListWidget#pages::item { padding: 8px 14px; border-left: 3px solid transparent; color: %1; }
+QListWidget#pages::item { padding: 0 14px; border-left: 3px solid transparent; color: %1; }
 QListWidget#pages::item:hover { background: %2; }
 QListWidget#pages::item:selected { background: %2; border-left: 3px solid %9; color: %1; font-weight: 600; }
+QPushButton { color: %1; background: %2; border: 1px solid %3; border-radius: 4px; padding: 4px 10px; }
+QPushButton:hover { border-color: %4; } QPushButton:focus { border-color: %9; } QPushButton:pressed { background: %8; } QPushButton:disabled { color: %10; }
+QPushButton:default, QPushButton:checked { border-color: %9; }
 QToolBar { border: none; spacing: 4px; padding: 3px 6px; background: %8; }
 QStatusBar { background: %8; } QStatusBar::item { border: none; }
 QSplitter::handle { background: %3; } QSplitter::handle:horizontal { width: 1px; } QSplitter::handle:vertical { height: 1px; }
@@ -42,7 +45,7 @@ QTableView, QTreeView { border: 1px solid %3; gridline-color: %3; }
 QScrollArea { border: none; }
 QGroupBox { border: none; margin-top: 22px; font-weight: 600; } QGroupBox::title { subcontrol-origin: margin; left: 0; padding: 0; }
 )")
-      .arg(c(t.ink), c(t.raised), c(t.line), c(t.dim), c(t.good), c(t.warn), c(t.bad), c(t.panel), c(t.accent));
+      .arg(c(t.ink), c(t.raised), c(t.line), c(t.dim), c(t.good), c(t.warn), c(t.bad), c(t.panel), c(t.accent), c(t.faint));
 }
 
 void apply() {

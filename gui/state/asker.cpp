@@ -90,7 +90,8 @@ void Asker::answer(const Waiting& waiting) {
     told->number = waiting.number;
     told->seconds = static_cast<double>(now() - waiting.asked) * 1e-9;
     told->complete = timeline || !told->explored;
-    QMetaObject::invokeMethod(this, [this, told] { Q_EMIT answered(told); }, Qt::QueuedConnection);
+    QMetaObject::invokeMethod(
+        this, [this, told] { Q_EMIT answered(told); }, Qt::QueuedConnection);
     if (told->complete) return;
   }
 }

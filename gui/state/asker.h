@@ -21,13 +21,13 @@ namespace orrery::gui {
 // What is known about a question. Of `error`, `refusals` and `explored` exactly one says something.
 struct Answer {
   app::PlanFlags question;
-  std::optional<app::Inputs> inputs;           // nothing where they could not be read
-  std::vector<program::Refusal> refusals;      // why the plan is illegal
-  std::optional<Error> error;                  // what else is wrong
+  std::optional<app::Inputs> inputs;       // nothing where they could not be read
+  std::vector<program::Refusal> refusals;  // why the plan is illegal
+  std::optional<Error> error;              // what else is wrong
   std::shared_ptr<const app::Explored> explored;
-  std::uint64_t number = 0;                    // of the question, as ask() counts them
-  double seconds = 0;                          // from ask() until it was there
-  bool complete = false;                       // nothing more follows: the timeline is there as well
+  std::uint64_t number = 0;  // of the question, as ask() counts them
+  double seconds = 0;        // from ask() until it was there
+  bool complete = false;     // nothing more follows: the timeline is there as well
 
   const app::SimulateReport* report() const { return explored ? &explored->report : nullptr; }
   const Timeline* timeline() const { return explored && explored->report.timeline ? &*explored->report.timeline : nullptr; }

@@ -29,8 +29,8 @@ std::string dotted(std::string_view path) {
 // The flag that is short for a setting, cleared; so that the setting alone holds.
 void clear_flag(app::PlanFlags& flags, const std::string& path) {
   const std::pair<const char*, std::optional<std::int64_t>*> numbers[] = {
-      {"parallel.tp", &flags.tp},       {"parallel.cp", &flags.cp},          {"parallel.ep", &flags.ep},
-      {"parallel.pp", &flags.pp},       {"parallel.vp", &flags.vp},          {"batch.global", &flags.global_batch},
+      {"parallel.tp", &flags.tp},          {"parallel.cp", &flags.cp},          {"parallel.ep", &flags.ep},
+      {"parallel.pp", &flags.pp},          {"parallel.vp", &flags.vp},          {"batch.global", &flags.global_batch},
       {"batch.micro", &flags.micro_batch}, {"batch.sequence", &flags.sequence}, {"sharding.zero", &flags.zero}};
   for (const auto& [name, flag] : numbers)
     if (path == name) flag->reset();

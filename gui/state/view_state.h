@@ -54,7 +54,7 @@ class ViewState : public QObject {
   // --- its answer
   // The newest there is; it may be of an older question (answer()->question) while the new one is worked on. Null before the first.
   const std::shared_ptr<const Answer>& answer() const { return answer_; }
-  bool waiting() const { return answered_ < asked_; }                     // for the numbers
+  bool waiting() const { return answered_ < asked_; }                          // for the numbers
   bool settled() const { return !waiting() && answer_ && answer_->complete; }  // the timeline is there too
   // The last answer that had a report, to be shown (greyed) while the present plan is illegal.
   const std::shared_ptr<const Answer>& last_good() const { return last_good_; }
@@ -96,7 +96,8 @@ class ViewState : public QObject {
   void compare(app::Summary a, app::Summary b);
 
   // --- files
-  // Opens whatever it is: a plan, a Hugging Face config.json, a cluster, a profile, a trace, a sweep's table. What cannot be read is told by message().
+  // Opens whatever it is: a plan, a Hugging Face config.json, a cluster, a profile, a trace, a sweep's table. What cannot be read is told by
+  // message().
   bool open(const QString& path);
   // Lays a trace over what is shown.
   bool open_over(const QString& path);

@@ -48,8 +48,8 @@ Hue hue(WorkClass work) {
 }
 
 std::string_view name(Hue hue) {
-  constexpr std::array<std::string_view, kHues> kNames{"matrix products", "attention", "other kernels", "optimizer", "tp", "cp",
-                                                       "ep",              "pp",        "dp",            "waiting"};
+  constexpr std::array<std::string_view, kHues> kNames{"matrix products", "attention", "other kernels", "optimizer", "tp", "cp", "ep", "pp", "dp",
+                                                       "waiting"};
   return kNames[static_cast<std::size_t>(hue)];
 }
 

@@ -63,6 +63,18 @@ TEST(Includes, JsonStopsAtTheEdge) {
   });
 }
 
+// What is computed for the window is tested without one.
+TEST(Includes, ViewValuesKnowNoQt) {
+  int seen = 0;
+  for_each_source([&](const std::string& folder, const std::set<std::string>&, const fs::path& path, const std::string& text) {
+    if (folder != "gui" || path.parent_path().filename() != "view") return;
+    ++seen;
+    EXPECT_EQ(text.find("#include <Q"), std::string::npos) << path << " includes Qt";
+    EXPECT_FALSE(std::regex_search(text, std::regex(R"re(#include "gui/(?!view/))re"))) << path << " includes what has Qt";
+  });
+  EXPECT_GT(seen, 3);
+}
+
 TEST(Libraries, NeverExitAndNeverPrint) {
   const std::regex forbidden(R"re((^|[^_a-z.>])(exit|printf|puts)\(|std::(cout|cerr|exit|abort)|fmt::print\()re");
   for_each_source([&](const std::string& folder, const std::set<std::string>&, const fs::path& path, const std::string& text) {
