@@ -7,11 +7,11 @@
 #include "core/error.h"
 #include "cost/collectives.h"
 #include "cost/cost.h"
+#include "cost/link_traffic.h"
 #include "cost/measured.h"
 #include "cost/power.h"
 #include "cost/reuse.h"
 #include "cost/roofline.h"
-#include "program/loads.h"
 
 namespace orrery::cost {
 namespace {
@@ -148,32 +148,10 @@ class Pricer {
     return entry;
   }
 
-  // Expected distinct ones of `places` that a token's experts are on, places being drawn from evenly.
-  static double distinct(const program::Shape& shape, std::int64_t places) {
-    const std::int64_t experts = shape.dims[4], k = shape.dims[5], groups = shape.dims[6], chosen = shape.dims[7];
-    const bool whole = groups > 1 && chosen < groups && (places <= groups ? groups % places == 0 : places % groups == 0);
-    return whole ? program::distinct_places_in_groups(experts, k, places, groups, chosen) : program::distinct_places(experts, k, places);
-  }
-  static bool hierarchical(const program::Shape& shape, const Placement& p) {
-    return shape.op == program::Operator::all_to_all_by_count && shape.dims[4] > 0 && p.levels.size() > 1 && p.levels[1].rails > 0 &&
-           p.ranks > p.levels[1].rails;
-  }
-
-  // The payload of a plain exchange that puts as much on the links between nodes as one in which a token crosses to a node once, whichever of its
-  // experts are there: of k copies, distinct remote nodes instead of the remote ranks' share.
-  static Bytes crossing_once(const program::Shape& shape, const Placement& p) {
-    if (!hierarchical(shape, p)) return Bytes{shape.bytes};
-    const std::int64_t inside = p.levels[1].rails, nodes = p.ranks / inside;
-    const double remote = distinct(shape, nodes) * static_cast<double>(nodes - 1) / static_cast<double>(nodes) / static_cast<double>(shape.dims[5]);
-    const double plain = static_cast<double>(p.ranks - inside) / static_cast<double>(p.ranks);
-    return Bytes{static_cast<std::int64_t>(static_cast<double>(shape.bytes) * std::min(1.0, remote / plain))};
-  }
-  // What then goes on inside the nodes, to each rank that has experts of the token, over links of the innermost level at their nominal bandwidth.
+  // What goes on inside the nodes if tokens cross between them once, over links of the innermost level at their nominal bandwidth.
   Seconds fan_out(const program::Shape& shape, const Placement& p) const {
-    if (!hierarchical(shape, p)) return Seconds{0};
-    const auto inside = static_cast<double>(p.levels[1].rails);
-    const double copies = distinct(shape, p.ranks) / static_cast<double>(shape.dims[5]) * (inside - 1) / inside;
-    return Seconds{static_cast<double>(shape.bytes) * copies / cluster_.levels[0].bandwidth.v};
+    const double bytes = fan_out_bytes(shape, p);
+    return bytes > 0 ? Seconds{bytes / cluster_.levels[0].bandwidth.v} : Seconds{0};
   }
 
   void finish(Entry& entry, Seconds duration, Activity activity, const Source& source, WorkClass work) {

@@ -62,22 +62,24 @@ void count_endless(const Program& program, const Role& role, const std::vector<s
   report.arena = std::max(report.arena, state.high_water());
 }
 
-}  // namespace
-
-MemoryReport memory(const Program& program, const Role& role) {
+// `history`: also to fill in, all but its report; or null.
+MemoryReport report_of(const Program& program, const Role& role, MemoryHistory* history) {
   const std::vector<std::vector<Mark>> marks = marks_of(role);
   Allocations allocations(program, role);
   for (const PassInstance& pass : role.prologue)
     for (const Mark& mark : marks[pass.pass]) apply(allocations, mark, pass);
   std::vector<std::int64_t> instances(role.buffers.size());  // at the start; further down, at the peak
   for (std::uint32_t b = 0; b < role.buffers.size(); ++b) instances[b] = allocations.instances(b);
+  if (history) history->at_start = instances;
 
   MemoryReport report;
   report.persistent = allocations.persistent();
+  report.at_start = allocations.live();
   report.peak_live = allocations.live();
   std::size_t changes = 0;
   for (const PassInstance& pass : role.body) changes += marks[pass.pass].size();
   report.curve.reserve(changes);
+  if (history) history->changes.reserve(changes);
   std::size_t peak_mark = 0;  // marks of the pass applied when the peak was reached
   for (std::uint32_t p = 0; p < role.body.size(); ++p) {
     const PassInstance& pass = role.body[p];
@@ -85,6 +87,7 @@ MemoryReport memory(const Program& program, const Role& role) {
     for (std::size_t m = 0; m < of_pass.size(); ++m) {
       const Mark& mark = of_pass[m];
       apply(allocations, mark, pass);
+      if (history) history->changes.push_back({static_cast<std::uint32_t>(report.curve.size()), mark.buffer, mark.release ? -1 : 1});
       if (m + 1 < of_pass.size() && of_pass[m + 1].instruction == mark.instruction && of_pass[m + 1].release == mark.release) continue;
       report.curve.push_back({p, mark.instruction, allocations.live()});
       if (allocations.live() > report.peak_live) {
@@ -116,6 +119,16 @@ MemoryReport memory(const Program& program, const Role& role) {
   for (auto& [name, entry] : by_name) report.at_peak.push_back(std::move(entry));
   std::stable_sort(report.at_peak.begin(), report.at_peak.end(), [](const BufferAtPeak& a, const BufferAtPeak& b) { return a.bytes > b.bytes; });
   return report;
+}
+
+}  // namespace
+
+MemoryReport memory(const Program& program, const Role& role) { return report_of(program, role, nullptr); }
+
+MemoryHistory memory_history(const Program& program, const Role& role) {
+  MemoryHistory history;
+  history.report = report_of(program, role, &history);
+  return history;
 }
 
 }  // namespace orrery::program

@@ -316,7 +316,7 @@ void Account::add_memory(std::uint32_t r, std::int64_t as_rank, std::int64_t ori
   const LoweredRole& layout = machine_.roles[machine_.ranks[r].role];
   const program::MemoryReport report = program::memory(*machine_.program, *layout.role);
   const auto rank = static_cast<std::uint32_t>(as_rank);
-  out.memory.push_back({.time = {}, .rank = rank, .bytes = report.persistent});
+  out.memory.push_back({.time = {}, .rank = rank, .bytes = report.at_start});
   std::int64_t time = 0;
   for (const program::MemoryReport::Step& step : report.curve) {
     const std::uint32_t position = layout.body_base[step.pass] + step.instruction + ranks_[r].n;
