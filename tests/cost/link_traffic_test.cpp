@@ -45,8 +45,8 @@ TEST(RingAllReduce, PutsTwiceNMinusOneOverNOnEachLink) {
 }
 
 TEST(RingAllReduce, LeavesANodeOnceOverTheAdaptersOfAllItsMembers) {
-  // 3 nodes of 4, 12 GB: 2 * 11/12 * 12 = 22 GB pass each rank. A ring leaves each node once and members take turns: 22 / 4 = 5.5 GB on an adapter and
-  // the rest, 16.5 GB, inside.
+  // 3 nodes of 4, 12 GB: 2 * 11/12 * 12 = 22 GB pass each rank. A ring leaves each node once and members take turns: 22 / 4 = 5.5 GB on an adapter
+  // and the rest, 16.5 GB, inside.
   const auto b = bytes(Operator::all_reduce, 12'000'000'000, range(12), round_cluster(12), Algorithm::ring, 5);
   EXPECT_DOUBLE_EQ(b[0].sent, 16.5 * kGB);
   EXPECT_DOUBLE_EQ(b[1].sent, 5.5 * kGB);
