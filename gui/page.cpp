@@ -1,5 +1,6 @@
 #include "gui/page.h"
 
+#include "app/command_line.h"
 #include "gui/state/view_state.h"
 
 namespace orrery::gui {
@@ -9,6 +10,6 @@ Page::Page(ViewState& state, const QString& key, const QString& title, QWidget* 
   setAccessibleName(title);
 }
 
-QString Page::command() const { return {}; }
+QString Page::command() const { return QString::fromStdString(app::command_line(state_.question(), "simulate")); }
 
 }  // namespace orrery::gui

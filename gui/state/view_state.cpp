@@ -59,8 +59,9 @@ ViewState::ViewState(QObject* parent) : QObject(parent), history_(app::PlanFlags
     answered_ = answer->number;
     answer_ = answer;
     if (answer->explored) last_good_ = answer;
+    if (answer->complete) shown_ = answer;
     Q_EMIT answer_changed();
-    if (!trace_) {
+    if (answer->complete && !trace_) {
       select(std::nullopt);
       Q_EMIT timeline_changed();
     }
@@ -122,8 +123,8 @@ void ViewState::unpin() {
 
 std::shared_ptr<const Timeline> ViewState::timeline() const {
   if (trace_) return trace_->timeline;
-  if (!answer_ || !answer_->timeline()) return nullptr;
-  return {answer_->explored, answer_->timeline()};
+  if (!shown_ || !shown_->timeline()) return nullptr;
+  return {shown_->explored, shown_->timeline()};
 }
 
 void ViewState::show_trace(std::optional<Other> trace) {

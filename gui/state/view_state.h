@@ -65,8 +65,11 @@ class ViewState : public QObject {
   void unpin();
 
   // --- timelines
-  // What the timeline page shows: an opened trace, otherwise the answer's prediction; null where there is neither.
+  // What the timeline page shows: an opened trace, otherwise the prediction of the last complete answer; null where there is neither. While a new
+  // question is worked on the old timeline stays.
   std::shared_ptr<const Timeline> timeline() const;
+  // The answer that timeline() is of; null for an opened trace, and before the first.
+  std::shared_ptr<const Answer> shown() const { return trace_ ? nullptr : shown_; }
   const std::optional<Other>& trace() const { return trace_; }
   void show_trace(std::optional<Other> trace);
   // What is laid over it: a run's measurement, or a second trace.
@@ -135,7 +138,7 @@ class ViewState : public QObject {
   view::History<app::PlanFlags> history_;
   Asker asker_;
   std::uint64_t asked_ = 0, answered_ = 0;
-  std::shared_ptr<const Answer> answer_, last_good_, pinned_;
+  std::shared_ptr<const Answer> answer_, last_good_, shown_, pinned_;
   std::optional<Other> trace_, measured_;
   std::optional<Picoseconds> cursor_;
   std::optional<std::uint32_t> selection_;

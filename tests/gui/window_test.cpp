@@ -10,6 +10,7 @@
 #include "gui/main_window.h"
 #include "gui/message_strip.h"
 #include "gui/page.h"
+#include "gui/view/examples.h"
 #include "support.h"
 
 namespace orrery::gui {
@@ -133,6 +134,74 @@ TEST(Window, TheNewestQuestionWins) {
   for (int i = 2; i < 40; ++i) asked.state.set("seed", std::to_string(i));
   EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
   EXPECT_EQ(asked.state.answer()->inputs->plan.seed, 39U);
+}
+
+// The old timeline stays on screen until the new one is there, so that nothing flickers while a slider moves.
+TEST(Window, TheTimelineStaysWhileANewOneIsMade) {
+  Asked asked;
+  int empty = 0;
+  const auto look = [&] { empty += asked.state.timeline() == nullptr; };
+  QObject::connect(&asked.state, &ViewState::answer_changed, look);
+  QObject::connect(&asked.state, &ViewState::timeline_changed, look);
+  const std::shared_ptr<const Timeline> old = asked.state.timeline();
+  asked.state.set("parallel.tp", "1");
+  EXPECT_EQ(asked.state.timeline(), old);
+  EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  EXPECT_NE(asked.state.timeline(), old);
+  EXPECT_EQ(empty, 0);
+}
+
+TEST(Window, FilesThatAreDroppedOpen) {
+  const QTemporaryDir folder;
+  const QString path = folder.filePath("plan.json");
+  Asked asked;
+  MainWindow window(asked.state);
+  window.show();
+  ASSERT_TRUE(asked.state.save_plan(path));
+  QMimeData files;
+  files.setUrls({QUrl::fromLocalFile(path)});
+  QDragEnterEvent enter({10, 10}, Qt::CopyAction, &files, Qt::LeftButton, Qt::NoModifier);
+  QCoreApplication::sendEvent(&window, &enter);
+  EXPECT_TRUE(enter.isAccepted());
+  QDropEvent drop({10, 10}, Qt::CopyAction, &files, Qt::LeftButton, Qt::NoModifier);
+  QCoreApplication::sendEvent(&window, &drop);
+  EXPECT_EQ(asked.state.question().plan, path.toStdString());
+}
+
+TEST(Window, EveryExampleOpensFromTheMenu) {
+  Asked asked;
+  MainWindow window(asked.state);
+  for (const view::Example& example : view::examples()) {
+    QAction* action = nullptr;
+    for (QAction* each : window.findChildren<QAction*>())
+      if (each->text() == QString::fromStdString(example.name)) action = each;
+    ASSERT_NE(action, nullptr) << example.name;
+    action->trigger();
+    EXPECT_EQ(asked.state.question(), example.question);
+    EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
+    EXPECT_NE(asked.state.answer()->report(), nullptr) << example.name;
+  }
+}
+
+TEST(Window, TheCommandOnTheClipboardAsksTheSame) {
+  Asked asked;
+  MainWindow window(asked.state);
+  window.show();
+  ASSERT_TRUE(QTest::qWaitForWindowActive(&window));
+  QTest::keyClick(&window, Qt::Key_C, Qt::ControlModifier | Qt::ShiftModifier);
+  const QString command = QApplication::clipboard()->text();
+  EXPECT_TRUE(command.startsWith("orrery simulate ")) << command.toStdString();
+  EXPECT_TRUE(command.contains("cpu-llama-tiny")) << command.toStdString();
+}
+
+TEST(Message, ChoicesAreAskedInPlace) {
+  MessageStrip strip;
+  int chosen = 0;
+  strip.say("still going on", Tone::bad, {{"stop", [&] { chosen = 1; }}, {"go on", [&] { chosen = 2; }}});
+  EXPECT_TRUE(strip.isVisibleTo(nullptr));
+  QTest::mouseClick(testing::find<QPushButton>(&strip, "go on"), Qt::LeftButton);
+  EXPECT_EQ(chosen, 2);
+  EXPECT_TRUE(strip.isHidden());
 }
 
 }  // namespace
