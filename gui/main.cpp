@@ -14,6 +14,7 @@
 #include "gui/page.h"
 #include "gui/screenshot.h"
 #include "gui/state/view_state.h"
+#include "gui/system_colours.h"
 #include "gui/theme.h"
 #include "gui/view/examples.h"
 
@@ -85,6 +86,7 @@ int show(const Command& command, int argc, char** argv) {
     window.page()->act();
   }
   if (!picture) {
+    const gui::SystemColours follow;
     window.show();
     return QApplication::exec();
   }

@@ -127,6 +127,12 @@ void choose_theme(ThemeChoice choice) {
 
 ThemeChoice theme_choice() { return look().choice; }
 
+void set_system_dark(bool dark) {
+  if (dark == look().system_dark || !qEnvironmentVariableIsEmpty("ORRERY_THEME")) return;
+  look().system_dark = dark;
+  if (look().choice == ThemeChoice::system) apply();
+}
+
 void set_up_look() {
   QApplication::setStyle(QStyleFactory::create("Fusion"));
   // Qt 6.4 tells no colour scheme: a desktop's palette is dark where its windows are darker than their text.

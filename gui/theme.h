@@ -36,6 +36,8 @@ enum class ThemeChoice { system, light, dark };
 const Theme& theme();
 void choose_theme(ThemeChoice choice);
 ThemeChoice theme_choice();
+// What the system has become; heeded while the choice is `system`.
+void set_system_dark(bool dark);
 // Before the first widget: style, palette, style sheet.
 void set_up_look();
 

@@ -10,6 +10,8 @@
 #include "gui/main_window.h"
 #include "gui/message_strip.h"
 #include "gui/page.h"
+#include "gui/system_colours.h"
+#include "gui/theme.h"
 #include "gui/view/examples.h"
 #include "support.h"
 
@@ -192,6 +194,27 @@ TEST(Window, TheCommandOnTheClipboardAsksTheSame) {
   const QString command = QApplication::clipboard()->text();
   EXPECT_TRUE(command.startsWith("orrery simulate ")) << command.toStdString();
   EXPECT_TRUE(command.contains("cpu-llama-tiny")) << command.toStdString();
+}
+
+// org.freedesktop.appearance: 0 no preference, 1 prefer dark, 2 prefer light; the portal's Read wraps its answer twice.
+TEST(Colours, FollowThePortal) {
+  EXPECT_EQ(SystemColours::dark_by(1U), true);
+  EXPECT_EQ(SystemColours::dark_by(2U), false);
+  EXPECT_EQ(SystemColours::dark_by(0U), std::nullopt);
+  EXPECT_EQ(SystemColours::dark_by(QVariant::fromValue(QDBusVariant(QVariant::fromValue(QDBusVariant(1U))))), true);
+  EXPECT_EQ(SystemColours::dark_by(QStringLiteral("dark")), std::nullopt);
+}
+
+TEST(Colours, DarkAndLightReachEveryWidget) {
+  QWidget widget;
+  widget.show();
+  choose_theme(ThemeChoice::dark);
+  QCoreApplication::processEvents();
+  EXPECT_LT(widget.palette().color(QPalette::Window).lightness(), 100);
+  choose_theme(ThemeChoice::light);
+  QCoreApplication::processEvents();
+  EXPECT_GT(widget.palette().color(QPalette::Window).lightness(), 200);
+  choose_theme(ThemeChoice::system);
 }
 
 TEST(Message, ChoicesAreAskedInPlace) {
