@@ -483,6 +483,15 @@ std::string setting_value(const std::string& text) {
   return schema::quote(text);
 }
 
+std::string setting_text(const std::string& value) {
+  try {
+    const json::Document document(value, "");
+    if (document.node().kind == Node::Kind::text) return document.node().text;
+  } catch (const Error&) {  // no JSON: a text as it is
+  }
+  return value;
+}
+
 std::string apply_settings(std::string_view text, std::string_view file_name, std::span<const Setting> settings) {
   std::string out(text);
   for (const Setting& setting : settings) out = apply(out, file_name, setting);

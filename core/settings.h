@@ -18,6 +18,8 @@ Setting parse_setting(std::string_view text);
 
 // The VALUE that stands for a text: the text itself, in quotation marks where it would be read as something else ("8", "null", nothing at all).
 std::string setting_value(const std::string& text);
+// The text that such a VALUE stands for: what is in quotation marks, or all of it.
+std::string setting_text(const std::string& value);
 
 // The JSON object `text` of file `file_name` with each setting applied, in order: values are replaced in place and new ones added (with the objects
 // on the way), on the line of the object that holds them, so that the lines of `text` keep their numbers. Throws Error at "--set PATH" when a path

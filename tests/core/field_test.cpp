@@ -192,6 +192,11 @@ TEST(SettingValue, QuotesWhatWouldNotBeAText) {
   EXPECT_EQ(setting_value("\"q\""), "\"\\\"q\\\"\"");
 }
 
+RC_GTEST_PROP(SettingValue, IsReadBackAsTheText, ()) {
+  const std::string text = gen::text();
+  RC_ASSERT(setting_text(setting_value(text)) == text);
+}
+
 TEST(MeaningOfNull, IsWhatStandsBehindIt) {
   EXPECT_EQ(meaning_of_null("on the wire; null: as stored"), "as stored");
   EXPECT_EQ(meaning_of_null("size; null: all; more"), "all");
