@@ -76,7 +76,9 @@ PlanFlags asking_for(PlanFlags flags, const Plan& wanted) {
   for (int round = 0; round < 4; ++round) {
     const Plan now = load_inputs(flags).plan;
     if (now == wanted) break;
-    for (const auto& [path, text] : fields) {
+    for (const auto& field : fields) {  // lambdas of clang 14 capture no bindings
+      const auto& path = field.first;
+      const auto& text = field.second;
       if (text(now) == text(wanted)) continue;
       std::erase_if(flags.settings, [&](const std::string& setting) { return is_about(setting, path); });
       flags.settings.push_back(path + "=" + text(wanted));

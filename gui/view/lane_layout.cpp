@@ -41,7 +41,9 @@ LaneLayout::LaneLayout(const SpanIndex& index, const SpanIndex* over, const Layo
   take(index, false);
   if (over != nullptr) take(*over, true);
   ranks_ = ranks.size();
-  for (auto& [rank, streams] : ranks) {
+  for (auto& entry : ranks) {  // lambdas of clang 14 capture no bindings
+    const auto rank = entry.first;
+    Streams& streams = entry.second;
     // A stream that only the other timeline has stands last; the compute stream first in any case.
     std::stable_partition(streams.order.begin(), streams.order.end(), [&](const std::string& s) { return streams.by_name[s].compute; });
     bool first = true;
