@@ -1,13 +1,14 @@
 // The list of pages.
 #include "gui/page.h"
 #include "gui/pages/setup_page.h"
+#include "gui/pages/timeline_page.h"
 
 namespace orrery::gui {
 
 QList<Page*> make_pages(ViewState& state, QWidget* parent) {
   return {
       new SetupPage(state, parent),
-      new Page(state, "timeline", "Timeline", parent),
+      new TimelinePage(state, parent),
       new Page(state, "memory", "Memory", parent),
       new Page(state, "network", "Network", parent),
       new Page(state, "energy", "Energy", parent),
