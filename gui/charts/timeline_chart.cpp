@@ -159,7 +159,7 @@ void TimelineChart::zoom(double factor) {
 
 void TimelineChart::reveal(SpanAt span) {
   const view::SpanIndex* index = index_of(span.other);
-  if (index == nullptr) return;
+  if (index == nullptr || span.span >= index->timeline().spans.size()) return;
   const view::LaneLayout* layout = &layout_for(size());
   std::optional<std::size_t> row = row_of(span, *layout);
   if (!row) {  // its rank is collapsed, or its stream folded away

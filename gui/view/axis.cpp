@@ -94,9 +94,8 @@ void TimeAxis::show(TimeRange range) {
 }
 
 void TimeAxis::fit(TimeRange range) {
-  const Picoseconds room{std::max(range.length().v, kClosest.v) / 20};
-  const Picoseconds missing{std::max<std::int64_t>(0, kClosest.v - range.length().v) / 2};  // so that a short one stands in the middle
-  show({range.begin - room - missing, range.end + room + missing});
+  const Picoseconds room{std::max(range.length().v / 20, (kClosest.v - range.length().v) / 2)};  // so that a short one stands in the middle
+  show({range.begin - room, range.end + room});
 }
 
 void TimeAxis::reveal(TimeRange range) {
