@@ -1,0 +1,32 @@
+#include "gui/view/waterfall.h"
+
+namespace orrery::view {
+
+std::vector<WaterfallRow> waterfall_rows(const app::CompareReport& report) {
+  std::vector<WaterfallRow> rows;
+  double a = 0, b = 0;
+  for (const app::Row& part : report.waterfall) {
+    rows.push_back({part.name, {a, a + part.a}, {b, b + part.b}});
+    a += part.a;
+    b += part.b;
+  }
+  rows.push_back({"step", {0, to_seconds(report.a.step).v}, {0, to_seconds(report.b.step).v}, true});
+  return rows;
+}
+
+std::vector<BridgeRow> bridge_rows(const app::CompareReport& report, std::size_t most) {
+  const double a = to_seconds(report.a.step).v, b = to_seconds(report.b.step).v;
+  std::vector<BridgeRow> rows{{"A", {0, a}, true}};
+  double at = a;
+  const bool all = report.largest.size() <= most;
+  for (std::size_t i = 0; i < report.largest.size() && (all || i < most); ++i) {
+    const double next = at + report.largest[i].difference();
+    rows.push_back({report.largest[i].name, {at, next}});
+    at = next;
+  }
+  if (!all) rows.push_back({"others", {at, b}});
+  rows.push_back({"B", {0, b}, true});
+  return rows;
+}
+
+}  // namespace orrery::view
