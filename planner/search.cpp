@@ -150,7 +150,7 @@ Outcome search(const Model& model, const Cluster& cluster, const Plan& base, con
     const std::size_t count = std::min(kRound, order.size() - begin);
     std::vector<std::optional<Candidate>> round(count);
     const bool full = kept.size() >= options.top;
-    const Picoseconds worst_kept = full ? kept.back().second.step : Picoseconds{INT64_MAX};
+    const Picoseconds worst_kept = full ? kept[options.top - 1].second.step : Picoseconds{INT64_MAX};
     parallel(count, threads, [&](std::size_t k) {
       if (cancelled()) return;
       const Entry& entry = order[begin + k];
@@ -187,7 +187,7 @@ Outcome search(const Model& model, const Cluster& cluster, const Plan& base, con
       kept.emplace_back(order[begin + k].index, std::move(*round[k]));
     }
     std::stable_sort(kept.begin(), kept.end(), faster);
-    if (kept.size() > options.top) kept.resize(options.top);
+    if (kept.size() > options.top && !options.keep_all) kept.resize(options.top);
   }
   for (auto& [index, candidate] : kept) outcome.ranked.push_back(std::move(candidate));
   for (std::optional<Rejected>& r : refused)
@@ -246,28 +246,41 @@ std::string explain(const Cluster& cluster, const Outcome& outcome) {
   return text + refusal_line(outcome) + "\n";
 }
 
+std::vector<RefusalGroup> refusal_groups(const Outcome& outcome) {
+  std::map<std::string, RefusalGroup> by_constraint;
+  for (const Rejected& r : outcome.refused) {
+    RefusalGroup& group = by_constraint[r.constraint];
+    group.constraint = r.constraint;
+    group.plans.push_back(&r);
+  }
+  std::vector<RefusalGroup> groups;
+  for (auto& [constraint, group] : by_constraint) groups.push_back(std::move(group));
+  std::stable_sort(groups.begin(), groups.end(), [](const RefusalGroup& a, const RefusalGroup& b) { return a.plans.size() > b.plans.size(); });
+  if (!outcome.pruned.empty()) {
+    groups.push_back({"bound", {}});
+    for (const Rejected& r : outcome.pruned) groups.back().plans.push_back(&r);
+  }
+  for (RefusalGroup& group : groups)
+    std::stable_sort(group.plans.begin(), group.plans.end(), [](const Rejected* a, const Rejected* b) { return a->excess < b->excess; });
+  return groups;
+}
+
 std::string refusal_line(const Outcome& outcome) {
   // How many, and the one that came nearest; without numbers, the first.
-  struct Group {
-    std::int64_t count = 0;
-    const Rejected* nearest = nullptr;
-    void add(const Rejected& r) {
-      ++count;
-      if (!nearest || r.excess < nearest->excess) nearest = &r;
-    }
-    std::string example() const { return fmt::format("({} {})", nearest->excess > 0 ? "nearest:" : "e.g.", nearest->reason); }
+  const auto example = [](const RefusalGroup& group) {
+    const Rejected& r = *group.plans.front();
+    return fmt::format("({} {})", r.excess > 0 ? "nearest:" : "e.g.", r.reason);
   };
-  std::map<std::string, Group> by_constraint;
-  for (const Rejected& r : outcome.refused) by_constraint[r.constraint].add(r);
-  std::vector<std::pair<std::string, Group>> sorted(by_constraint.begin(), by_constraint.end());
-  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second.count > b.second.count; });
   std::string text = fmt::format("{} plans: {} simulated, {} refused", outcome.enumerated, outcome.simulated, outcome.refused.size());
-  for (std::size_t i = 0; i < sorted.size(); ++i)
-    text += fmt::format("{}{} {} {}", i ? "; " : ": ", sorted[i].first, sorted[i].second.count, sorted[i].second.example());
-  Group bound;
-  for (const Rejected& r : outcome.pruned) bound.add(r);
-  if (bound.count > 0)
-    text += fmt::format("; {} pruned by the bound, by {:.1f} % and more {}", bound.count, 100 * (bound.nearest->excess - 1), bound.example());
+  bool first = true;
+  for (const RefusalGroup& group : refusal_groups(outcome)) {
+    const std::size_t count = group.plans.size();
+    if (group.constraint == "bound")
+      text += fmt::format("; {} pruned by the bound, by {:.1f} % and more {}", count, 100 * (group.plans.front()->excess - 1), example(group));
+    else
+      text += fmt::format("{}{} {} {}", first ? ": " : "; ", group.constraint, count, example(group));
+    first = false;
+  }
   if (outcome.not_reached > 0) text += fmt::format("; {} not reached", outcome.not_reached);
   return text;
 }

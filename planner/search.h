@@ -41,7 +41,7 @@ struct Rejected {
 
 // Every plan of the space is one of: simulated, refused, pruned, not reached.
 struct Outcome {
-  std::vector<Candidate> ranked;  // fastest first, at most Options::top of those simulated
+  std::vector<Candidate> ranked;  // fastest first; at most Options::top of those simulated, unless all are kept
   std::vector<Rejected> refused;  // no legal plan, or one that does not fit; in the order of the enumeration
   std::vector<Rejected> pruned;   // legal, but by its bound no faster than the plans kept; likewise
   std::int64_t enumerated = 0, simulated = 0, not_reached = 0;
@@ -53,6 +53,7 @@ struct Options {
   unsigned threads = 0;                                              // 0: one per core
   std::function<void(std::int64_t done, std::int64_t of)> progress;  // called from one thread at a time
   const std::atomic<bool>* cancel = nullptr;
+  bool keep_all = false;       // Outcome::ranked holds everything that was simulated; `top` only says what the bound prunes
   bool bound_refused = false;  // Rejected::least_time also of plans that do not fit, which costs pricing them
 };
 
@@ -72,6 +73,14 @@ std::string explain(const Cluster& cluster, const Outcome& outcome);
 
 // "tp=8 pp=4 dp=16 micro=1 1f1b recompute=none zero=1"; vp after pp where it is above 1
 std::string label(const Cluster& cluster, const Plan& plan);
+
+// Plans that were not chosen for the same reason.
+struct RefusalGroup {
+  std::string constraint;
+  std::vector<const Rejected*> plans;  // nearest first, those without numbers in the order of the enumeration
+};
+// The refused by constraint, the largest group first; then those that the bound pruned. Points into `outcome`.
+std::vector<RefusalGroup> refusal_groups(const Outcome& outcome);
 
 // What became of the plans that were not simulated, by constraint, largest first: "640 plans: 23 simulated, 412 refused: memory 300 (nearest: needs
 // 81.2 GiB per device, has 80 GiB (…)); tp divides kv_heads 112 (e.g. …); 205 pruned by the bound (nearest: …)"

@@ -57,13 +57,14 @@ std::optional<double> value(SweepFigure figure, const app::SweepRow& row) {
 }
 
 HeatMap heat_map(const app::SweepReport& report, std::size_t x, std::optional<std::size_t> y, SweepFigure figure) {
-  if (y == x) y.reset();
+  const bool two = y.has_value() && *y != x;
+  const std::size_t down = two ? *y : x;
   HeatMap map;
   map.figure = figure;
   map.x = report.axes[x].path;
   map.columns = report.axes[x].values;
-  if (y) map.y = report.axes[*y].path;
-  map.lines = y ? report.axes[*y].values : std::vector<std::string>{""};
+  if (two) map.y = report.axes[down].path;
+  map.lines = two ? report.axes[down].values : std::vector<std::string>{""};
   map.cells.resize(map.columns.size() * map.lines.size());
   const auto place = [](const std::vector<std::string>& values, const std::string& value) {
     return static_cast<std::size_t>(std::find(values.begin(), values.end(), value) - values.begin());
@@ -71,7 +72,7 @@ HeatMap heat_map(const app::SweepReport& report, std::size_t x, std::optional<st
   const auto better = [&](double a, double b) { return less_is_better(figure) ? a < b : a > b; };
   for (std::size_t r = 0; r < report.rows.size(); ++r) {
     const app::SweepRow& row = report.rows[r];
-    const std::size_t column = place(map.columns, row.values[x]), line = y ? place(map.lines, row.values[*y]) : 0;
+    const std::size_t column = place(map.columns, row.values[x]), line = two ? place(map.lines, row.values[down]) : 0;
     if (column == map.columns.size() || line == map.lines.size()) continue;
     HeatCell& cell = map.cells[line * map.columns.size() + column];
     ++cell.points;

@@ -130,6 +130,49 @@ TEST(Search, CountsPlansThatTheBoundPrunedApartFromThoseRefused) {
   EXPECT_NE(line.find(fmt::format(" {} refused", outcome.refused.size())), std::string::npos) << line;
 }
 
+TEST(Search, KeepsEverythingThatItSimulatedWhereThatIsAsked) {
+  const Case c;
+  Options options;
+  options.top = 3;
+  const Outcome few = search(c.model, c.cluster, c.base, {}, nullptr, options);
+  options.keep_all = true;
+  const Outcome all = search(c.model, c.cluster, c.base, {}, nullptr, options);
+  EXPECT_EQ(static_cast<std::int64_t>(all.ranked.size()), all.simulated);
+  EXPECT_EQ(all.simulated, few.simulated);  // what is pruned does not depend on it
+  EXPECT_EQ(all.pruned.size(), few.pruned.size());
+  ASSERT_GT(all.ranked.size(), 3U);
+  for (std::size_t i = 0; i < all.ranked.size(); ++i) {
+    if (i < 3) {
+      EXPECT_EQ(all.ranked[i].plan, few.ranked[i].plan);
+    } else {
+      EXPECT_GE(all.ranked[i].step, all.ranked[i - 1].step);
+    }
+  }
+}
+
+TEST(Search, GroupsWhatItRefusedByTheConstraint) {
+  Case c;
+  c.cluster.device.memory = 12_GB;
+  Options one;
+  one.top = 1;
+  const Outcome outcome = search(c.model, c.cluster, c.base, {}, nullptr, one);
+  const std::vector<RefusalGroup> groups = refusal_groups(outcome);
+  std::size_t plans = 0;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    plans += groups[g].plans.size();
+    if (g > 0 && groups[g].constraint != "bound") {
+      EXPECT_LE(groups[g].plans.size(), groups[g - 1].plans.size());
+    }
+    for (std::size_t i = 0; i < groups[g].plans.size(); ++i) {
+      EXPECT_EQ(groups[g].plans[i]->constraint, groups[g].constraint);
+      if (i > 0) {
+        EXPECT_GE(groups[g].plans[i]->excess, groups[g].plans[i - 1]->excess);
+      }
+    }
+  }
+  EXPECT_EQ(plans, outcome.refused.size() + outcome.pruned.size());
+}
+
 TEST(Search, SaysWhichPlansItDidNotReach) {
   const Case c;
   std::atomic<bool> cancel{false};
