@@ -87,6 +87,24 @@ PlanFlags asking_for(PlanFlags flags, const Plan& wanted) {
   return flags;
 }
 
+PlanFlags searching_from(PlanFlags question) {
+  const std::int64_t global = load_inputs(question).plan.batch.global;
+  for (const char* path : {"parallel.tp", "parallel.pp", "parallel.vp", "parallel.sp", "batch.micro", "schedule", "schedule_args", "stages",
+                           "recompute.kind", "sharding.zero"})
+    std::erase_if(question.settings, [&](const std::string& setting) {
+      std::string_view given = setting;
+      if (given.starts_with("plan.")) given.remove_prefix(5);
+      if (!given.starts_with(path)) return false;
+      const char next = given[std::string_view(path).size()];
+      return next == '=' || next == '.' || next == '[';
+    });
+  for (std::optional<std::int64_t>* flag : {&question.tp, &question.pp, &question.vp, &question.micro_batch, &question.zero}) flag->reset();
+  question.sp.reset();
+  for (std::optional<std::string>* flag : {&question.schedule, &question.recompute, &question.stages}) flag->reset();
+  if (load_inputs(question).plan.batch.global != global) question.settings.push_back(fmt::format("batch.global={}", global));
+  return question;
+}
+
 PlanReport plan(const Inputs& inputs, const planner::Space& space, const planner::Options& options) {
   if (inputs.plan.segments)
     throw Error("segments", "the search varies the axes of the whole plan, and this one has segments with axes of their own",

@@ -25,6 +25,10 @@ planner::Space pinned(planner::Space space, const Plan& plan, const std::vector<
 // of the stages, the kind of recomputation and the ZeRO stage.
 PlanFlags asking_for(PlanFlags flags, const Plan& wanted);
 
+// `question` with nothing said about what a search varies, and its global batch: where a search for better plans begins, and the flags of
+// `orrery plan` that make the same search. Throws as load_inputs does.
+PlanFlags searching_from(PlanFlags question);
+
 // `inputs.plan` is the base: everything that the search does not vary is taken from it.
 PlanReport plan(const Inputs& inputs, const planner::Space& space, const planner::Options& options);
 

@@ -57,7 +57,9 @@ void ScatterChart::paint(QPainter& painter, QSizeF size, const Theme& theme) con
     return;
   }
   painter.fillRect(QRectF({}, size), theme.ground);
-  const auto [area, axes] = layout(painter, size);
+  const Layout l = layout(painter, size);
+  const QRectF& area = l.area;
+  const view::ScatterAxes& axes = l.axes;
   const auto axis = [](const view::LinearAxis& on, Figure figure) {
     return PlotAxis{on, QString::fromUtf8(planner::title(figure).data()), [figure](double v) { return v > 0 ? planner::text(figure, v) : "0"; },
                     figure == Figure::memory};

@@ -65,7 +65,8 @@ void paint_bar(QPainter& painter, const view::LinearAxis& axis, view::WaterfallB
 
 }  // namespace
 
-WaterfallChart::WaterfallChart(QWidget* parent) : Chart(QStringLiteral("waterfall"), parent) {
+WaterfallChart::WaterfallChart(QString empty, QString how, QWidget* parent)
+    : Chart(QStringLiteral("waterfall"), parent), empty_(std::move(empty)), how_(std::move(how)) {
   setMinimumSize(320, 200);
   setToolTip(tr("Where the step's time goes: each bar begins where the one above ends, in seconds"));
 }
@@ -76,7 +77,7 @@ void WaterfallChart::show_report(std::optional<app::CompareReport> report) {
 }
 
 void WaterfallChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const {
-  if (!report_) return paint_empty(painter, size, theme, tr("Nothing to compare yet"), tr("Choose two steps above"));
+  if (!report_) return paint_empty(painter, size, theme, empty_, how_);
   painter.fillRect(QRectF({}, size), theme.ground);
   paint_key(painter, size, theme, of(report_->a.label), of(report_->b.label));
   const std::vector<view::WaterfallRow> rows = view::waterfall_rows(*report_);
@@ -151,7 +152,7 @@ void BridgeChart::show_report(std::optional<app::CompareReport> report) {
 }
 
 void BridgeChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const {
-  if (!report_) return paint_empty(painter, size, theme, tr("Nothing to compare yet"));
+  if (!report_) return paint_empty(painter, size, theme, {});
   painter.fillRect(QRectF({}, size), theme.ground);
   const QFont plain = painter.font();
   painter.setFont(small_font(plain));
@@ -220,7 +221,8 @@ void MemoryPairsChart::show_report(std::optional<app::CompareReport> report, dou
 }
 
 void MemoryPairsChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const {
-  if (!report_ || report_->memory.empty())
+  if (!report_) return paint_empty(painter, size, theme, {});
+  if (report_->memory.empty())
     return paint_empty(painter, size, theme, tr("No memory to compare"), tr("One side does not know the memory of its stages"));
   painter.fillRect(QRectF({}, size), theme.ground);
   const QFont plain = painter.font();

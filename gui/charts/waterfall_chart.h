@@ -13,7 +13,8 @@ class WaterfallChart : public Chart {
   Q_OBJECT
 
  public:
-  explicit WaterfallChart(QWidget* parent = nullptr);
+  // `empty`, `how`: what it says without a report.
+  WaterfallChart(QString empty, QString how, QWidget* parent = nullptr);
   void show_report(std::optional<app::CompareReport> report);
   void paint(QPainter& painter, QSizeF size, const Theme& theme) const override;
 
@@ -21,6 +22,7 @@ class WaterfallChart : public Chart {
   bool event(QEvent* event) override;
 
  private:
+  QString empty_, how_;
   std::optional<app::CompareReport> report_;
 };
 

@@ -1,6 +1,10 @@
 // The list of pages.
 #include "gui/page.h"
+#include "gui/pages/compare_page.h"
+#include "gui/pages/plans_page.h"
+#include "gui/pages/run_page.h"
 #include "gui/pages/setup_page.h"
+#include "gui/pages/sweeps_page.h"
 #include "gui/pages/timeline_page.h"
 
 namespace orrery::gui {
@@ -13,10 +17,10 @@ QList<Page*> make_pages(ViewState& state, QWidget* parent) {
       new Page(state, "network", "Network", parent),
       new Page(state, "energy", "Energy", parent),
       new Page(state, "whatif", "What-if", parent),
-      new Page(state, "plans", "Plans", parent),
-      new Page(state, "compare", "Compare", parent),
-      new Page(state, "sweeps", "Sweeps", parent),
-      new Page(state, "run", "Run", parent),
+      new PlansPage(state, parent),
+      new ComparePage(state, parent),
+      new SweepsPage(state, parent),
+      new RunPage(state, parent),
   };
 }
 

@@ -77,6 +77,21 @@ TEST(AskingFor, MakesTheQuestionWhoseAnswerThePlanIs) {
   }
 }
 
+TEST(SearchingFrom, SaysNothingAboutWhatASearchVaries) {
+  PlanFlags f;
+  f.model = "cpu-llama-tiny", f.cluster = "dgx-h100:8", f.sequence = 128;
+  f.tp = 2, f.stages = "2,2", f.recompute = "full";
+  f.settings = {"parallel.pp=2", "plan.schedule_args.group=4", "schedule=interleaved", "parallel.vp=2",
+                "seed=7",        "recompute.modules=[]",       "stages=[1,1,1,1]"};
+  const PlanFlags from = searching_from(f);
+  // Without a word on it the global batch is one micro-batch for each replica: 8 / (2 · 2) = 2, and 8 of plans with neither tp nor pp.
+  EXPECT_EQ(from.settings, (std::vector<std::string>{"seed=7", "recompute.modules=[]", "batch.global=2"}));
+  EXPECT_FALSE(from.tp || from.stages || from.recompute);
+  EXPECT_EQ(load_inputs(from).plan.batch.global, load_inputs(f).plan.batch.global);
+  EXPECT_EQ(load_inputs(from).plan.parallel.tp, 1);
+  EXPECT_EQ(searching_from(from), from);
+}
+
 TEST(PlanReport, GivesEnergyAndMoneyAsASimulationOfThePlanDoes) {
   PlanFlags f;
   f.model = "cpu-llama-tiny", f.cluster = "dgx-h100:8", f.global_batch = 16, f.sequence = 128;

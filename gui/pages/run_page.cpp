@@ -1,0 +1,316 @@
+#include "gui/pages/run_page.h"
+
+#include <fmt/format.h>
+
+#include <QComboBox>
+#include <QFileDialog>
+#include <QFrame>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QLineEdit>
+#include <QPushButton>
+#include <QSpinBox>
+#include <QSplitter>
+#include <algorithm>
+#include <cmath>
+
+#include "app/command_line.h"
+#include "app/compare.h"
+#include "core/error.h"
+#include "core/quantity_text.h"
+#include "executor/data/tokens.h"
+#include "gui/charts/curve_chart.h"
+#include "gui/charts/waterfall_chart.h"
+#include "gui/pages/job_bar.h"
+#include "gui/state/view_state.h"
+#include "gui/view/examples.h"
+
+namespace orrery::gui {
+namespace {
+
+QString of(const std::string& text) { return QString::fromStdString(text); }
+
+std::string loss_text(double v) { return fmt::format("{:.3f}", v); }
+std::string seconds_text(double v) { return v > 0 ? format_seconds(Seconds{v}) : "0"; }
+
+}  // namespace
+
+RunPage::RunPage(ViewState& state, QWidget* parent) : Page(state, "run", tr("Run"), parent) {
+  auto* page = new QVBoxLayout(this);
+  page->setContentsMargins(14, 10, 14, 10);
+  page->setSpacing(8);
+  auto* row = new QHBoxLayout;
+  steps_ = new QSpinBox;
+  steps_->setRange(1, 1'000'000);
+  steps_->setValue(20);
+  steps_->setAccessibleName(tr("steps"));
+  steps_->setToolTip(tr("Optimizer steps to run"));
+  data_ = new QComboBox;
+  data_->setEditable(true);
+  data_->addItem(QStringLiteral("markov"));
+  data_->setInsertPolicy(QComboBox::NoInsert);
+  data_->setMinimumContentsLength(18);
+  data_->setAccessibleName(tr("data"));
+  data_->setToolTip(tr("markov: text made up by a Markov chain, whose entropy is known; or a file, whose bytes are the tokens, or an llm.c .bin"));
+  auto* file = new QPushButton(tr("File…"));
+  file->setAccessibleName(tr("choose data"));
+  const auto dim = [](const QString& text, QWidget* buddy) {
+    auto* label = new QLabel(text);
+    label->setObjectName("dim");
+    label->setBuddy(buddy);
+    return label;
+  };
+  bar_ = new JobBar(job_, tr("Run"));
+  bar_->start_button()->setToolTip(tr("Runs the question's plan on this machine's CPU, one thread a rank (Ctrl+Return)"));
+  row->addWidget(dim(tr("Steps"), steps_));
+  row->addWidget(steps_);
+  row->addWidget(dim(tr("on"), data_));
+  row->addWidget(data_);
+  row->addWidget(file);
+  row->addWidget(bar_, 1);
+  page->addLayout(row);
+
+  refusal_ = new QFrame;
+  refusal_->setObjectName("card");
+  auto* refused = new QHBoxLayout(refusal_);
+  refused->setContentsMargins(12, 8, 12, 8);
+  reason_ = new QLabel;
+  reason_->setWordWrap(true);
+  reason_->setAccessibleName(tr("why it cannot run"));
+  mend_ = new QPushButton(tr("Switch to a tiny model on this CPU"));
+  mend_->setToolTip(tr("Asks for cpu-llama-tiny on four ranks of this machine; undo takes it back"));
+  refused->addWidget(reason_, 1);
+  refused->addWidget(mend_);
+  page->addWidget(refusal_);
+
+  auto* figures = new QHBoxLayout;
+  figures->setSpacing(8);
+  loss_ = make_figure(tr("loss, nats per token"));
+  time_ = make_figure(tr("time per step"));
+  rate_ = make_figure(tr("tokens per second"));
+  memory_ = make_figure(tr("peak memory per rank"));
+  for (const Figure& figure : {loss_, time_, rate_, memory_}) figures->addWidget(figure.value->parentWidget(), 1);
+  page->addLayout(figures);
+
+  losses_ = new CurveChart("loss", tr("loss (nats per token)"), loss_text, tr("No loss yet"), tr("Run: the curve grows with every step"));
+  times_ = new CurveChart("step times", tr("time per step"), seconds_text, tr("No steps yet"), {});
+  times_->start_at_zero();
+  losses_->setToolTip(tr("Mean loss of the global batch at each step, in nats per token"));
+  times_->setToolTip(tr("From the end of one step to the end of the next, on the slowest rank"));
+  waterfall_ = new WaterfallChart(tr("Prediction and run"), tr("Both waterfalls stand here when a run is done"));
+  auto* upper = new QSplitter(Qt::Horizontal);
+  upper->addWidget(losses_);
+  upper->addWidget(times_);
+  upper->setSizes({600, 470});
+  auto* lower = new QWidget;
+  auto* column = new QVBoxLayout(lower);
+  column->setContentsMargins(0, 6, 0, 0);
+  auto* outcome = new QHBoxLayout;
+  verdict_ = new QLabel;
+  verdict_->setObjectName("section");
+  verdict_->setWordWrap(true);
+  verdict_->setAccessibleName(tr("verdict"));
+  to_timeline_ = new QPushButton(tr("Over the prediction"));
+  to_timeline_->setToolTip(tr("Lays the measured timeline over the predicted one"));
+  to_compare_ = new QPushButton(tr("Compare in detail"));
+  outcome->addWidget(verdict_, 1);
+  outcome->addWidget(to_timeline_);
+  outcome->addWidget(to_compare_);
+  column->addLayout(outcome);
+  column->addWidget(waterfall_, 1);
+  auto* split = new QSplitter(Qt::Vertical);
+  split->addWidget(upper);
+  split->addWidget(lower);
+  split->setSizes({260, 280});
+  for (QSplitter* each : {upper, split}) each->setChildrenCollapsible(false);
+  page->addWidget(split, 1);
+
+  connect(bar_, &JobBar::wanted, this, &RunPage::run);
+  connect(mend_, &QPushButton::clicked, this, &RunPage::use_tiny);
+  connect(file, &QPushButton::clicked, this, [this] {
+    auto* dialog = new QFileDialog(this, tr("A text to train on, or an llm.c .bin"));
+    dialog->setAttribute(Qt::WA_DeleteOnClose);
+    connect(dialog, &QFileDialog::fileSelected, this, [this](const QString& path) { data_->setEditText(path); });
+    dialog->open();
+  });
+  connect(to_timeline_, &QPushButton::clicked, this, [this] { this->state().go_to("timeline"); });
+  connect(to_compare_, &QPushButton::clicked, this, [this] { this->state().go_to("compare"); });
+  connect(&job_, &Job::failed, this, [this](const Error& error) { bar_->say(QString::fromUtf8(error.what()), true); });
+  connect(&job_, &Job::finished, this, &RunPage::refresh);
+  connect(&state, &ViewState::answer_changed, this, &RunPage::refresh);
+  connect(&state, &ViewState::run_changed, this, &RunPage::show_run);
+  refresh();
+  show_run();
+}
+
+RunPage::~RunPage() { job_.cancel(); }
+
+RunPage::Figure RunPage::make_figure(const QString& title) {
+  auto* card = new QFrame;
+  card->setObjectName("card");
+  auto* column = new QVBoxLayout(card);
+  column->setContentsMargins(12, 6, 12, 6);
+  column->setSpacing(0);
+  Figure figure{new QLabel(QStringLiteral("–")), new QLabel};
+  figure.value->setObjectName("figure");
+  figure.value->setAccessibleName(title);
+  figure.note->setObjectName("dim");
+  auto* name = new QLabel(title);
+  name->setObjectName("dim");
+  column->addWidget(name);
+  column->addWidget(figure.value);
+  column->addWidget(figure.note);
+  return figure;
+}
+
+void RunPage::refresh() {
+  const auto& answer = state().answer();
+  QString why;
+  bool tiny = false;
+  if (!answer || !answer->inputs) {
+    why = answer && answer->error ? QString::fromUtf8(answer->error->what()) : QString();
+  } else if (answer->inputs->cluster.device.kind != DeviceKind::cpu_core) {
+    why = tr("The question's cluster, %1, is not this machine: a run here needs CPU ranks, and a model that they can hold.")
+              .arg(of(answer->inputs->plan.cluster));
+    tiny = true;
+  } else if (!answer->refusals.empty()) {
+    why = tr("The plan is not legal: %1. Setup says how to mend it.").arg(of(answer->refusals.front().reason));
+  }
+  reason_->setText(why);
+  mend_->setVisible(tiny);
+  refusal_->setVisible(!why.isEmpty() && !job_.running());
+  bar_->start_button()->setEnabled(why.isEmpty() && answer && answer->inputs);
+}
+
+void RunPage::use_tiny() {
+  app::PlanFlags question = view::examples().back().question;  // as `orrery demo` does: something that trains on any machine's CPU
+  state().ask(std::move(question), tr("a tiny model on this machine"));
+}
+
+void RunPage::run() {
+  const auto& answer = state().answer();
+  if (job_.running() || state().waiting() || !bar_->start_button()->isEnabled()) return;
+  const app::Inputs inputs = *answer->inputs;
+  const std::string source = data_->currentText().trimmed().toStdString();
+  const std::int64_t steps = steps_->value();
+  predicted_ = answer->report() ? answer->report()->step_time.v : 0;
+  done_.clear();
+  of_ = steps;
+  losses_->clear(steps);
+  losses_->set_levels({});
+  times_->clear(steps);
+  times_->set_levels(predicted_ > 0 ? std::vector<CurveChart::Level>{{predicted_, tr("predicted")}} : std::vector<CurveChart::Level>{});
+  for (const Figure& figure : {loss_, time_, rate_, memory_}) {
+    figure.value->setText(QStringLiteral("–"));
+    figure.note->clear();
+  }
+  waterfall_->show_report(std::nullopt);
+  verdict_->setText(tr("When it is done, the prediction and the run stand side by side here."));
+  to_timeline_->setEnabled(false);
+  to_compare_->setEnabled(false);
+  bar_->say({});
+  job_.start([this, inputs, source, steps](Job::Control& control) {
+    control.progress(0, steps, "making the parameters");
+    if (const auto entropy = executor::open_tokens(source, inputs.model.vocab, inputs.plan.batch.sequence, inputs.plan.seed)->entropy_rate())
+      control.post([this, rate = *entropy] { losses_->set_levels({{rate, tr("entropy of the source")}}); });
+    app::RunSettings settings;
+    settings.data = source;
+    settings.steps = steps;
+    settings.cancel = control.cancel();
+    settings.progress = [&](const executor::StepReport& step) {
+      control.progress(step.step + 1, steps, fmt::format("step {} of {}", step.step + 1, steps));
+      control.post([this, step] { show_step(step); });
+    };
+    const auto report = std::make_shared<const app::RunReport>(app::run(inputs, settings));
+    control.post([this, report] { state().set_run(report); });
+  });
+  bar_->refresh();
+  refresh();
+}
+
+void RunPage::show_step(const executor::StepReport& step) {
+  done_.push_back(step);
+  const auto at = static_cast<double>(step.step + 1);
+  losses_->add({at, step.loss});
+  times_->add({at, step.period.v});
+  loss_.value->setText(of(loss_text(step.loss)));
+  loss_.note->setText(tr("%1 at the first step").arg(of(loss_text(done_.front().loss))));
+  time_.value->setText(of(format_seconds(step.period)));
+  time_.note->setText(predicted_ > 0 ? tr("predicted %1").arg(of(format_seconds(Seconds{predicted_}))) : QString());
+  rate_.value->setText(of(format_count(std::round(step.tokens_per_second))));
+  memory_.value->setText(of(format_bytes(Bytes{step.peak_live})));
+}
+
+void RunPage::show_run() {
+  const auto& run = state().run();
+  to_timeline_->setEnabled(run && !run->result.timeline.spans.empty());
+  to_compare_->setEnabled(run && !run->result.steps.empty());
+  if (!run) {
+    verdict_->setText(tr("A run measures what the question's answer predicts."));
+    return;
+  }
+  const executor::RunResult& r = run->result;
+  if (done_.size() != r.steps.size()) {  // a run that this page has not seen
+    losses_->clear(static_cast<std::int64_t>(r.steps.size()));
+    times_->clear(static_cast<std::int64_t>(r.steps.size()));
+    done_.clear();
+    predicted_ = run->predicted.step_time.v;
+    for (const executor::StepReport& step : r.steps) show_step(step);
+    if (run->entropy_rate) losses_->set_levels({{*run->entropy_rate, tr("entropy of the source")}});
+    times_->set_levels({{predicted_, tr("predicted")}});
+  }
+  if (r.steps.empty()) {
+    waterfall_->show_report(std::nullopt);
+    verdict_->setText(tr("Stopped before its first step was done."));
+    bar_->say(tr("stopped"));
+    return;
+  }
+  const double measured = r.step_time.v, predicted = run->predicted.step_time.v;
+  time_.value->setText(of(format_seconds(r.step_time)));
+  time_.note->setText(tr("median; predicted %1 (%2)")
+                          .arg(of(format_seconds(Seconds{predicted})),
+                               measured > 0 ? of(fmt::format("{:+.1f} %", 100 * (predicted - measured) / measured)) : QString("–")));
+  const Plan& plan = run->inputs.plan;
+  if (measured > 0) rate_.value->setText(of(format_count(std::round(static_cast<double>(plan.batch.global * plan.batch.sequence) / measured))));
+  rate_.note->setText(run->noise > 0 ? tr("steps vary by ± %1").arg(of(format_percent(run->noise))) : QString());
+  const auto most = [](const std::vector<std::int64_t>& v) { return v.empty() ? 0 : *std::max_element(v.begin(), v.end()); };
+  const std::int64_t peak = most(run->measured.peak_memory_by_stage), expected = most(run->predicted.summary.peak_memory_by_stage);
+  memory_.value->setText(of(format_bytes(Bytes{peak})));
+  memory_.note->setText(peak == expected ? tr("as predicted, to the byte") : tr("predicted %1").arg(of(format_bytes(Bytes{expected}))));
+  waterfall_->show_report(app::compare(run->predicted.summary, run->measured));
+  QString verdict =
+      r.cancelled
+          ? tr("Stopped after %1 of %2 steps.").arg(r.steps.size()).arg(std::max<std::int64_t>(of_, static_cast<std::int64_t>(r.steps.size())))
+          : tr("%1 steps of %2.").arg(r.steps.size()).arg(of(run->predicted.label));
+  if (r.emulated) verdict += tr(" Low precision was computed in fp32 and rounded: the times say nothing.");
+  if (!run->inputs.profile) verdict += tr(" Without a profile of this machine the prediction is by its data sheet; “orrery profile” measures one.");
+  verdict_->setText(verdict);
+  bar_->say(r.cancelled ? tr("stopped; what was done is kept") : tr("done in %1").arg(of(format_seconds(Seconds{job_.seconds()}))));
+}
+
+QList<const Chart*> RunPage::charts() const { return {losses_, times_, waterfall_}; }
+
+std::optional<QString> RunPage::csv() const {
+  if (done_.empty()) return std::nullopt;
+  QString out = "step,loss,gradient_norm,period_s,tokens_per_s,peak_live_bytes\r\n";
+  for (const executor::StepReport& s : done_)
+    out +=
+        of(fmt::format("{},{:.9g},{:.9g},{:.9g},{:.9g},{}\r\n", s.step + 1, s.loss, s.gradient_norm, s.period.v, s.tokens_per_second, s.peak_live));
+  return out;
+}
+
+QString RunPage::command() const {
+  return of(app::command_line(state().question(), "run",
+                              {"--data", data_->currentText().trimmed().toStdString(), "--steps", std::to_string(steps_->value())}));
+}
+
+std::optional<QString> RunPage::running() const {
+  if (!job_.running()) return std::nullopt;
+  return tr("a run, step %1 of %2").arg(done_.size()).arg(of_);
+}
+
+void RunPage::stop() { job_.cancel(); }
+
+bool RunPage::settled() const { return !job_.running(); }
+
+}  // namespace orrery::gui
