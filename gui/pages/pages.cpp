@@ -6,6 +6,7 @@
 #include "gui/pages/setup_page.h"
 #include "gui/pages/sweeps_page.h"
 #include "gui/pages/timeline_page.h"
+#include "gui/pages/whatif_page.h"
 
 namespace orrery::gui {
 
@@ -16,7 +17,7 @@ QList<Page*> make_pages(ViewState& state, QWidget* parent) {
       new Page(state, "memory", "Memory", parent),
       new Page(state, "network", "Network", parent),
       new Page(state, "energy", "Energy", parent),
-      new Page(state, "whatif", "What-if", parent),
+      new WhatIfPage(state, parent),
       new PlansPage(state, parent),
       new ComparePage(state, parent),
       new SweepsPage(state, parent),
