@@ -1,6 +1,8 @@
 #include "app/simulate.h"
 
 #include <algorithm>
+#include <future>
+#include <thread>
 
 #include "cost/cost.h"
 #include "planner/search.h"
@@ -61,6 +63,14 @@ std::optional<Explored> explore(const Inputs& inputs, const SimulateOptions& opt
   sim_options.record = options.timeline || options.operators;
   sim_options.ranks = options.ranks;
   sim_options.cancel = options.cancel;
+  // Memory is a function of the program alone, and as much work as the simulation: both are done at once.
+  const std::shared_future<std::vector<program::MemoryReport>> memory =
+      std::async(std::thread::hardware_concurrency() > 1 ? std::launch::async : std::launch::deferred, [&] {
+        std::vector<program::MemoryReport> reports;
+        for (const program::Role& role : program.roles) reports.push_back(cancelled() ? program::MemoryReport{} : program::memory(program, role));
+        return reports;
+      }).share();
+  sim_options.memory = memory;
   sim::Result result = sim::simulate(program, cost, cluster, sim_options);
   if (result.cancelled) return {};
 
@@ -103,9 +113,9 @@ std::optional<Explored> explore(const Inputs& inputs, const SimulateOptions& opt
   report.summary.step = result.step;
   report.summary.waterfall = result.waterfall;
   report.capacity = cluster.device.memory;
-  for (const program::Role& role : program.roles) {
-    if (cancelled()) return {};
-    report.memory.push_back(stage_memory(program::memory(program, role)));
+  if (cancelled()) return {};
+  for (const program::MemoryReport& of_role : memory.get()) {
+    report.memory.push_back(stage_memory(of_role));
     report.summary.peak_memory_by_stage.push_back(report.memory.back().peak);
     if (report.memory.back().peak > report.memory[static_cast<std::size_t>(report.fullest_stage)].peak)
       report.fullest_stage = static_cast<std::int64_t>(report.memory.size()) - 1;

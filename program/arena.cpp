@@ -5,20 +5,36 @@
 
 namespace orrery::program {
 
+namespace {
+
+constexpr std::size_t kMostHints = 32;
+
+}  // namespace
+
 Arena::Block Arena::allocate(std::int64_t bytes) {
   assert(bytes >= 0);
   bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (bytes == 0) return {};
   live_ += bytes;
-  for (std::size_t i = 0; i < holes_.size(); ++i) {
+  auto hint = std::find_if(hints_.begin(), hints_.end(), [&](const Hint& h) { return h.bytes == bytes; });
+  if (hint == hints_.end()) {
+    if (hints_.size() == kMostHints) hints_.erase(hints_.begin());
+    hints_.push_back({bytes, 0});
+    hint = std::prev(hints_.end());
+  }
+  const auto from =
+      std::lower_bound(holes_.begin(), holes_.end(), hint->offset, [](const Block& h, std::int64_t offset) { return h.offset < offset; });
+  for (auto i = static_cast<std::size_t>(from - holes_.begin()); i < holes_.size(); ++i) {
     Block& hole = holes_[i];
     if (hole.bytes < bytes) continue;
+    hint->offset = hole.offset;
     const Block block{hole.offset, bytes};
     hole.offset += bytes;
     hole.bytes -= bytes;
     if (hole.bytes == 0) holes_.erase(holes_.begin() + static_cast<std::ptrdiff_t>(i));
     return block;
   }
+  hint->offset = end_;
   const Block block{end_, bytes};
   end_ += bytes;
   high_water_ = std::max(high_water_, end_);
@@ -38,17 +54,23 @@ void Arena::release(Block block) {
   }
   const bool joins_after = after != holes_.end() && block.offset + block.bytes == after->offset;
   assert(after == holes_.end() || block.offset + block.bytes <= after->offset);
+  Block hole = block;
   if (joins_before && joins_after) {
     std::prev(after)->bytes += block.bytes + after->bytes;
+    hole = *std::prev(after);
     holes_.erase(after);
   } else if (joins_before) {
     std::prev(after)->bytes += block.bytes;
+    hole = *std::prev(after);
   } else if (joins_after) {
     after->offset = block.offset;
     after->bytes += block.bytes;
+    hole = *after;
   } else {
     holes_.insert(after, block);
   }
+  for (Hint& h : hints_)
+    if (h.bytes <= hole.bytes) h.offset = std::min(h.offset, hole.offset);
 }
 
 Ownership ownership(const Role& role) {

@@ -28,6 +28,12 @@ class Arena {
   std::int64_t high_water() const { return high_water_; }  // the most bytes that the arena ever had to reach
 
  private:
+  // No hole below `offset` has room for so many bytes: a search for them begins there.
+  struct Hint {
+    std::int64_t bytes = 0, offset = 0;
+  };
+
+  std::vector<Hint> hints_;   // of the sizes that are asked for; those of a training step are a dozen
   std::vector<Block> holes_;  // below end_, by offset, never adjacent, none at the end
   std::int64_t end_ = 0;      // of the last live block
   std::int64_t live_ = 0, high_water_ = 0;

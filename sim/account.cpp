@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <map>
+#include <numeric>
 #include <set>
 #include <tuple>
 
@@ -62,16 +63,8 @@ void Account::find_meetings() {
                                     .ready = e.ready,
                                     .start = e.start});
     }
-  for (RankView& v : ranks_) {
-    cancel_.check();
-    std::sort(v.met.begin(), v.met.end(), [](const Met& a, const Met& b) { return a.position < b.position; });
-  }
-}
-
-const Account::Met* Account::RankView::meeting(std::uint32_t position, const Step& step) const {
-  if (!meets(step)) return nullptr;
-  const auto at = std::lower_bound(met.begin(), met.end(), position, [](const Met& m, std::uint32_t p) { return m.position < p; });
-  return at != met.end() && at->position == position ? &*at : nullptr;
+  for (RankView& v : ranks_)
+    for (std::uint32_t m = 0; m < v.met.size(); ++m) v.issued[v.met[m].position].met = m;
 }
 
 std::int64_t Account::RankView::start(std::uint32_t position, const Step& step) const {
@@ -86,13 +79,13 @@ std::int64_t Account::RankView::start(std::uint32_t position, const Step& step) 
     case StepKind::meet:
     case StepKind::send:
     case StepKind::recv:
-      return meeting(position, step)->start;
+      return meeting(position)->start;
   }
   return 0;
 }
 
-// Issues the last two periods again. Calls visit(position, step, start, finish, when its stream was free) for the last one, in issue order, after
-// `issued` is known for the instruction and all before it.
+// Issues the last two periods again. Calls visit(Moment) for the last one, in issue order, after `issued` is known for the instruction and all before
+// it.
 template <class Visit>
 void Account::replay(std::uint32_t r, Visit visit) {
   RankView& view = ranks_[r];
@@ -105,8 +98,9 @@ void Account::replay(std::uint32_t r, Visit visit) {
     const std::int64_t* const finishes = view.finishes[last ? 1 : 0];
     std::int64_t host = engine_.host_at_start(r, p);
     std::uint32_t base = last ? view.n : 0;
-    for (const program::PassInstance& instance : body) {
+    for (std::uint32_t i = 0; i < body.size(); ++i) {
       cancel_.check();
+      const program::PassInstance instance = body[i];
       const program::PassTemplate& pass = layout.role->passes[instance.pass];
       for (std::uint32_t k = 0; k < pass.count; ++k) {
         const Step& step = layout.steps[pass.first + k];
@@ -146,7 +140,7 @@ void Account::replay(std::uint32_t r, Visit visit) {
         }
         if (!host_wait) latest[step.stream] = position;
         latest[step.signal + (microbatch & step.signal_mask)] = position;
-        if (last) visit(position, step, start, finish, free);
+        if (last) visit(Moment{i, k, position, pass.first + k, start, finish, free});
       }
       base += pass.count;
     }
@@ -236,6 +230,9 @@ CriticalPath Account::critical_path(std::int64_t step, std::vector<Link>& chain)
 
 std::uint32_t Account::span_kind(std::uint32_t role, std::uint32_t step, Timeline& out) {
   const LoweredRole& layout = machine_.roles[role];
+  std::vector<std::uint32_t>& known = kind_of_step_[role];
+  if (known.empty()) known.assign(layout.steps.size(), kNoRecord);
+  if (known[step] != kNoRecord) return known[step];
   const program::Instruction& in = layout.role->instructions[step];
   const WorkClass work = layout.classes[step];
   const bool priced = in.opcode != program::Opcode::wait && in.opcode != program::Opcode::host_wait;
@@ -258,63 +255,84 @@ std::uint32_t Account::span_kind(std::uint32_t role, std::uint32_t step, Timelin
     }
     out.kinds.push_back(std::move(kind));
   }
-  return at->second;
+  return known[step] = at->second;
 }
 
-void Account::add_spans(std::uint32_t r, std::int64_t as_rank, Timeline& out, const std::vector<Waits>& waits, std::int64_t origin) {
-  const program::Program& program = *machine_.program;
-  const LoweredRole& layout = machine_.roles[machine_.ranks[r].role];
+// What the step begins with. On a stream work starts in issue order, and the host waits in issue order.
+std::int64_t Account::earliest_start() const {
+  std::int64_t earliest = INT64_MAX;
+  for (const RankView& view : ranks_) {
+    const program::Role& role = *view.role->role;
+    std::vector<std::uint64_t> runs_on;  // by pass: its streams, and bit 63 for waits of the host
+    const auto bit = [&](std::uint32_t step) {
+      return std::uint64_t{1} << (view.role->steps[step].kind == StepKind::host_wait ? 63U : view.role->steps[step].stream);
+    };
+    for (const program::PassTemplate& pass : role.passes) {
+      std::uint64_t& mask = runs_on.emplace_back();
+      for (std::uint32_t i = pass.first; i < pass.first + pass.count; ++i) mask |= bit(i);
+    }
+    std::uint64_t seen = 0;
+    for (std::uint32_t p = 0; p < role.body.size(); ++p) {
+      const program::PassTemplate& pass = role.passes[role.body[p].pass];
+      if ((runs_on[role.body[p].pass] & ~seen) == 0) continue;
+      for (std::uint32_t k = 0; k < pass.count; ++k) {
+        if (seen & bit(pass.first + k)) continue;
+        seen |= bit(pass.first + k);
+        earliest = std::min(earliest, view.start(view.n + view.role->body_base[p] + k, view.role->steps[pass.first + k]));
+      }
+    }
+  }
+  return earliest;
+}
+
+std::vector<std::uint32_t> Account::stream_places(const RankView& view) const {
+  const program::Role& role = *view.role->role;
+  std::vector<std::uint32_t> times(role.passes.size(), 0), places(machine_.program->streams.size() + 1, 0);
+  for (const program::PassInstance& p : role.body) ++times[p.pass];
+  for (std::size_t t = 0; t < times.size(); ++t)
+    for (std::uint32_t i = role.passes[t].first; i < role.passes[t].first + role.passes[t].count; ++i)
+      places[role.instructions[i].stream + 1U] += times[t];
+  for (std::size_t s = 1; s < places.size(); ++s) places[s] += places[s - 1];
+  return places;
+}
+
+// Waits of the host stand among the spans of a stream that they do not hold.
+void Account::sort_streams(Recording& recording, const RankView& view, Timeline& out) const {
+  const std::vector<std::uint32_t> places = stream_places(view);
+  const auto first = out.spans.begin() + recording.as.front().second;
+  const auto earlier = [](const Span& a, const Span& b) { return a.start < b.start; };
+  for (std::size_t s = 0; s + 1 < places.size(); ++s) {
+    const auto begin = first + places[s], end = first + places[s + 1];
+    if (std::is_sorted(begin, end, earlier)) continue;
+    std::vector<std::uint32_t> order(places[s + 1] - places[s]), now(order.size());
+    std::iota(order.begin(), order.end(), std::uint32_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return begin[a].start < begin[b].start; });
+    std::vector<Span> sorted;
+    sorted.reserve(order.size());
+    for (std::uint32_t i = 0; i < order.size(); ++i) {
+      sorted.push_back(begin[order[i]]);
+      now[order[i]] = i;
+    }
+    std::copy(sorted.begin(), sorted.end(), begin);
+    for (std::uint32_t& place : recording.place)
+      if (place >= places[s] && place < places[s + 1]) place = places[s] + now[place - places[s]];
+  }
+}
+
+void Account::add_arrows(std::uint32_t r, const Recording& recording) {
   const RankView& view = ranks_[r];
-  if (out.ranks.size() <= static_cast<std::size_t>(as_rank)) out.ranks.resize(static_cast<std::size_t>(as_rank) + 1);
-  out.ranks[static_cast<std::size_t>(as_rank)] = program::label(program, as_rank);
-  std::vector<std::vector<std::uint32_t>> by_stream(program.streams.size());  // positions
-  std::vector<Span> spans;
-  spans.reserve(view.n);
-  for (std::uint32_t i = 0; i < layout.role->body.size(); ++i) {
-    cancel_.check();
-    const program::PassInstance instance = layout.role->body[i];
-    const program::PassTemplate& pass = layout.role->passes[instance.pass];
-    for (std::uint32_t k = 0; k < pass.count; ++k) {
-      const std::uint32_t position = layout.body_base[i] + k;
-      const program::Instruction& in = layout.role->instructions[pass.first + k];
-      const Waits& w = waits[position];
-      Span span;
-      span.start = Picoseconds{view.start(position + view.n) - origin};
-      span.end = Picoseconds{view.finish(position + view.n) - origin};
-      for (const auto& part : w.by_cause) span.waited.v += part.waited;
-      span.transfer = Picoseconds{w.by_cause[static_cast<std::size_t>(w.cause)].transfer};
-      span.rank = static_cast<std::uint32_t>(as_rank);
-      span.kind = span_kind(machine_.ranks[r].role, pass.first + k, out);
-      span.pass = i;
-      span.instruction = static_cast<std::uint16_t>(k);
-      span.stream = in.stream;
-      span.layer = in.layer;
-      span.microbatch = instance.of(in);
-      span.cause = w.cause;
-      span.recompute = (in.flags & program::kRecompute) != 0;
-      spans.push_back(span);
-      by_stream[in.stream].push_back(position);
-      if (in.opcode != program::Opcode::send) continue;
-      const Met* m = view.meeting(position + view.n);
-      if (m == nullptr || m->partner == kNoRecord || m->partner < ranks_[m->partner_rank].n) continue;
-      arrows_.push_back({as_rank, program::peer_of(program, as_rank, in), position, m->partner - ranks_[m->partner_rank].n});
-    }
-  }
-  std::vector<std::uint32_t>& places = places_[as_rank];
-  places.resize(spans.size());
-  const auto earlier = [&](std::uint32_t a, std::uint32_t b) { return spans[a].start < spans[b].start; };
-  for (std::vector<std::uint32_t>& stream : by_stream) {
-    if (!std::is_sorted(stream.begin(), stream.end(), earlier)) std::stable_sort(stream.begin(), stream.end(), earlier);
-    for (const std::uint32_t position : stream) {
-      places[position] = static_cast<std::uint32_t>(out.spans.size());
-      out.spans.push_back(spans[position]);
-    }
+  const program::Role& role = *view.role->role;
+  for (const Met& m : view.met) {
+    if (m.position < view.n || m.partner == kNoRecord || m.partner < ranks_[m.partner_rank].n) continue;
+    const program::Instruction& in = role.instructions[view.issued[m.position].step];
+    if (in.opcode != program::Opcode::send) continue;
+    for (const auto& [rank, first] : recording.as)
+      arrows_.push_back({rank, program::peer_of(*machine_.program, rank, in), m.position - view.n, m.partner - ranks_[m.partner_rank].n});
   }
 }
 
-void Account::add_memory(std::uint32_t r, std::int64_t as_rank, std::int64_t origin, Timeline& out) const {
+void Account::add_memory(std::uint32_t r, std::int64_t as_rank, std::int64_t origin, const program::MemoryReport& report, Timeline& out) const {
   const LoweredRole& layout = machine_.roles[machine_.ranks[r].role];
-  const program::MemoryReport report = program::memory(*machine_.program, *layout.role);
   const auto rank = static_cast<std::uint32_t>(as_rank);
   out.memory.push_back({.time = {}, .rank = rank, .bytes = report.at_start});
   std::int64_t time = 0;
@@ -325,71 +343,129 @@ void Account::add_memory(std::uint32_t r, std::int64_t as_rank, std::int64_t ori
   }
 }
 
-void Account::add_timeline(const std::vector<std::vector<std::int64_t>>& recorded, const std::vector<std::vector<Waits>>& waits,
-                           const std::vector<Link>& critical, std::int64_t origin, Timeline& out) {
-  std::vector<std::pair<std::int64_t, std::uint32_t>> in_order;  // rank, and which was simulated in its place
-  for (std::uint32_t r = 0; r < ranks_.size(); ++r)
-    for (const std::int64_t rank : recorded[r]) in_order.emplace_back(rank, r);
-  std::sort(in_order.begin(), in_order.end());
-  std::size_t spans = 0;
-  for (const auto& [rank, r] : in_order) spans += ranks_[r].n;
-  out.spans.reserve(spans);
-  for (const auto& [rank, r] : in_order) {
-    add_spans(r, rank, out, waits[r], origin);
-    add_memory(r, rank, origin, out);
-  }
-  // Several recorded ranks of one class share the ranks that it stands for.
-  out.weights.assign(out.ranks.size(), 0);
-  out.all_ranks = machine_.program->ranks();
-  for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
-    const auto sharing = static_cast<std::int64_t>(recorded[r].size()), weight = machine_.ranks[r].weight;
-    for (std::int64_t i = 0; i < sharing; ++i)
-      out.weights[static_cast<std::size_t>(recorded[r][static_cast<std::size_t>(i)])] = weight / sharing + (i < weight % sharing ? 1 : 0);
-  }
-  for (const Arrow& a : arrows_)
-    if (const auto to = places_.find(a.to_rank); to != places_.end()) out.flows.push_back({places_.at(a.from_rank)[a.from], to->second[a.to]});
-  std::sort(out.flows.begin(), out.flows.end(), [](const Flow& a, const Flow& b) { return a.from < b.from; });
-  for (auto link = critical.rbegin(); link != critical.rend(); ++link)
-    if (!recorded[link->rank].empty()) out.critical.push_back(places_.at(recorded[link->rank].front())[link->position]);
-}
-
-void Account::write(const Options& options, Result& result) {
+// Which ranks to record, and in whose name: one that was folded away did exactly what its representative did.
+std::vector<Account::Recording> Account::recordings(const Options& options, Timeline& out) const {
   const program::Program& program = *machine_.program;
-  WaterfallBuilder waterfall{ranks_.size()};
-  const std::int64_t origin = engine_.end(period_ - 1);
-  // Which ranks to record, and in whose name: one that was folded away did exactly what its representative did.
-  std::vector<std::vector<std::int64_t>> recorded(ranks_.size());
-  if (options.record) {
-    result.timeline.emplace();
-    result.timeline->origin = "simulated";
-    result.timeline->step = result.step;
-    for (const program::StreamDecl& s : program.streams) result.timeline->streams.push_back(s.name);
+  std::vector<std::pair<std::int64_t, std::uint32_t>> list;  // rank, and which was simulated in its place
+  if (options.ranks.empty()) {
+    for (std::uint32_t r = 0; r < ranks_.size(); ++r) list.emplace_back(machine_.ranks[r].rank, r);
+  } else {
     std::map<std::int64_t, std::uint32_t> simulated;
     std::map<std::uint32_t, std::uint32_t> representative;
     for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
       simulated.emplace(machine_.ranks[r].rank, r);
       representative.emplace(machine_.ranks[r].role, r);
     }
-    if (options.ranks.empty())
-      for (std::uint32_t r = 0; r < ranks_.size(); ++r) recorded[r].push_back(machine_.ranks[r].rank);
     for (const std::int64_t rank : std::set<std::int64_t>(options.ranks.begin(), options.ranks.end())) {
       if (rank < 0 || rank >= program.ranks())
         throw Error{"ranks", fmt::format("there is no rank {}: this plan has ranks 0 to {}", rank, program.ranks() - 1)};
       const auto found = simulated.find(rank);
-      const std::uint32_t role = lowered_role(program, rank);
-      recorded[found != simulated.end() ? found->second : representative.at(role)].push_back(rank);
+      list.emplace_back(rank, found != simulated.end() ? found->second : representative.at(lowered_role(program, rank)));
     }
+  }
+  std::sort(list.begin(), list.end());
+  std::vector<Recording> recordings(ranks_.size());
+  std::size_t spans = 0;
+  for (const auto& [rank, r] : list) {
+    cancel_.check();
+    recordings[r].as.emplace_back(rank, static_cast<std::uint32_t>(spans));
+    spans += ranks_[r].n;
+    if (out.ranks.size() <= static_cast<std::size_t>(rank)) out.ranks.resize(static_cast<std::size_t>(rank) + 1);
+    out.ranks[static_cast<std::size_t>(rank)] = program::label(program, rank);
+  }
+  out.spans.resize(spans);
+  return recordings;
+}
+
+void Account::finish_timeline(const Options& options, const std::vector<Recording>& recordings, const std::vector<Link>& critical,
+                              std::int64_t origin, Timeline& out) {
+  struct Recorded {
+    std::int64_t rank = 0;
+    std::uint32_t simulated = 0, first = 0;
+  };
+  std::vector<Recorded> in_order;
+  for (std::uint32_t r = 0; r < ranks_.size(); ++r)
+    for (const auto& [rank, first] : recordings[r].as) in_order.push_back({rank, r, first});
+  std::sort(in_order.begin(), in_order.end(), [](const Recorded& a, const Recorded& b) { return a.rank < b.rank; });
+
+  std::map<const program::Role*, program::MemoryReport> reports;
+  const auto report_of = [&](const program::Role& role) -> const program::MemoryReport& {
+    if (options.memory.valid()) return options.memory.get()[static_cast<std::size_t>(&role - machine_.program->roles.data())];
+    const auto [at, fresh] = reports.try_emplace(&role);
+    if (fresh) at->second = program::memory(*machine_.program, role);
+    return at->second;
+  };
+  std::size_t samples = 0;
+  for (const Recorded& recorded : in_order) samples += report_of(*ranks_[recorded.simulated].role->role).curve.size() + 1;
+  out.memory.reserve(samples);
+  for (const Recorded& recorded : in_order) {
+    cancel_.check();
+    add_memory(recorded.simulated, recorded.rank, origin, report_of(*ranks_[recorded.simulated].role->role), out);
+  }
+  // Several recorded ranks of one class share the ranks that it stands for.
+  out.weights.assign(out.ranks.size(), 0);
+  out.all_ranks = machine_.program->ranks();
+  for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
+    const std::vector<std::pair<std::int64_t, std::uint32_t>>& as = recordings[r].as;
+    const auto sharing = static_cast<std::int64_t>(as.size()), weight = machine_.ranks[r].weight;
+    for (std::int64_t i = 0; i < sharing; ++i)
+      out.weights[static_cast<std::size_t>(as[static_cast<std::size_t>(i)].first)] = weight / sharing + (i < weight % sharing ? 1 : 0);
+  }
+  const auto span_of = [&](std::int64_t rank, std::uint32_t position) {
+    const auto at = std::lower_bound(in_order.begin(), in_order.end(), rank, [](const Recorded& a, std::int64_t b) { return a.rank < b; });
+    return at == in_order.end() || at->rank != rank ? kNoRecord : at->first + recordings[at->simulated].place[position];
+  };
+  for (const Arrow& a : arrows_)
+    if (const std::uint32_t to = span_of(a.to_rank, a.to); to != kNoRecord) out.flows.push_back({span_of(a.from_rank, a.from), to});
+  std::sort(out.flows.begin(), out.flows.end(), [](const Flow& a, const Flow& b) { return a.from < b.from; });
+  for (auto link = critical.rbegin(); link != critical.rend(); ++link)
+    if (const Recording& recording = recordings[link->rank]; !recording.as.empty())
+      out.critical.push_back(recording.as.front().second + recording.place[link->position]);
+}
+
+void Account::write(const Options& options, Result& result) {
+  const program::Program& program = *machine_.program;
+  WaterfallBuilder waterfall{ranks_.size()};
+  const std::int64_t origin = engine_.end(period_ - 1);
+  std::vector<Recording> recordings(ranks_.size());
+  std::int64_t earliest = 0;
+  if (options.record) {
+    result.timeline.emplace();
+    result.timeline->origin = "simulated";
+    result.timeline->step = result.step;
+    for (const program::StreamDecl& s : program.streams) result.timeline->streams.push_back(s.name);
+    recordings = this->recordings(options, *result.timeline);
+    kind_of_step_.resize(machine_.roles.size());
+    earliest = earliest_start();
   }
 
   result.trace_hash = 0;
-  std::int64_t earliest = INT64_MAX;
-  std::vector<std::vector<Waits>> waits(ranks_.size());  // by position in the last period, of ranks to record
   for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
     const SimulatedRank& who = machine_.ranks[r];
     const RankView& view = ranks_[r];
     const LoweredRole& layout = *view.role;
-    const bool record = !recorded[r].empty();
-    if (record) waits[r].resize(view.n);
+    const bool record = !recordings[r].as.empty();
+    std::vector<std::uint32_t> places;
+    if (record) {
+      places = stream_places(view);
+      recordings[r].place.resize(view.n);
+    }
+    const auto add_span = [&](const Moment& m) -> Span& {
+      const program::Instruction& in = layout.role->instructions[m.step];
+      const std::uint32_t place = recordings[r].place[m.position - view.n] = places[in.stream]++;
+      Span& span = result.timeline->spans[recordings[r].as.front().second + place];
+      span.start = Picoseconds{m.start - earliest};
+      span.end = Picoseconds{m.finish - earliest};
+      span.rank = static_cast<std::uint32_t>(recordings[r].as.front().first);
+      span.kind = span_kind(who.role, m.step, *result.timeline);
+      span.pass = m.pass;
+      span.instruction = static_cast<std::uint16_t>(m.instruction);
+      span.stream = in.stream;
+      span.layer = in.layer;
+      span.microbatch = layout.role->body[m.pass].of(in);
+      span.recompute = (in.flags & program::kRecompute) != 0;
+      return span;
+    };
     // Sums first, so that the waterfall is told once per class. By class, and whether it is recomputation.
     struct Work {
       std::int64_t busy = 0, ideal = 0;
@@ -398,24 +474,31 @@ void Account::write(const Options& options, Result& result) {
     Waits waited;
     std::uint64_t hash = 0;
     const std::uint64_t key = mix(who.role + 1);
-    replay(r, [&](std::uint32_t position, const Step& step, std::int64_t start, std::int64_t finish, std::int64_t free) {
+    replay(r, [&](const Moment& m) {
+      const auto [start, finish, free] = std::tuple{m.start, m.finish, m.free};
+      const Step& step = layout.steps[m.step];
       // Summed, so that the order of ranks does not matter; ranks are known by their stage, so that folding does not either.
       hash += mix((static_cast<std::uint64_t>(start - origin) ^ key) * 0xff51afd7ed558ccdU +
-                  static_cast<std::uint64_t>(finish - origin) * 0x9e3779b97f4a7c15U + (std::uint64_t{position} << 8U | step.stream));
-      earliest = std::min(earliest, start);
-      if (step.kind == StepKind::host_wait) return;  // it delays what is issued after it, and shows there
+                  static_cast<std::uint64_t>(finish - origin) * 0x9e3779b97f4a7c15U + (std::uint64_t{m.position} << 8U | step.stream));
       const bool computes = step.stream == program::kComputeStream;
-      if (start > free && (computes || record)) {
-        const Waits w = explain_wait(r, position, free);
-        if (record) waits[r][position - view.n] = w;
+      // A wait of the host delays what is issued after it, and shows there.
+      Span* const span = record ? &add_span(m) : nullptr;
+      if (start > free && step.kind != StepKind::host_wait && (computes || record)) {
+        const Waits w = explain_wait(r, m.position, free);
+        if (span) {
+          span->waited = Picoseconds{start - free};
+          span->transfer = Picoseconds{w.by_cause[static_cast<std::size_t>(w.cause)].transfer};
+          span->cause = w.cause;
+        }
         if (computes)
           for (std::size_t c = 0; c < w.by_cause.size(); ++c) {
             waited.by_cause[c].waited += w.by_cause[c].waited;
             waited.by_cause[c].transfer += w.by_cause[c].transfer;
           }
       }
+      if (step.kind == StepKind::host_wait) return;
       if (!computes || finish == start) return;
-      const std::uint32_t index = view.issued[position].step;
+      const std::uint32_t index = m.step;
       const WorkClass work = layout.classes[index];
       if (is_communication(work)) {  // communication on the compute stream keeps it from computing
         auto& part = waited.by_cause[static_cast<std::size_t>(wait_cause(work))];
@@ -428,6 +511,16 @@ void Account::write(const Options& options, Result& result) {
       done.busy += finish - start;
       done.ideal += machine_.cost->entries[shape_of(layout, index)].ideal.v;
     });
+    if (record) {
+      sort_streams(recordings[r], view, *result.timeline);
+      add_arrows(r, recordings[r]);
+      std::vector<Span>& spans = result.timeline->spans;
+      for (const auto& [rank, first] : recordings[r].as) {
+        if (first == recordings[r].as.front().second) continue;
+        std::copy_n(spans.begin() + recordings[r].as.front().second, view.n, spans.begin() + first);
+        for (std::uint32_t i = first; i < first + view.n; ++i) spans[i].rank = static_cast<std::uint32_t>(rank);
+      }
+    }
     for (std::size_t c = 0; c < kWorkClasses; ++c)
       for (const std::size_t again : {0U, 1U}) {
         const Work& done = work_done[c][again];
@@ -448,7 +541,7 @@ void Account::write(const Options& options, Result& result) {
   result.waterfall = waterfall.finish(result.step, result.weights, program.roles.size() > 1);
   std::vector<Link> chain;
   result.critical_path = critical_path(result.step.v, chain);
-  if (result.timeline) add_timeline(recorded, waits, chain, earliest, *result.timeline);
+  if (result.timeline) finish_timeline(options, recordings, chain, earliest, *result.timeline);
 }
 
 }  // namespace orrery::sim

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <future>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,16 +11,19 @@
 #include "core/cluster.h"
 #include "core/timeline.h"
 #include "cost/cost.h"
+#include "program/memory.h"
 #include "program/program.h"
 
 namespace orrery::sim {
 
 struct Options {
-  bool unfold = false;                        // simulate every rank rather than one per role
-  std::int64_t max_periods = 8;               // give up looking for a steady period after this many
-  bool record = false;                        // fill Result::timeline
-  std::vector<std::int64_t> ranks{};          // whose spans to record; empty: all simulated ranks
-  std::uint64_t shuffle = 0;                  // test hook: permutes the order of events inside one picosecond; no result may change
+  bool unfold = false;                // simulate every rank rather than one per role
+  std::int64_t max_periods = 8;       // give up looking for a steady period after this many
+  bool record = false;                // fill Result::timeline
+  std::vector<std::int64_t> ranks{};  // whose spans to record; empty: all simulated ranks
+  std::uint64_t shuffle = 0;          // test hook: permutes the order of events inside one picosecond; no result may change
+  // Of the program's roles, for the timeline, where the caller has them or is making them meanwhile; empty: they are made here.
+  std::shared_future<std::vector<program::MemoryReport>> memory{};
   const std::atomic<bool>* cancel = nullptr;  // once it is true, simulate() gives up within milliseconds
 };
 

@@ -50,6 +50,30 @@ TEST(Arena, EndsWhereItsLastBlockEnds) {
   EXPECT_EQ(arena.allocate(0), (Arena::Block{0, 0}));
 }
 
+// As if every gap between live blocks were looked at from the lowest on.
+RC_GTEST_PROP(ArenaProperty, EachBlockGoesIntoTheLowestGapThatHoldsIt, ()) {
+  Arena arena;
+  std::map<std::int64_t, std::int64_t> live;  // offset -> bytes
+  const auto steps = *rc::gen::container<std::vector<std::pair<int, int>>>(400, rc::gen::pair(rc::gen::inRange(0, 12), rc::gen::inRange(0, 1 << 20)));
+  for (const auto& [what, pick] : steps) {
+    if (what > 6 && !live.empty()) {
+      const auto at = std::next(live.begin(), static_cast<std::ptrdiff_t>(static_cast<std::size_t>(pick) % live.size()));
+      arena.release({at->first, at->second});
+      live.erase(at);
+      continue;
+    }
+    const std::int64_t bytes = Arena::kAlignment * (1 + pick % (what == 0 ? 60 : 5));
+    std::int64_t lowest = 0;
+    for (const auto& [offset, taken] : live) {
+      if (offset - lowest >= bytes) break;
+      lowest = offset + taken;
+    }
+    const Arena::Block block = arena.allocate(bytes);
+    RC_ASSERT(block.offset == lowest);
+    live.emplace(block.offset, block.bytes);
+  }
+}
+
 RC_GTEST_PROP(ArenaProperty, LiveBlocksNeverOverlapAndTheHighWaterMarkBoundsThem, ()) {
   Arena arena, twin;
   std::vector<Arena::Block> live;

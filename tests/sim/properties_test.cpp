@@ -128,7 +128,7 @@ RC_GTEST_PROP(Simulation, TheSpansOfTheCriticalPathTileTheStep, ()) {
     by_class[timeline.kinds[s.kind].work] += s.end.v - start;
     at = s.end.v;
   }
-  RC_ASSERT(at == end || timeline.critical.empty());
+  RC_ASSERT(at <= end);  // the host may decide the very end
   std::map<WorkClass, std::int64_t> counted;
   for (const auto& [work, time] : r.critical_path.by_class) counted[work] = time.v;
   RC_ASSERT(by_class == counted);
