@@ -113,12 +113,11 @@ void HeatChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const 
   // Titles and values of the axes.
   painter.setFont(plain);
   painter.setPen(theme.ink);
-  painter.drawText(QRectF(l.left, l.top - 2 * metrics.height() - 6, size.width() - l.left - kEdge, metrics.height()), Qt::AlignLeft,
-                   of(map.x) + "  →");
-  if (!map.y.empty()) {
-    const QString title = metrics.elidedText(of(map.y) + "  ↓", Qt::ElideMiddle, std::max(60.0, l.left - 4));
-    painter.drawText(QRectF(kEdge, l.top - metrics.height() - 4, std::max(60.0, l.left - kEdge), metrics.height()), Qt::AlignLeft, title);
-  }
+  const double titles = l.top - 2 * metrics.height() - 6;
+  const QString down = map.y.empty() ? QString() : of(map.y) + "  ↓";
+  const double across = std::max(l.left, down.isEmpty() ? 0 : kEdge + metrics.horizontalAdvance(down) + 28);
+  painter.drawText(QPointF(kEdge, titles + metrics.ascent()), down);
+  painter.drawText(QPointF(across, titles + metrics.ascent()), of(map.x) + "  →");
   painter.setPen(theme.dim);
   for (std::size_t c = 0; c < l.columns; ++c)
     painter.drawText(QRectF(l.x(c), l.top - metrics.height() - 4, l.cell_width, metrics.height()), Qt::AlignHCenter,

@@ -26,7 +26,7 @@ ScatterChart::ScatterChart(QWidget* parent) : Chart(QStringLiteral("pareto"), pa
   setMinimumSize(260, 200);
   setToolTip(
       tr("Each point is a plan. Click selects it in the table, Ctrl+click adds it, a double click makes it the question; the arrow keys walk along "
-         "the points"));
+         "the points. What does not fit, or was not simulated, stands at the least time that it can take"));
 }
 
 void ScatterChart::show_plans(view::Scatter scatter, std::function<QString(const PlanPoint&)> describe, bool priced) {
@@ -69,20 +69,6 @@ void ScatterChart::paint(QPainter& painter, QSizeF size, const Theme& theme) con
   const QFont plain = painter.font();
   painter.setFont(small_font(plain));
   const QFontMetricsF metrics(painter.font());
-  if (scatter_.capacity) {
-    painter.setPen(QPen(theme.bad, 1, Qt::DashLine));
-    painter.setRenderHint(QPainter::Antialiasing, false);
-    const QString text = tr("device memory");
-    if (scatter_.y == Figure::memory) {
-      const double y = std::floor(axes.y.pixel(*scatter_.capacity)) + 0.5;
-      painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y));
-      painter.drawText(QPointF(area.right() - metrics.horizontalAdvance(text), y - 4), text);
-    } else {
-      const double x = std::floor(axes.x.pixel(*scatter_.capacity)) + 0.5;
-      painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()));
-      painter.drawText(QPointF(x - metrics.horizontalAdvance(text) - 4, area.top() + metrics.ascent() + 2), text);
-    }
-  }
   painter.setRenderHint(QPainter::Antialiasing);
   QPolygonF front;
   for (const PlanPoint& p : scatter_.points) {
@@ -125,6 +111,23 @@ void ScatterChart::paint(QPainter& painter, QSizeF size, const Theme& theme) con
     painter.setPen(QPen(selected ? theme.ink : theme.dim, selected ? 2 : 1.2));
     painter.drawEllipse(at(p), 8, 8);
   }
+  if (scatter_.capacity) {
+    painter.setPen(QPen(theme.bad, 1, Qt::DashLine));
+    painter.setRenderHint(QPainter::Antialiasing, false);
+    const QString text = tr("device memory");
+    if (scatter_.y == Figure::memory) {
+      const double y = std::floor(axes.y.pixel(*scatter_.capacity)) + 0.5;
+      painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y));
+      const double width = metrics.horizontalAdvance(text);
+      painter.fillRect(QRectF(area.right() - width - 6, y - 4 - metrics.ascent(), width + 6, metrics.height()), theme.ground);
+      painter.drawText(QPointF(area.right() - width - 3, y - 4), text);
+    } else {
+      const double x = std::floor(axes.x.pixel(*scatter_.capacity)) + 0.5;
+      painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()));
+      painter.drawText(QPointF(x - metrics.horizontalAdvance(text) - 4, area.top() + metrics.ascent() + 2), text);
+    }
+  }
+  painter.setRenderHint(QPainter::Antialiasing);
   // What the marks mean.
   double x = area.left();
   const double y = 8 + metrics.height() / 2;
@@ -145,15 +148,15 @@ void ScatterChart::paint(QPainter& painter, QSizeF size, const Theme& theme) con
     return std::any_of(scatter_.points.begin(), scatter_.points.end(), [&](const PlanPoint& p) { return p.mark == mark; });
   };
   entry(tr("no plan beats it"), dot(theme.accent, 4.5));
-  if (any(PlanMark::simulated)) entry(tr("other plans"), dot(theme.a, 4));
+  if (any(PlanMark::simulated)) entry(tr("others"), dot(theme.a, 4));
   if (any(PlanMark::too_large))
-    entry(tr("does not fit (least time)"), [&](QPointF c) {
+    entry(tr("do not fit"), [&](QPointF c) {
       painter.setPen(QPen(theme.bad, 1.2));
       painter.drawLine(c + QPointF(-3, -3), c + QPointF(3, 3));
       painter.drawLine(c + QPointF(-3, 3), c + QPointF(3, -3));
     });
   if (any(PlanMark::pruned))
-    entry(tr("not simulated (least time)"), [&](QPointF c) {
+    entry(tr("not simulated"), [&](QPointF c) {
       painter.setPen(QPen(theme.faint, 1));
       painter.setBrush(Qt::NoBrush);
       painter.drawEllipse(c, 3, 3);

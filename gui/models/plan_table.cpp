@@ -17,6 +17,11 @@ struct Heading {
 };
 constexpr std::array<Heading, PlanTable::columns> kHeadings{{
     {"#", "Rank by step time"},
+    {"step", "Time of a step"},
+    {"slower by", "Against the fastest plan, in %"},
+    {"memory", "Peak memory of the fullest device"},
+    {"energy", "Energy of a step, all devices"},
+    {"price", "US dollars a step, all devices"},
     {"tp", "Tensor parallelism: devices that share each layer"},
     {"cp", "Context parallelism: devices that share each sequence"},
     {"pp", "Pipeline parallelism: ranks in a pipeline"},
@@ -27,12 +32,7 @@ constexpr std::array<Heading, PlanTable::columns> kHeadings{{
     {"schedule", "The order of forward and backward passes"},
     {"recompute", "What is computed again in the backward pass, to save memory"},
     {"ZeRO", "What is sharded over the replicas: 1 optimizer states, 2 gradients too, 3 parameters too"},
-    {"step", "Time of a step"},
-    {"slower by", "Against the fastest plan, in %"},
     {"bubble", "Idle share of the pipeline, of the schedule with equal stages"},
-    {"memory", "Peak memory of the fullest device"},
-    {"energy", "Energy of a step, all devices"},
-    {"price", "US dollars a step, all devices"},
     {"tokens/s", "Tokens per second and device"},
 }};
 

@@ -12,7 +12,7 @@ class PlanTable : public QAbstractTableModel {
   Q_OBJECT
 
  public:
-  enum Column { rank, tp, cp, pp, vp, dp, ep, micro, schedule, recompute, zero, step, slower, bubble, memory, energy, price, tokens, columns };
+  enum Column { rank, step, slower, memory, energy, price, tp, cp, pp, vp, dp, ep, micro, schedule, recompute, zero, bubble, tokens, columns };
   static constexpr int kSortRole = Qt::UserRole;  // a number, or a text
 
   explicit PlanTable(QObject* parent = nullptr);

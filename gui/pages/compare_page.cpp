@@ -159,21 +159,25 @@ ComparePage::~ComparePage() { loading_.cancel(); }
 
 void ComparePage::gather() {
   std::vector<Source> sources;
+  const auto add = [&](const QString& key, const QString& title, app::Summary summary, double capacity) {
+    summary.label = title.toStdString();  // the charts say which is which
+    sources.push_back({key, title, std::move(summary), capacity, {}});
+  };
   const auto answer = [&](const std::shared_ptr<const Answer>& of_what, const QString& key, const QString& title) {
     if (!of_what || !of_what->report()) return;
     const app::SimulateReport& r = *of_what->report();
-    sources.push_back({key, title + ": " + of(r.label), r.summary, static_cast<double>(r.capacity.v), {}});
+    add(key, title + ": " + of(r.label), r.summary, static_cast<double>(r.capacity.v));
   };
   answer(state().pinned(), "pinned", tr("pinned"));
   answer(state().answer() && state().answer()->report() ? state().answer() : state().last_good(), "current", tr("the question"));
   if (const auto& pair = state().compared()) {
     const double capacity = state().search() ? static_cast<double>(state().search()->inputs.cluster.device.memory.v) : 0;
-    sources.push_back({"given a", of(pair->first.label), pair->first, capacity, {}});
-    sources.push_back({"given b", of(pair->second.label), pair->second, capacity, {}});
+    add("given a", of(pair->first.label), pair->first, capacity);
+    add("given b", of(pair->second.label), pair->second, capacity);
   }
   if (const auto& run = state().run(); run && !run->result.steps.empty()) {
-    sources.push_back({"predicted", tr("predicted: ") + of(run->predicted.label), run->predicted.summary, 0, {}});
-    sources.push_back({"measured", tr("measured: ") + of(run->measured.label), run->measured, 0, {}});
+    add("predicted", tr("predicted: ") + of(run->predicted.label), run->predicted.summary, 0);
+    add("measured", tr("measured: ") + of(run->measured.label), run->measured, 0);
   }
   sources.insert(sources.end(), files_.begin(), files_.end());
   sources_ = std::move(sources);

@@ -146,6 +146,9 @@ PlansPage::PlansPage(ViewState& state, QWidget* parent) : Page(state, "plans", t
   view_->setShowGrid(false);
   view_->setTabKeyNavigation(false);
   view_->setWordWrap(false);
+  view_->setStyleSheet(
+      QStringLiteral("QTableView::item { padding: 0 6px; } QHeaderView::section { padding: 4px 6px; }"
+                     "QHeaderView::up-arrow, QHeaderView::down-arrow { subcontrol-origin: border; subcontrol-position: top center; }"));
   view_->verticalHeader()->hide();
   view_->verticalHeader()->setDefaultSectionSize(view_->fontMetrics().height() + 8);
   view_->horizontalHeader()->setHighlightSections(false);
@@ -175,7 +178,7 @@ PlansPage::PlansPage(ViewState& state, QWidget* parent) : Page(state, "plans", t
     connect(action, &QAction::triggered, this, [this, c](bool on) {
       chosen_columns_[static_cast<std::size_t>(c)] = true;
       view_->setColumnHidden(c, !on);
-      view_->resizeColumnToContents(c);
+      fit_columns();
     });
   }
   menu->setToolTipsVisible(true);
@@ -362,7 +365,7 @@ void PlansPage::show_report() {
     if (!chosen_columns_[at]) columns_[at]->setChecked(table_->worth_showing(c));
     view_->setColumnHidden(c, !columns_[at]->isChecked());
   }
-  view_->resizeColumnsToContents();
+  fit_columns();
   const bool any = report && !report->outcome.ranked.empty();
   stack_->setCurrentIndex(any ? 1 : 0);
   if (!report) {
@@ -388,6 +391,17 @@ void PlansPage::show_report() {
   show_points();
   if (any) view_->selectRow(0);
   show_selection();
+}
+
+// As narrow as what they say allows: so that the figures and the plan stand beside one another.
+void PlansPage::fit_columns() {
+  const QFontMetrics metrics = view_->fontMetrics();
+  const int rows = std::min(100, table_->rowCount());
+  for (int c = 0; c < PlanTable::columns; ++c) {
+    int width = metrics.horizontalAdvance(table_->headerData(c, Qt::Horizontal).toString()) + 4;
+    for (int row = 0; row < rows; ++row) width = std::max(width, metrics.horizontalAdvance(table_->index(row, c).data().toString()));
+    view_->setColumnWidth(c, width + 18);
+  }
 }
 
 void PlansPage::show_points() {

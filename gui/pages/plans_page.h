@@ -49,6 +49,7 @@ class PlansPage : public Page {
   planner::Space space() const;  // throws Error at the field
   void propose();                // what the question's plan has, into fields that nobody has touched
   void show_report();
+  void fit_columns();
   void show_points();
   void show_selection();
   std::vector<int> selected() const;  // rows of the model, in the order of the table

@@ -277,7 +277,10 @@ void RunPage::show_run() {
   const std::int64_t peak = most(run->measured.peak_memory_by_stage), expected = most(run->predicted.summary.peak_memory_by_stage);
   memory_.value->setText(of(format_bytes(Bytes{peak})));
   memory_.note->setText(peak == expected ? tr("as predicted, to the byte") : tr("predicted %1").arg(of(format_bytes(Bytes{expected}))));
-  waterfall_->show_report(app::compare(run->predicted.summary, run->measured));
+  app::Summary a = run->predicted.summary, b = run->measured;
+  a.label = "predicted";
+  b.label = fmt::format("measured, step {}", r.timeline_step + 1);
+  waterfall_->show_report(app::compare(std::move(a), std::move(b)));
   QString verdict =
       r.cancelled
           ? tr("Stopped after %1 of %2 steps.").arg(r.steps.size()).arg(std::max<std::int64_t>(of_, static_cast<std::int64_t>(r.steps.size())))

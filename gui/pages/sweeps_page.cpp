@@ -97,6 +97,7 @@ SweepsPage::SweepsPage(ViewState& state, QWidget* parent) : Page(state, "sweeps"
   figure_ = new QComboBox;
   x_ = new QComboBox;
   y_ = new QComboBox;
+  for (QComboBox* box : {x_, y_}) box->setSizeAdjustPolicy(QComboBox::AdjustToContents);
   figure_->setAccessibleName(tr("figure"));
   x_->setAccessibleName(tr("field across"));
   y_->setAccessibleName(tr("field down"));
@@ -166,6 +167,7 @@ SweepsPage::AxisEdit SweepsPage::make_axis(int number, const QString& path) {
   axis.path->setEditable(true);
   axis.path->setInsertPolicy(QComboBox::NoInsert);
   axis.path->setMinimumContentsLength(22);
+  axis.path->setMaximumWidth(280);
   axis.path->setAccessibleName(tr("field %1").arg(number + 1));
   axis.path->setToolTip(tr("A field of the plan, of the cluster (cluster.…) or of the model (model.…), as --set takes it"));
   axis.path->lineEdit()->setPlaceholderText(number < 2 ? tr("field") : tr("a third field, or none"));
@@ -316,9 +318,11 @@ void SweepsPage::show_report() {
   }
   if (report) {
     const auto ok = std::count_if(report->rows.begin(), report->rows.end(), [](const app::SweepRow& r) { return r.status == "ok"; });
-    const QString points = tr("%1 points, %2 of them fit").arg(report->rows.size()).arg(ok);
-    bar_->say(own_ ? report->cancelled ? tr("Stopped: %1").arg(points) : tr("%1 in %2").arg(points, of(format_seconds(Seconds{sweeping_.seconds()})))
-                   : tr("%1: %2").arg(file_, points));
+    const QString points = tr("%1 points").arg(report->rows.size()), fit = tr("%1 of them fit").arg(ok);
+    const QString took = of(format_seconds(Seconds{sweeping_.seconds()}));
+    bar_->say(!own_               ? tr("%1: %2, %3").arg(file_, points, fit)
+              : report->cancelled ? tr("Stopped: %1 in %2, %3").arg(points, took, fit)
+                                  : tr("%1 in %2, %3").arg(points, took, fit));
   }
   show_map();
 }

@@ -88,7 +88,7 @@ TEST(PlansPage, IsSortedByNumbersAndFilteredByWords) {
   }
   // The table is saved as it stands.
   EXPECT_EQ(s.page.csv()->count("\r\n"), s.table->model()->rowCount() + 1);
-  EXPECT_TRUE(s.page.csv()->startsWith("#,tp,pp,")) << s.page.csv()->toStdString();
+  EXPECT_TRUE(s.page.csv()->startsWith("#,step (s),memory (bytes),energy (J),tp,pp,")) << s.page.csv()->toStdString();
   type(s.page, "filter", "nonsense");
   EXPECT_EQ(s.table->model()->rowCount(), 0);
 }
