@@ -237,6 +237,29 @@ NetworkLoad NetworkTraffic::at(const Timeline& timeline, Picoseconds time) const
   return out;
 }
 
+std::vector<AlikeNodes> NetworkTraffic::nodes(const NetworkLoad& load) const {
+  std::vector<AlikeNodes> out;
+  const std::int64_t size = load.levels.empty() ? std::max<std::int64_t>(1, cluster_->node_size) : load.levels.front().domain;
+  std::map<std::vector<std::int64_t>, std::size_t> known;
+  for (std::int64_t node = 0; node * size < load.devices; ++node) {
+    std::vector<std::int64_t> key;
+    for (std::int64_t d = node * size; d < std::min(load.devices, (node + 1) * size); ++d) {
+      key.push_back(d < program_->ranks() ? sim::lowered_role(*program_, d) : -1);
+      for (const NetworkLoad::Level& level : load.levels)
+        for (std::size_t a = 0; a < kTrafficAxes; ++a) {
+          key.push_back(std::llround(level.sent[static_cast<std::size_t>(d)][a]));
+          key.push_back(std::llround(level.received[static_cast<std::size_t>(d)][a]));
+        }
+    }
+    const auto [at, fresh] = known.try_emplace(std::move(key), out.size());
+    if (fresh)
+      out.push_back({node, 1});
+    else
+      ++out[at->second].alike;
+  }
+  return out;
+}
+
 std::vector<LinkUse> NetworkTraffic::uses(std::int64_t device, std::size_t level) const {
   std::vector<LinkUse> out;
   if (device < 0 || device >= program_->ranks()) return out;

@@ -60,6 +60,13 @@ struct HotLink {
 // Busiest first; idle ones last.
 std::vector<HotLink> links_by_load(const NetworkLoad& load);
 
+// Nodes (domains of level 0) whose devices play the same parts and carry the same, to the byte.
+struct AlikeNodes {
+  std::int64_t node = 0;   // the first of them
+  std::int64_t alike = 1;  // with itself
+  bool operator==(const AlikeNodes&) const = default;
+};
+
 // What one kind of instruction puts on a link in a step.
 struct LinkUse {
   std::string operation;  // "all_reduce"
@@ -88,6 +95,8 @@ class NetworkTraffic {
   // beyond the step does so at the beginning of the next one, which is this one. A rank that was not recorded does what the one does that stands for
   // it; ranks of whose class none was recorded are silent.
   NetworkLoad at(const Timeline& timeline, Picoseconds time) const;
+  // By the first node of each kind. They are alike at any time of the step.
+  std::vector<AlikeNodes> nodes(const NetworkLoad& of_step) const;
   // What puts bytes on the link of a device, most first.
   std::vector<LinkUse> uses(std::int64_t device, std::size_t level) const;
 

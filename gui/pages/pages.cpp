@@ -1,6 +1,9 @@
 // The list of pages.
 #include "gui/page.h"
 #include "gui/pages/compare_page.h"
+#include "gui/pages/energy_page.h"
+#include "gui/pages/memory_page.h"
+#include "gui/pages/network_page.h"
 #include "gui/pages/plans_page.h"
 #include "gui/pages/run_page.h"
 #include "gui/pages/setup_page.h"
@@ -14,9 +17,9 @@ QList<Page*> make_pages(ViewState& state, QWidget* parent) {
   return {
       new SetupPage(state, parent),
       new TimelinePage(state, parent),
-      new Page(state, "memory", "Memory", parent),
-      new Page(state, "network", "Network", parent),
-      new Page(state, "energy", "Energy", parent),
+      new MemoryPage(state, parent),
+      new NetworkPage(state, parent),
+      new EnergyPage(state, parent),
       new WhatIfPage(state, parent),
       new PlansPage(state, parent),
       new ComparePage(state, parent),

@@ -187,6 +187,16 @@ TEST(LinksByLoad, GathersLinksThatCarryTheSame) {
   EXPECT_EQ(links.front().alike, 16);
 }
 
+TEST(NetworkTraffic, DrawsNodesThatAreAlikeOnce) {
+  // 4 stages of 8 replicas in 4 nodes of 8, a stage each: the first and the last have embedding and head, the inner two carry the same but not at the
+  // same time. With 16 replicas in 8 nodes there are two of each.
+  PlanFlags flags = small(64, 1, 4);
+  flags.global_batch = 64;
+  const Case c{flags};
+  const std::vector<AlikeNodes> nodes = c.traffic.nodes(c.traffic.of_step(Picoseconds{1'000'000}));
+  EXPECT_EQ(nodes, (std::vector<AlikeNodes>{{0, 2}, {2, 2}, {4, 2}, {6, 2}}));
+}
+
 TEST(NetworkLoad, DividesBytesByWhatALinkCouldCarryInTheStep) {
   NetworkLoad load;
   load.devices = 4;

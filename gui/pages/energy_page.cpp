@@ -1,0 +1,214 @@
+#include "gui/pages/energy_page.h"
+
+#include <fmt/format.h>
+
+#include <QComboBox>
+#include <QFrame>
+#include <QGridLayout>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QVBoxLayout>
+#include <algorithm>
+
+#include "core/quantity_text.h"
+#include "gui/charts/energy_chart.h"
+#include "gui/charts/power_chart.h"
+#include "gui/state/view_state.h"
+
+namespace orrery::gui {
+namespace {
+
+QString words(std::string_view s) { return QString::fromUtf8(s.data(), static_cast<qsizetype>(s.size())); }
+
+// Energy to compute or move for one class, in words.
+QString about(WorkClass work) {
+  if (is_communication(work)) return QObject::tr("communication, above idle power");
+  return QObject::tr("kernels of this class, above idle power");
+}
+
+QString class_name(WorkClass work) {
+  const QString name = words(orrery::name(work));
+  return is_communication(work) ? name.section('_', 0, 0) + QObject::tr(" communication") : name;
+}
+
+// format_energy does not go far below a joule.
+QString small_energy(Joules e) {
+  if (e.v <= 0 || e.v >= 1) return words(format_energy(e));
+  if (e.v >= 1e-3) return QString::fromStdString(fmt::format("{:.3g} mJ", e.v * 1e3));
+  return QString::fromStdString(fmt::format("{:.3g} µJ", e.v * 1e6));
+}
+
+}  // namespace
+
+EnergyPage::EnergyPage(ViewState& state, QWidget* parent) : Page(state, "energy", tr("Energy"), parent) {
+  auto* layout = new QVBoxLayout(this);
+  layout->setContentsMargins(12, 12, 12, 12);
+  layout->setSpacing(10);
+
+  auto* cards = new QHBoxLayout;
+  const auto card = [&](const QString& name, const QString& tip) {
+    auto* frame = new QFrame;
+    frame->setObjectName("card");
+    frame->setToolTip(tip);
+    auto* inside = new QVBoxLayout(frame);
+    inside->setContentsMargins(12, 8, 12, 8);
+    auto* value = new QLabel;
+    value->setObjectName("figure");
+    value->setAccessibleName(name);
+    auto* caption = new QLabel(name);
+    caption->setObjectName("dim");
+    inside->addWidget(value);
+    inside->addWidget(caption);
+    cards->addWidget(frame, 1);
+    return value;
+  };
+  per_step_ = card(tr("energy of a step"), tr("Of all devices: idle power over the whole step, and what running takes above it"));
+  per_token_ = card(tr("energy per token"), tr("Energy of a step by its tokens"));
+  mean_ = card(tr("mean power"), tr("Of all devices over the step"));
+  peak_ = card(tr("highest power"), tr("Of all devices at any time of the step"));
+  layout->addLayout(cards);
+  basis_ = new QLabel;
+  basis_->setObjectName("dim");
+  basis_->setWordWrap(true);
+  basis_->setTextInteractionFlags(Qt::TextSelectableByMouse);
+  layout->addWidget(basis_);
+
+  auto* head = new QHBoxLayout;
+  auto* title = new QLabel(tr("Power over the step"));
+  title->setObjectName("section");
+  whose_ = new QComboBox;
+  whose_->setAccessibleName(tr("Whose power"));
+  whose_->setToolTip(tr("All devices together, or the device of the rank that Memory shows"));
+  whose_->addItem(tr("all devices"));
+  whose_->addItem(tr("one device"));
+  head->addWidget(title);
+  head->addStretch(1);
+  head->addWidget(whose_);
+  layout->addLayout(head);
+  power_ = new PowerChart;
+  power_->setMinimumHeight(170);
+  layout->addWidget(power_, 3);
+
+  auto* by_class = new QLabel(tr("Energy of a step by what it is spent on"));
+  by_class->setObjectName("section");
+  layout->addWidget(by_class);
+  bars_ = new EnergyChart;
+  layout->addWidget(bars_, 2);
+
+  connect(&state, &ViewState::answer_changed, this, &EnergyPage::refresh);
+  connect(&state, &ViewState::timeline_changed, this, &EnergyPage::refresh);
+  connect(&state, &ViewState::rank_changed, this, &EnergyPage::refresh);
+  connect(&state, &ViewState::cursor_changed, this, [this] { power_->set_cursor(this->state().cursor()); });
+  connect(&state, &ViewState::range_changed, this, [this] { power_->set_range(this->state().range()); });
+  connect(whose_, &QComboBox::currentIndexChanged, this, &EnergyPage::refresh);
+  connect(power_, &TimeChart::hovered, this, [this](Picoseconds time) { this->state().set_cursor(time); });
+  connect(power_, &TimeChart::clicked, this, [this](Picoseconds time) { this->state().set_cursor(time); });
+  connect(power_, &TimeChart::range_wanted, this, [this](const auto& range) { this->state().set_range(range); });
+  show_figures();
+}
+
+QList<const Chart*> EnergyPage::charts() const { return {power_, bars_}; }
+
+void EnergyPage::showEvent(QShowEvent* event) {
+  Page::showEvent(event);
+  power_->set_cursor(state().cursor());
+  refresh();
+}
+
+void EnergyPage::refresh() {
+  if (!isVisible()) return;
+  const std::shared_ptr<const Answer> answer = state().shown();
+  if (!answer || !answer->timeline()) {
+    work_.forget();
+    asked_.reset(), figures_.reset();
+    show_figures();
+    return;
+  }
+  std::optional<std::uint32_t> rank;
+  if (whose_->currentIndex() == 1) {
+    rank = state().rank();
+    const Timeline& t = *answer->timeline();
+    if (*rank >= t.ranks.size() || t.ranks[*rank].empty())  // folded: the first that was recorded
+      for (std::size_t r = 0; r < t.ranks.size(); ++r)
+        if (!t.ranks[r].empty()) {
+          rank = static_cast<std::uint32_t>(r);
+          break;
+        }
+  }
+  if (answer == asked_ && rank == asked_rank_ && figures_) return;
+  asked_ = answer, asked_rank_ = rank;
+  const std::shared_ptr<const Figures> before = figures_ && figures_->answer == answer ? figures_ : nullptr;
+  work_.ask([this, answer, rank, before]() -> std::function<void()> {
+    auto out = std::make_shared<Figures>();
+    const app::Explored& explored = *answer->explored;
+    out->answer = answer, out->rank = rank;
+    out->story = before ? before->story : app::power_story(*answer->timeline(), explored.cost, explored.inputs.cluster.device);
+    if (rank) out->curve = app::power_of(*answer->timeline(), explored.cost, *rank);
+    return [this, out] {
+      figures_ = out;
+      show_figures();
+    };
+  });
+}
+
+void EnergyPage::show_figures() {
+  const Figures* f = figures_.get();
+  whose_->setEnabled(f != nullptr);
+  if (f == nullptr) {
+    QString why = tr("It appears when the plan has been simulated.");
+    if (state().trace()) why = tr("An opened trace says nothing of energy: close it to see the plan's.");
+    if (state().answer() && !state().answer()->explored) why = tr("This plan cannot be compiled: the Setup page says why and offers a mend.");
+    for (QLabel* label : {per_step_, per_token_, mean_, peak_}) label->setText(QStringLiteral("–"));
+    basis_->clear();
+    power_->show({}, {}, {}, why);
+    bars_->show({}, why);
+    return;
+  }
+  const app::PowerStory& story = f->story;
+  const app::Explored& explored = *f->answer->explored;
+  const auto tokens = static_cast<double>(explored.report.plan.batch.global) * static_cast<double>(explored.report.plan.batch.sequence);
+  per_step_->setText(words(format_energy(story.total())));
+  per_token_->setText(small_energy(story.total() / tokens));
+  mean_->setText(words(format_power(story.all.mean)));
+  peak_->setText(words(format_power(story.all.peak)));
+  QString basis =
+      tr("%1. Of %L2 devices at %3 idle").arg(words(app::energy_basis(story.grade))).arg(story.devices).arg(words(format_power(story.idle_power)));
+  basis[0] = basis[0].toUpper();
+  if (story.rated.v > 0) basis += tr(", rated at %1").arg(words(format_power(story.rated)));
+  basis += tr(". Without hosts, network and cooling.");
+  if (story.rated.v > 0 && story.all.peak.v > 1.001 * story.rated.v * static_cast<double>(story.devices))
+    basis += tr(" Where communication runs beside computation both are added, though devices would keep to their rated power.");
+  if (story.idle_power.v == 0 && story.rated.v == 0) basis = tr("The device file names neither idle nor rated power: nothing can be said of energy.");
+  if (story.silent > 0) basis += tr(" %L1 devices that were not recorded are counted as idle.").arg(story.silent);
+  basis_->setText(basis);
+
+  const double devices = f->rank ? 1 : static_cast<double>(story.devices);
+  whose_->setItemText(0, tr("all %L1 devices").arg(story.devices));
+  whose_->setItemText(1, f->rank ? tr("device of %1").arg(words(f->answer->timeline()->ranks[*f->rank])) : tr("one device"));
+  power_->set_whole(f->answer->timeline()->step);
+  power_->set_range(state().range());
+  power_->show(f->rank ? f->curve : story.all, story.idle_power * devices, story.rated * devices);
+
+  std::vector<EnergyChart::Bar> bars{{tr("idle"), tr("idle power of all devices over the whole step"), story.idle, view::Hue::none}};
+  for (std::size_t c = 0; c < kWorkClasses; ++c)
+    if (story.by_class[c].v > 0) {
+      const auto work = static_cast<WorkClass>(c);
+      bars.push_back({class_name(work), about(work), story.by_class[c], view::hue(work)});
+    }
+  std::stable_sort(bars.begin(), bars.end(), [](const auto& a, const auto& b) { return a.energy > b.energy; });
+  bars_->show(std::move(bars));
+}
+
+std::optional<QString> EnergyPage::csv() const {
+  if (!figures_) return std::nullopt;
+  const app::PowerStory& story = figures_->story;
+  std::string out = "class,energy_J,share\r\n";
+  const double total = std::max(story.total().v, 1e-300);
+  out += fmt::format("idle,{:.9g},{:.6g}\r\n", story.idle.v, story.idle.v / total);
+  for (std::size_t c = 0; c < kWorkClasses; ++c)
+    if (story.by_class[c].v > 0)
+      out += fmt::format("{},{:.9g},{:.6g}\r\n", orrery::name(static_cast<WorkClass>(c)), story.by_class[c].v, story.by_class[c].v / total);
+  return QString::fromStdString(out);
+}
+
+}  // namespace orrery::gui
