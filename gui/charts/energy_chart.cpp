@@ -1,5 +1,7 @@
 #include "gui/charts/energy_chart.h"
 
+#include <fmt/format.h>
+
 #include <QHelpEvent>
 #include <QPainter>
 #include <QToolTip>
@@ -13,6 +15,14 @@ namespace {
 constexpr double kMargin = 12;
 
 double row_height(const QFontMetricsF& font) { return font.height() + 12; }
+
+// All bars in the unit that suits the longest, so that they can be compared.
+QString energy_text(Joules e, Joules most) {
+  const double hours = most.v / 3600;
+  if (hours < 1) return QString::fromStdString(format_energy(e));
+  const double unit = hours < 1e3 ? 3.6e3 : hours < 1e6 ? 3.6e6 : 3.6e9;
+  return QString::fromStdString(fmt::format("{:.3g} {}", e.v / unit, hours < 1e3 ? "Wh" : hours < 1e6 ? "kWh" : "MWh"));
+}
 
 }  // namespace
 
@@ -46,11 +56,11 @@ void EnergyChart::paint(QPainter& painter, QSizeF size, const Theme& theme) cons
   const QFontMetricsF font(painter.font());
   double names = 0, values = 0, most = 0;
   std::vector<QString> texts;
+  for (const Bar& b : bars_) most = std::max(most, b.energy.v);
   for (const Bar& b : bars_) {
-    texts.push_back(QString::fromStdString(format_energy(b.energy) + "  " + format_percent(total_.v > 0 ? b.energy / total_ : 0)));
+    texts.push_back(energy_text(b.energy, Joules{most}) + QString::fromStdString("  " + format_percent(total_.v > 0 ? b.energy / total_ : 0)));
     names = std::max(names, font.horizontalAdvance(b.name));
     values = std::max(values, font.horizontalAdvance(texts.back()));
-    most = std::max(most, b.energy.v);
   }
   const double left = kMargin + names + 10, room = std::max(10.0, size.width() - left - values - 8 - kMargin);
   const double row = row_height(font);

@@ -74,7 +74,7 @@ void PowerChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const
     const double at = std::round(plot.top() + y.pixel(w.v)) + 0.5;
     painter.setPen(QPen(ink, 1.2, Qt::DashLine));
     painter.drawLine(QPointF(plot.left(), at), QPointF(plot.right(), at));
-    paint_note(painter, plot, {plot.right(), at}, side, text.arg(words(format_power(w))), ink, theme);
+    paint_note(painter, plot, {side & Qt::AlignLeft ? plot.left() : plot.right(), at}, side, text.arg(words(format_power(w))), ink, theme);
   };
   if (rated_.v > 0) level(rated_, tr("rated (TDP) %1"), theme.dim, Qt::AlignRight | Qt::AlignTop);
   if (idle_.v > 0) level(idle_, tr("idle %1"), theme.dim, Qt::AlignRight | Qt::AlignTop);

@@ -22,9 +22,15 @@ StagesChart::StagesChart(QWidget* parent) : Chart("memory-by-stage", parent) {
   setAccessibleDescription(tr("Live bytes over the step of each stage; up and down choose one"));
 }
 
-double StagesChart::row_height() const { return 2 * QFontMetricsF(font()).height() + 22; }
+// Rows grow with the room that there is.
+double StagesChart::row_height(double height, const QFontMetricsF& font) const {
+  const double least = 2 * font.height() + 22;
+  return rows_.empty() ? least : std::clamp(height / static_cast<double>(rows_.size()), least, 2.6 * least);
+}
 
-QSize StagesChart::sizeHint() const { return {220, static_cast<int>(row_height() * static_cast<double>(rows_.size())) + 1}; }
+double StagesChart::row_height() const { return row_height(height(), QFontMetricsF(font())); }
+
+QSize StagesChart::sizeHint() const { return {220, static_cast<int>(row_height(0, QFontMetricsF(font())) * static_cast<double>(rows_.size())) + 1}; }
 
 void StagesChart::show(std::vector<Row> rows, Bytes capacity, Picoseconds end) {
   rows_ = std::move(rows), capacity_ = capacity, end_ = end;
@@ -51,7 +57,7 @@ QRectF StagesChart::row_rect(std::size_t row) const {
 void StagesChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const {
   painter.fillRect(QRectF({}, size), theme.ground);
   const QFontMetricsF font(painter.font());
-  const double height = 2 * font.height() + 22;
+  const double height = row_height(size.height(), font);
   std::int64_t most = capacity_.v;
   for (const Row& row : rows_) most = std::max(most, row.peak);
   const auto fullest = std::max_element(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.peak < b.peak; });

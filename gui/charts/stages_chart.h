@@ -40,7 +40,8 @@ class StagesChart : public Chart {
   bool event(QEvent* event) override;
 
  private:
-  double row_height() const;
+  double row_height() const;  // on screen
+  double row_height(double height, const QFontMetricsF& font) const;
 
   std::vector<Row> rows_;
   Bytes capacity_;

@@ -32,12 +32,12 @@ QString axes_text(const app::ByAxis& sent, const app::ByAxis& received) {
   const double all = app::sum(busier);
   std::vector<std::pair<double, std::size_t>> shares;
   for (std::size_t a = 0; a < app::kTrafficAxes; ++a)
-    if (busier[a] > 0) shares.emplace_back(busier[a] / all, a);
+    if (busier[a] > 0.005 * all) shares.emplace_back(busier[a] / all, a);
   std::sort(shares.rbegin(), shares.rend());
   QStringList out;
   for (const auto& [share, axis] : shares)
     out << (shares.size() == 1 ? words(std::string(app::traffic_axis_name(axis)))
-                               : words(fmt::format("{} {}", app::traffic_axis_name(axis), format_percent(share))));
+                               : words(fmt::format("{} {:.0f} %", app::traffic_axis_name(axis), 100 * share)));
   return out.join(", ");
 }
 
@@ -72,7 +72,7 @@ void TopologyChart::choose(std::optional<Link> link) {
   update();
 }
 
-double TopologyChart::legend_height(const QFontMetricsF& font) const { return 2 * font.height() + 26; }
+double TopologyChart::legend_height(const QFontMetricsF& font) const { return 2 * font.height() + 32; }
 
 view::TopologyLayout TopologyChart::layout_in(QSizeF size, const QFontMetricsF& font) const {
   if (!load_ || load_->levels.empty()) return {};
@@ -192,7 +192,7 @@ void TopologyChart::paint_legend_below(QPainter& painter, QSizeF size, const The
     clear = from + w + 6;
   }
   painter.setPen(theme.dim);
-  painter.drawText(QPointF(kMargin, y + bar + font.height() + font.ascent() + 1),
+  painter.drawText(QPointF(kMargin, y + bar + font.height() + font.ascent() + 7),
                    load_->moment ? tr("load at the cursor") : tr("load over the step"));
   // What the marks are.
   const double x = kMargin + width + 2 * kMargin, room = size.width() - kMargin - x;

@@ -81,14 +81,12 @@ QVariant LinkUsesModel::data(const QModelIndex& index, int role) const {
   const app::LinkUse& use = uses_[static_cast<std::size_t>(index.row())];
   const auto work = static_cast<WorkClass>(static_cast<std::size_t>(WorkClass::tp_comm) + use.axis);
   if (role == Qt::TextAlignmentRole) return aligned(index.column() >= kRanks);
-  if (role == Qt::DecorationRole && index.column() == kAxis) return theme().work(work);
+  if (role == Qt::DecorationRole && index.column() == kOperation) return theme().work(work);
   if (role == Qt::ToolTipRole && index.column() == kBytes) return tr("%1 sent, %2 received").arg(bytes(use.sent), bytes(use.received));
   if (role != Qt::DisplayRole) return {};
   switch (index.column()) {
     case kOperation:
-      return QString::fromStdString(use.operation);
-    case kAxis:
-      return words(app::traffic_axis_name(use.axis));
+      return words(app::traffic_axis_name(use.axis)) + " " + QString::fromStdString(use.operation);
     case kAlgorithm:
       return words(app::name(use.algorithm));
     case kRanks:
@@ -107,9 +105,8 @@ QVariant LinkUsesModel::data(const QModelIndex& index, int role) const {
 QVariant LinkUsesModel::headerData(int section, Qt::Orientation orientation, int role) const {
   if (orientation != Qt::Horizontal) return {};
   if (role == Qt::TextAlignmentRole) return aligned(section >= kRanks);
-  static const char* const kNames[kColumns] = {"Operation", "Axis", "Algorithm", "Ranks", "Times", "Payload", "On the link"};
-  static const char* const kTips[kColumns] = {"What is executed",
-                                              "The axis of parallelism that causes it",
+  static const char* const kNames[kColumns] = {"Operation", "Algorithm", "Ranks", "Times", "Payload", "On the link"};
+  static const char* const kTips[kColumns] = {"The axis of parallelism that causes it, and what is executed",
                                               "That it is priced with",
                                               "That take part",
                                               "Executions in a step",

@@ -79,6 +79,7 @@ EnergyPage::EnergyPage(ViewState& state, QWidget* parent) : Page(state, "energy"
   whose_ = new QComboBox;
   whose_->setAccessibleName(tr("Whose power"));
   whose_->setToolTip(tr("All devices together, or the device of the rank that Memory shows"));
+  whose_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
   whose_->addItem(tr("all devices"));
   whose_->addItem(tr("one device"));
   head->addWidget(title);

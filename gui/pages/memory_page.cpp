@@ -48,7 +48,9 @@ std::vector<StagesChart::Row> rows_of(const program::Program& program, const Tim
     row.rank = rank;
     const std::size_t stage = program.stage_of(rank);
     ++of_stage[stage];
-    row.label = words(program.roles[stage].name);
+    std::int64_t layers = 0;
+    for (const program::Chunk& chunk : program.roles[stage].chunks) layers += chunk.layers;
+    row.label = program.roles.size() > 1 ? QObject::tr("pp%1, %2 layers").arg(stage).arg(layers) : QObject::tr("all stages, %1 layers").arg(layers);
     const std::int64_t weight = r < timeline.weights.size() ? timeline.weights[r] : 1;
     row.note = weight > 1 ? QObject::tr("%1 stands for %L2 ranks").arg(words(timeline.ranks[r])).arg(weight) : words(timeline.ranks[r]);
     rows.push_back(std::move(row));
@@ -115,9 +117,10 @@ MemoryPage::MemoryPage(ViewState& state, QWidget* parent) : Page(state, "memory"
   go_->setToolTip(tr("Moves the timeline to this time"));
   row->addWidget(at_peak_);
   row->addWidget(at_cursor_);
-  row->addWidget(when_, 1);
+  row->addStretch(1);
   row->addWidget(go_);
   below_layout->addLayout(row);
+  below_layout->addWidget(when_);
   table_ = new QTableView;
   table_->setAccessibleName(tr("What memory holds"));
   model_ = new HoldingsModel(this);
@@ -278,7 +281,7 @@ void MemoryPage::show_cursor() {
   if (!figures_ || !figures_->story) return;
   const app::MemoryStory& story = *figures_->story;
   const std::size_t s = sample();
-  when_->setText(tr("%1 at %2, by %3")
+  when_->setText(tr("%1 at %2, from %3 on")
                      .arg(bytes(story.samples[s].total()), words(format_seconds(story.samples[s].time)),
                           words(app::occasion(figures_->answer->explored->program, story, s))));
   when_->setToolTip(when_->text());

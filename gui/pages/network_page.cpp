@@ -43,16 +43,24 @@ QTableView* make_table(QAbstractItemModel* model, const QString& name) {
 
 // A node by what its devices do, where they do the same part.
 std::vector<TopologyChart::Node> nodes_of(const program::Program& program, const std::vector<app::AlikeNodes>& kinds, std::int64_t node_size) {
+  // A few nodes are all drawn; of many those that are alike once.
+  constexpr std::int64_t kFew = 16;
   std::vector<TopologyChart::Node> out;
-  for (const app::AlikeNodes& k : kinds) {
+  std::int64_t nodes = 0;
+  for (const app::AlikeNodes& k : kinds) nodes += k.alike;
+  std::vector<app::AlikeNodes> drawn = kinds;
+  if (nodes <= kFew) {
+    drawn.clear();
+    for (std::int64_t n = 0; n < nodes; ++n) drawn.push_back({n, 1});
+  }
+  for (const app::AlikeNodes& k : drawn) {
     const std::int64_t first = k.node * node_size, last = std::min(program.ranks(), first + node_size) - 1;
     QString label = QObject::tr("node %1").arg(k.node);
     if (last < first) {
       label += QObject::tr(", idle");
     } else if (program.roles.size() > 1) {
       const std::size_t a = program.stage_of(first), b = program.stage_of(last);
-      label +=
-          a == b ? QStringLiteral(", %1").arg(words(program.roles[a].name)) : QObject::tr(", stages %1–%2").arg(std::min(a, b)).arg(std::max(a, b));
+      label += a == b ? QStringLiteral(", pp%1").arg(a) : QStringLiteral(", pp%1–%2").arg(std::min(a, b)).arg(std::max(a, b));
     }
     out.push_back({{k.node, k.alike}, label});
   }
@@ -117,7 +125,7 @@ NetworkPage::NetworkPage(ViewState& state, QWidget* parent) : Page(state, "netwo
   both->addWidget(right);
   both->setStretchFactor(0, 3);
   both->setStretchFactor(1, 2);
-  both->setSizes({620, 440});
+  both->setSizes({600, 480});
   auto* all = new QHBoxLayout(this);
   all->setContentsMargins(0, 0, 0, 0);
   all->addWidget(both);
