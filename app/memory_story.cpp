@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <tuple>
 
 #include "core/error.h"
 #include "program/memory.h"
@@ -122,7 +123,7 @@ std::vector<Holding> holdings(const MemoryStory& story, std::size_t sample) {
     by_name[n].category = story.names[n].category;
     out.push_back(std::move(by_name[n]));
   }
-  std::stable_sort(out.begin(), out.end(), [](const Holding& a, const Holding& b) { return a.bytes > b.bytes; });
+  std::stable_sort(out.begin(), out.end(), [](const Holding& a, const Holding& b) { return std::tie(b.bytes, a.name) < std::tie(a.bytes, b.name); });
   return out;
 }
 

@@ -58,7 +58,7 @@ struct MemoryStory {
 // curve has other changes than the program's.
 MemoryStory memory_story(const program::Program& program, const Timeline& timeline, Bytes capacity, std::int64_t rank);
 
-// What is live at a sample, largest first.
+// What is live at a sample, largest first, equals by name.
 struct Holding {
   std::string name;
   MemoryCategory category = MemoryCategory::other;

@@ -80,7 +80,7 @@ QVariant LinkUsesModel::data(const QModelIndex& index, int role) const {
   if (!index.isValid()) return {};
   const app::LinkUse& use = uses_[static_cast<std::size_t>(index.row())];
   const auto work = static_cast<WorkClass>(static_cast<std::size_t>(WorkClass::tp_comm) + use.axis);
-  if (role == Qt::TextAlignmentRole) return aligned(index.column() >= kRanks);
+  if (role == Qt::TextAlignmentRole) return aligned(index.column() >= kCount);
   if (role == Qt::DecorationRole && index.column() == kOperation) return theme().work(work);
   if (role == Qt::ToolTipRole && index.column() == kBytes) return tr("%1 sent, %2 received").arg(bytes(use.sent), bytes(use.received));
   if (role != Qt::DisplayRole) return {};
@@ -88,9 +88,7 @@ QVariant LinkUsesModel::data(const QModelIndex& index, int role) const {
     case kOperation:
       return words(app::traffic_axis_name(use.axis)) + " " + QString::fromStdString(use.operation);
     case kAlgorithm:
-      return words(app::name(use.algorithm));
-    case kRanks:
-      return QStringLiteral("%L1").arg(use.ranks);
+      return tr("%1 over %L2").arg(words(app::name(use.algorithm))).arg(use.ranks);
     case kCount:
       return QStringLiteral("%L1").arg(use.count);
     case kPayload:
@@ -104,14 +102,11 @@ QVariant LinkUsesModel::data(const QModelIndex& index, int role) const {
 
 QVariant LinkUsesModel::headerData(int section, Qt::Orientation orientation, int role) const {
   if (orientation != Qt::Horizontal) return {};
-  if (role == Qt::TextAlignmentRole) return aligned(section >= kRanks);
-  static const char* const kNames[kColumns] = {"Operation", "Algorithm", "Ranks", "Times", "Payload", "On the link"};
+  if (role == Qt::TextAlignmentRole) return aligned(section >= kCount);
+  static const char* const kNames[kColumns] = {"Operation", "Algorithm", "Times", "Payload", "On the link"};
   static const char* const kTips[kColumns] = {"The axis of parallelism that causes it, and what is executed",
-                                              "That it is priced with",
-                                              "That take part",
-                                              "Executions in a step",
-                                              "Of one execution, counted as NCCL does",
-                                              "Bytes in a step, one way: the busier"};
+                                              "That it is priced with, and over how many ranks", "Executions in a step",
+                                              "Of one execution, counted as NCCL does", "Bytes in a step, one way: the busier"};
   if (role == Qt::ToolTipRole) return tr(kTips[section]);
   return role == Qt::DisplayRole ? QVariant(tr(kNames[section])) : QVariant();
 }

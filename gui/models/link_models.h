@@ -34,7 +34,7 @@ class LinkUsesModel : public QAbstractTableModel {
   Q_OBJECT
 
  public:
-  enum Column { kOperation, kAlgorithm, kRanks, kCount, kPayload, kBytes, kColumns };
+  enum Column { kOperation, kAlgorithm, kCount, kPayload, kBytes, kColumns };
 
   explicit LinkUsesModel(QObject* parent = nullptr);
   void show(std::vector<app::LinkUse> uses);

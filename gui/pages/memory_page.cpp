@@ -281,7 +281,7 @@ void MemoryPage::show_cursor() {
   if (!figures_ || !figures_->story) return;
   const app::MemoryStory& story = *figures_->story;
   const std::size_t s = sample();
-  when_->setText(tr("%1 at %2, from %3 on")
+  when_->setText(tr("%1 at %2 – %3")
                      .arg(bytes(story.samples[s].total()), words(format_seconds(story.samples[s].time)),
                           words(app::occasion(figures_->answer->explored->program, story, s))));
   when_->setToolTip(when_->text());

@@ -12,6 +12,7 @@
 #include <QTableView>
 #include <QVBoxLayout>
 #include <algorithm>
+#include <cmath>
 
 #include "core/quantity_text.h"
 #include "gui/models/link_models.h"
@@ -104,7 +105,7 @@ NetworkPage::NetworkPage(ViewState& state, QWidget* parent) : Page(state, "netwo
 
   auto* right = new QWidget;
   auto* right_layout = new QVBoxLayout(right);
-  right_layout->setContentsMargins(0, 12, 12, 12);
+  right_layout->setContentsMargins(12, 12, 12, 12);
   hot_title_ = new QLabel(tr("Hot links"));
   hot_title_->setObjectName("section");
   hot_ = new HotLinksModel(this);
@@ -125,7 +126,7 @@ NetworkPage::NetworkPage(ViewState& state, QWidget* parent) : Page(state, "netwo
   both->addWidget(right);
   both->setStretchFactor(0, 3);
   both->setStretchFactor(1, 2);
-  both->setSizes({600, 480});
+  both->setSizes({580, 520});
   auto* all = new QHBoxLayout(this);
   all->setContentsMargins(0, 0, 0, 0);
   all->addWidget(both);
@@ -196,7 +197,8 @@ void NetworkPage::refresh_moment() {
   if (figures_) {
     const Picoseconds step = figures_->answer->timeline()->step;
     selecting_ = true;
-    slider_->setValue(cursor && step.v > 0 ? static_cast<int>(static_cast<double>(cursor->v) / static_cast<double>(step.v) * kSliderSteps) : 0);
+    slider_->setValue(
+        cursor && step.v > 0 ? static_cast<int>(std::lround(static_cast<double>(cursor->v) / static_cast<double>(step.v) * kSliderSteps)) : 0);
     selecting_ = false;
   }
   time_->setText(cursor ? words(format_seconds(*cursor)) : tr("no cursor"));
