@@ -99,6 +99,8 @@ class Strokes {
   std::vector<Label> labels;
   std::vector<PassLabel> passes;
 
+  void gap(double from, double to) { canvas_.fill(0, device(from), width_, device(to), colours_.ground); }
+
   void row(const view::Row& row, double y) {
     const int top = device(y), bottom = std::max(top + 1, device(y + row.height));
     canvas_.fill(0, top, width_, bottom, colours_.track);
@@ -258,8 +260,9 @@ class Strokes {
       if (range.end <= shown.begin || range.begin >= shown.end) continue;
       Place& place = places[*index.lane_of(id)];
       if (place.top < 0) continue;
-      const int x0 = std::max({0, place.last, static_cast<int>(std::floor(axis_.pixel(range.begin)))});
-      const int x1 = std::min(width_, std::max(x0 + 1, static_cast<int>(std::lround(axis_.pixel(range.end)))));
+      const int left = std::max(0, static_cast<int>(std::floor(axis_.pixel(range.begin))));
+      const int x1 = std::min(width_, std::max(left + 1, static_cast<int>(std::lround(axis_.pixel(range.end)))));
+      const int x0 = std::max(left, place.last);
       if (x1 <= place.last) continue;
       const int thick = std::min(device(3), std::max(1, (place.bottom - place.top) / 3));
       canvas_.fill(x0, place.top, x1, place.top + thick, colours_.critical);
@@ -294,15 +297,15 @@ QString detail(const Span& s) {
 }  // namespace
 
 LaneColours::LaneColours(const Theme& theme, std::uint32_t highlight, bool fade_all) {
-  const QColor ground = theme.panel;
+  const QColor behind = theme.panel;
   for (std::size_t s = 0; s < kSlots; ++s) {
     const bool again = s == view::kRecomputeSlot;
     const QColor base = theme.hue(again ? view::Hue::gemm : static_cast<view::Hue>(s));
     const bool faded = fade_all || (highlight != 0 && (highlight >> s & 1U) == 0);
-    const QColor own = again ? QColor(mixed(base, ground, 0.45)) : base;
+    const QColor own = again ? QColor(mixed(base, behind, 0.45)) : base;
     bright[s] = own.rgb();
-    fill[s] = faded ? mixed(QColor(mixed(own, theme.faint, 0.55)), ground, 0.72) : own.rgb();
-    hatch[s] = mixed(QColor(fill[s]), ground, 0.55);
+    fill[s] = faded ? mixed(QColor(mixed(own, theme.faint, 0.55)), behind, 0.72) : own.rgb();
+    hatch[s] = mixed(QColor(fill[s]), behind, 0.55);
   }
   const bool dim_waits = fade_all || (highlight != 0 && (highlight >> kWaitingSlot & 1U) == 0);
   constexpr std::array<view::Hue, 8> kCauses{view::Hue::none, view::Hue::none, view::Hue::other_compute, view::Hue::tp, view::Hue::cp, view::Hue::ep,
@@ -310,18 +313,19 @@ LaneColours::LaneColours(const Theme& theme, std::uint32_t highlight, bool fade_
   for (std::size_t c = 0; c < kCauses.size(); ++c) {
     const QColor base = kCauses[c] == view::Hue::none ? theme.faint : theme.hue(kCauses[c]);
     const bool loud = highlight >> kWaitingSlot & 1U;
-    gap[c] = mixed(ground, base, dim_waits ? 0.05 : loud ? 0.55 : 0.16);
-    gap_line[c] = mixed(ground, base, dim_waits ? 0.10 : loud ? 0.85 : 0.38);
+    gap[c] = mixed(behind, base, dim_waits ? 0.05 : loud ? 0.55 : 0.16);
+    gap_line[c] = mixed(behind, base, dim_waits ? 0.10 : loud ? 0.85 : 0.38);
   }
-  track = ground.rgb();
+  track = behind.rgb();
+  ground = theme.ground.rgb();
   edge = theme.accent.rgb();
   critical = theme.critical.rgb();
   longer = theme.hue(view::Hue::dp).rgb();
   shorter = theme.hue(view::Hue::gemm).rgb();
-  even = mixed(ground, theme.faint, 0.25);
+  even = mixed(behind, theme.faint, 0.25);
   const std::array<double, 6> shade{0.10, 0.26, 0.18, 0.20, 0.14, 0.06};
-  for (std::size_t k = 0; k < shade.size(); ++k) pass[k] = mixed(ground, theme.ink, shade[k]);
-  pass[static_cast<std::size_t>(view::PassKind::update)] = mixed(ground, theme.hue(view::Hue::optimizer), 0.4);
+  for (std::size_t k = 0; k < shade.size(); ++k) pass[k] = mixed(behind, theme.ink, shade[k]);
+  pass[static_cast<std::size_t>(view::PassKind::update)] = mixed(behind, theme.hue(view::Hue::optimizer), 0.4);
 }
 
 const LanePainter::Text& LanePainter::prepared(QHash<std::uint64_t, Text>& texts, std::uint64_t key, const QString& words, const QFont& font) {
@@ -336,8 +340,8 @@ const LanePainter::Text& LanePainter::prepared(QHash<std::uint64_t, Text>& texts
   return *at;
 }
 
-void LanePainter::paint(QPainter& painter, const LaneScene& scene, const view::LaneLayout& layout, std::uint64_t number, const view::TimeAxis& axis, double scroll,
-                        QSizeF size, const Theme& theme) {
+void LanePainter::paint(QPainter& painter, const LaneScene& scene, const view::LaneLayout& layout, std::uint64_t number, const view::TimeAxis& axis,
+                        double scroll, QSizeF size, const Theme& theme) {
   const bool raster = painter.paintEngine()->type() == QPaintEngine::Raster;
   const double scale = raster ? painter.device()->devicePixelRatioF() : 1;
   Key key{scene, axis, number, scroll, scale, size, theme.dark, painter.font()};
@@ -366,7 +370,14 @@ void LanePainter::paint(QPainter& painter, const LaneScene& scene, const view::L
   const auto draw = [&](Canvas& canvas, auto&& texts) {
     Strokes strokes(canvas, scene, colours, device_axis, scale);
     const auto [first, last] = layout.rows_between(scroll, scroll + size.height());
-    for (std::size_t i = first; i < last; ++i) strokes.row(layout.rows()[i], layout.rows()[i].y - scroll);
+    double end = 0;  // of what is painted
+    for (std::size_t i = first; i < last; ++i) {
+      const double y = layout.rows()[i].y - scroll;
+      strokes.gap(end, y);
+      strokes.row(layout.rows()[i], y);
+      end = y + layout.rows()[i].height;
+    }
+    strokes.gap(end, size.height());
     if (scene.critical) strokes.critical_path();
     texts(strokes);
   };
@@ -412,7 +423,6 @@ void LanePainter::paint(QPainter& painter, const LaneScene& scene, const view::L
   }
   if (image_.size() != pixels) image_ = QImage(pixels, QImage::Format_RGB32);
   image_.setDevicePixelRatio(scale);
-  image_.fill(theme.ground);
   Pixels canvas(image_);
   draw(canvas, [&](const Strokes& strokes) {
     if (strokes.labels.empty() && strokes.passes.empty()) return;

@@ -39,17 +39,17 @@ struct LaneColours {
   std::array<QRgb, view::kSlots> fill{}, hatch{};  // `hatch`: the lighter lines through what is run again
   std::array<QRgb, view::kSlots> bright{};         // never faded
   std::array<QRgb, 8> gap{}, gap_line{};           // by WaitCause
-  QRgb track = 0, edge = 0, critical = 0, longer = 0, shorter = 0, even = 0;
+  QRgb ground = 0, track = 0, edge = 0, critical = 0, longer = 0, shorter = 0, even = 0;
   std::array<QRgb, 6> pass{};  // by PassKind
 };
 
 // Colours and prepared texts of one theme and font; painting with it is cheap the second time.
 class LanePainter {
  public:
-  // The rows of `layout` from `scroll` on, on an area of that many logical pixels; `axis` spans its width. Another layout has another number. A raster device gets its pixels written directly,
-  // any other rectangles. `painter` stands at the area's top left corner.
-  void paint(QPainter& painter, const LaneScene& scene, const view::LaneLayout& layout, std::uint64_t number, const view::TimeAxis& axis, double scroll, QSizeF size,
-             const Theme& theme);
+  // The rows of `layout` from `scroll` on, on an area of that many logical pixels; `axis` spans its width. Another layout has another number. A
+  // raster device gets its pixels written directly, any other rectangles. `painter` stands at the area's top left corner.
+  void paint(QPainter& painter, const LaneScene& scene, const view::LaneLayout& layout, std::uint64_t number, const view::TimeAxis& axis,
+             double scroll, QSizeF size, const Theme& theme);
 
   static constexpr double kRibbon = 11;  // height of the passes' names above a compute lane that has room for them
 

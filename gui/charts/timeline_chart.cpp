@@ -3,6 +3,7 @@
 #include <QFontMetricsF>
 #include <QKeyEvent>
 #include <QMouseEvent>
+#include <QPaintEngine>
 #include <QPainter>
 #include <QPainterPath>
 #include <QWheelEvent>
@@ -24,6 +25,8 @@ constexpr std::size_t kMinimapParts = 1024;
 QString words(const std::string& text) { return QString::fromStdString(text); }
 QString words(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
 QString time_text(Picoseconds t) { return words(format_seconds(t)); }
+
+QString place_text(Picoseconds t) { return words(view::format_time(t, Picoseconds{1'000'000})); }  // to a microsecond
 
 QString cause_text(WaitCause cause) {
   switch (cause) {
@@ -105,7 +108,7 @@ void TimelineChart::show_timeline(std::shared_ptr<const view::SpanIndex> index) 
 }
 
 void TimelineChart::lay_over(std::shared_ptr<const view::SpanIndex> over, std::shared_ptr<const view::Differences> differences) {
-  const bool all = axis_.range() == axis_.whole();
+  const bool all = axis_.range() == axis_.whole(), first = scene_.over == nullptr && over != nullptr;
   scene_.over = std::move(over);
   scene_.differences = std::move(differences);
   if (selection_ && selection_->other) select(std::nullopt);
@@ -115,6 +118,11 @@ void TimelineChart::lay_over(std::shared_ptr<const view::SpanIndex> over, std::s
     if (all) axis_.fit();
   }
   forget_layout();
+  if (first && lanes().rows().size() > kManyRows) {
+    std::set<std::uint32_t> ranks;
+    for (const view::Row& r : lanes().rows()) ranks.insert(r.rank);
+    set_collapsed(std::move(ranks));
+  }
 }
 
 // --- Where one looks -----------------------------------------------------------------------------------------------------------------------------
@@ -426,7 +434,7 @@ QString TimelineChart::describe(SpanAt span) const {
   if (s.recompute) text += QStringLiteral(" (run again)");
   if (s.microbatch != 0xffff) text += QStringLiteral("  ·  mb %1").arg(s.microbatch);
   if (s.layer != 0xffff) text += QStringLiteral("  ·  layer %1").arg(s.layer);
-  text += QStringLiteral("  ·  %1 at %2").arg(time_text(s.end - s.start), time_text(s.start));
+  text += QStringLiteral("  ·  %1 at %2").arg(time_text(s.end - s.start), place_text(s.start));
   if (s.waited.v > 0) text += QStringLiteral(", after %1 %2").arg(time_text(s.waited), cause_text(s.cause));
   const view::Differences* d = scene_.differences.get();
   const view::SpanId here = span.other && d != nullptr ? d->match_of_other(span.span) : span.span;
@@ -472,9 +480,12 @@ void TimelineChart::paint(QPainter& painter, QSizeF size, const Theme& theme) co
                    "wrote (Ctrl+O, or drop it here)."));
     return;
   }
-  painter.fillRect(QRectF({}, size), theme.ground);
   const Geometry g = geometry(size);
   const view::TimeAxis axis = axis_for(g);
+  // Around the lanes, which cover what is theirs.
+  painter.fillRect(QRectF(0, 0, size.width(), g.plot.top()), theme.ground);
+  painter.fillRect(QRectF(0, g.plot.top(), g.plot.left(), g.plot.height()), theme.ground);
+  painter.fillRect(QRectF(g.plot.right(), g.plot.top(), size.width() - g.plot.right(), g.plot.height()), theme.ground);
   const view::LaneLayout& layout = layout_for(size);
   paint_legend(painter, g, theme);
   paint_minimap(painter, g, theme);
@@ -539,18 +550,15 @@ void TimelineChart::paint_legend(QPainter& p, const Geometry& g, const Theme& th
   }
 }
 
-void TimelineChart::paint_minimap(QPainter& p, const Geometry& g, const Theme& theme) const {
+void TimelineChart::paint_density(QPainter& p, QRectF map, const Theme& theme) const {
   const LaneColours colours(theme, scene_.highlight, false);
-  const QRectF map = g.minimap.adjusted(0, 2, 0, -4);
   p.fillRect(map, theme.panel);
   const view::TimeAxis whole(axis_.whole(), map.width());
   const view::TimeRange own = scene_.index->whole();
-  const auto edge = [&](std::size_t part) {
-    const double share = static_cast<double>(part) / static_cast<double>(density_.size());
-    return map.left() + whole.pixel(own.begin) + share * (whole.pixel(own.end) - whole.pixel(own.begin));
-  };
+  const double begin = map.left() + whole.pixel(own.begin), width = whole.pixel(own.end) - whole.pixel(own.begin);
+  const auto edge = [&](std::size_t part) { return std::round(begin + width * static_cast<double>(part) / static_cast<double>(density_.size())); };
   for (std::size_t i = 0; i < density_.size(); ++i) {
-    const double x0 = std::round(edge(i)), x1 = std::round(edge(i + 1));
+    const double x0 = edge(i), x1 = edge(i + 1);
     if (x1 <= x0) continue;
     double y = map.bottom();
     for (std::size_t slot = 0; slot < view::kSlots; ++slot) {
@@ -560,6 +568,26 @@ void TimelineChart::paint_minimap(QPainter& p, const Geometry& g, const Theme& t
       y -= height;
     }
   }
+}
+
+void TimelineChart::paint_minimap(QPainter& p, const Geometry& g, const Theme& theme) const {
+  const QRectF map = g.minimap.adjusted(0, 2, 0, -4);
+  if (p.paintEngine()->type() == QPaintEngine::Raster) {
+    // Thousands of small rectangles that change seldom.
+    const double scale = p.device()->devicePixelRatioF();
+    const DensityKey key{scene_.index, axis_.whole(), scene_.highlight, map.size() * scale, theme.dark};
+    if (!(key == density_key_) || density_image_.isNull()) {
+      density_key_ = key;
+      density_image_ = QImage((map.size() * scale).toSize(), QImage::Format_RGB32);
+      density_image_.setDevicePixelRatio(scale);
+      QPainter on(&density_image_);
+      paint_density(on, QRectF(QPointF(0, 0), map.size()), theme);
+    }
+    p.drawImage(map.topLeft(), density_image_);
+  } else {
+    paint_density(p, map, theme);
+  }
+  const view::TimeAxis whole(axis_.whole(), map.width());
   if (scene_.matches) {
     double last = -1;
     for (const view::SpanId id : *scene_.matches) {
@@ -725,7 +753,7 @@ void TimelineChart::paint_marks(QPainter& p, const Geometry& g, const view::Time
   }
   if (cursor_ && axis.range().contains(*cursor_)) {
     line(*cursor_, QPen(theme.dim, 1, Qt::DotLine));
-    if (!measured_ && !first_mark_) label(x_of(*cursor_), time_text(*cursor_), theme.raised, theme.ink);
+    if (!measured_ && !first_mark_) label(x_of(*cursor_), words(view::format_time(*cursor_, axis.time(1) - axis.time(0))), theme.raised, theme.ink);
   }
 }
 

@@ -137,6 +137,7 @@ class TimelineChart : public Chart {
   void centre_on(double minimap_x);
 
   void paint_legend(QPainter& p, const Geometry& g, const Theme& theme) const;
+  void paint_density(QPainter& p, QRectF map, const Theme& theme) const;
   void paint_minimap(QPainter& p, const Geometry& g, const Theme& theme) const;
   void paint_ruler(QPainter& p, const Geometry& g, const view::TimeAxis& axis, const Theme& theme) const;
   void paint_gutter(QPainter& p, const Geometry& g, const view::LaneLayout& layout, const Theme& theme) const;
@@ -161,6 +162,16 @@ class TimelineChart : public Chart {
   mutable std::uint64_t layout_number_ = 0;
   mutable double layout_height_ = -1;
   mutable LanePainter painter_;
+  struct DensityKey {
+    std::shared_ptr<const view::SpanIndex> index;
+    view::TimeRange whole;
+    std::uint32_t highlight = 0;
+    QSizeF pixels;
+    bool dark = false;
+    bool operator==(const DensityKey&) const = default;
+  };
+  mutable DensityKey density_key_;
+  mutable QImage density_image_;
 };
 
 }  // namespace orrery::gui

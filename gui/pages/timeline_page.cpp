@@ -35,6 +35,8 @@ QString words(std::string_view text) { return QString::fromUtf8(text.data(), sta
 QString safe(const std::string& text) { return words(text).toHtmlEscaped(); }
 QString time_text(Picoseconds t) { return words(format_seconds(t)); }
 
+QString place_text(Picoseconds t) { return words(view::format_time(t, Picoseconds{1'000'000})); }  // to a microsecond
+
 QString row(const QString& name, const QString& value) {
   return QStringLiteral("<tr><td class='n'>%1&nbsp;&nbsp;</td><td>%2</td></tr>").arg(name, value);
 }
@@ -78,7 +80,7 @@ TimelinePage::TimelinePage(ViewState& state, QWidget* parent)
   tools->setContentsMargins(12, 8, 12, 6);
   tools->setSpacing(6);
   search_->setAccessibleName(tr("Search spans"));
-  search_->setPlaceholderText(tr("Search: attention, mb 3, layer 12, pp2, recompute, >1ms"));
+  search_->setPlaceholderText(tr("Search: attention, mb 3, layer 12, >1ms"));
   search_->setToolTip(
       tr("Words that must all hold: part of an operator's or a class's name; mb, layer, rank or pass with a number; a word of a rank's "
          "name; recompute; waited; >TIME. Enter or N: the next in time, Shift: the one before. Esc: out."));
@@ -422,7 +424,11 @@ QString TimelinePage::story(const SpanAt& span) {
       const app::Needed& n = *needed[i];
       QString what = n.text.empty() ? words(app::name(n.how)).toHtmlEscaped() : safe(n.text);
       if (n.span != app::kNoSpan) what = link(what, n.span, other);
-      const QString when = n.previous ? tr("the step before") : time_text(n.at);
+      const Picoseconds before = story.start - n.at;
+      const QString when = n.previous      ? tr("a step before")
+                           : before.v == 0 ? tr("just then")
+                           : before.v > 0  ? tr("%1 before").arg(time_text(before))
+                                           : tr("later");
       text += QStringLiteral("<tr><td class='%1'>%2&nbsp;&nbsp;</td><td>%3 <span class='dim'>%4</span></td></tr>")
                   .arg(n.last ? QStringLiteral("last") : QStringLiteral("n"), when, what, words(app::name(n.how)).toHtmlEscaped());
       if (n.span != app::kNoSpan && !n.previous) arrows.push_back({end(n.span), span, n.last});
@@ -446,7 +452,7 @@ QString TimelinePage::story(const SpanAt& span) {
     const view::Delta delta = d->delta(here);
     const TimelineChart& c = *chart_;
     const auto times = [&](const view::SpanIndex& of, view::SpanId id) {
-      return tr("%1 at %2").arg(time_text(of.range(id).length()), time_text(of.range(id).begin));
+      return tr("%1 at %2").arg(time_text(of.range(id).length()), place_text(of.range(id).begin));
     };
     const auto signed_time = [](Picoseconds v) { return (v.v > 0 ? QStringLiteral("+") : QString()) + time_text(v); };
     const double predicted = static_cast<double>(c.index()->range(here).length().v);
@@ -488,7 +494,7 @@ QString TimelinePage::overview() const {
   const double whole = ranks * static_cast<double>(std::max<std::int64_t>(1, range.length().v));
   QString text = measured ? QStringLiteral("<h3>%1</h3>").arg(tr("Measured: %1").arg(time_text(range.length())))
                           : QStringLiteral("<h3>%1</h3>").arg(tr("One step: %1").arg(time_text(index->timeline().step)));
-  if (measured) text += QStringLiteral("<p class='dim'>%1</p>").arg(tr("from %1 to %2").arg(time_text(range.begin), time_text(range.end)));
+  if (measured) text += QStringLiteral("<p class='dim'>%1</p>").arg(tr("from %1 to %2").arg(place_text(range.begin), place_text(range.end)));
   text += QStringLiteral("<h4>%1</h4><table cellspacing='0'>").arg(tr("Compute streams, mean of all ranks"));
   const auto share = [&](const QString& name, double time, const QColor& colour) {
     if (time <= 0) return;

@@ -69,6 +69,17 @@ TimeRange united(TimeRange a, TimeRange b) {
   return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
 }
 
+std::string format_time(Picoseconds t, Picoseconds resolution) {
+  std::int64_t step = 1;
+  while (step <= resolution.v / 10) step *= 10;
+  // Rounded to the step, away from zero at halves.
+  const std::int64_t half = t.v < 0 ? -(step / 2) : step / 2;
+  const std::int64_t rounded = (t.v + half) / step * step;
+  if (rounded == 0) return "0 s";
+  const Unit& unit = unit_of(std::abs(rounded));
+  return fmt::format("{} {}", in_unit(rounded, unit, decimals(unit.picoseconds, step)), unit.name);
+}
+
 TimeAxis::TimeAxis(TimeRange whole, double width) : whole_(whole) {
   if (whole_.length() < kClosest) whole_.end = whole_.begin + kClosest;
   range_ = whole_;

@@ -36,6 +36,9 @@ struct TimeTicks {
   std::vector<Picoseconds> times;  // of the ticks, exactly
 };
 
+// A time as precisely as `resolution` asks for: "5.018256 s" to a microsecond, "18.26 ms" to ten. In the largest unit in which it is at least one.
+std::string format_time(Picoseconds t, Picoseconds resolution);
+
 // A visible range of time on a given number of pixels, never outside of a whole range. Pixels count from the left edge of the plot.
 class TimeAxis {
  public:

@@ -1,6 +1,7 @@
 #include "gui/view/span_index.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <string_view>
@@ -10,7 +11,7 @@ namespace orrery::view {
 namespace {
 
 constexpr std::int64_t kFarthest = std::int64_t{1} << 60U;  // sums and differences of such times are still whole numbers of 64 bits
-constexpr std::uint32_t kSpansPerBucket = 8;
+constexpr std::uint32_t kSpansPerBucket = 4;
 constexpr std::uint32_t kFewest = 64;    // spans of a lane that has a pyramid
 constexpr std::uint32_t kSampled = 32;   // spans looked at in one pixel
 constexpr std::uint32_t kLookBack = 64;  // spans that may overlap the one before which a search begins
@@ -18,35 +19,47 @@ constexpr std::size_t kCauses = 8;
 
 std::int64_t within(Picoseconds t) { return std::clamp(t.v, -kFarthest, kFarthest); }
 
-std::uint8_t part(std::int64_t time, std::int64_t of) {
-  if (time <= 0) return 0;
-  const double share = static_cast<double>(time) / static_cast<double>(of) * 255;
-  return static_cast<std::uint8_t>(std::clamp(share + 0.5, 1.0, 255.0));
+std::uint8_t part(std::int64_t time, double scale) {
+  return static_cast<std::uint8_t>(std::clamp(static_cast<double>(time) * scale + 0.5, 1.0, 255.0));
 }
 
-// Times that are being added up to a Mix.
+// Times that are being added up to a Mix: by slot, then by cause of waiting. Few of them are not zero at a time, and only those are touched.
 struct Sum {
-  std::array<std::int64_t, kSlots> work{};
-  std::array<std::int64_t, kCauses> waiting{};
-  bool any = false;
+  std::array<std::int64_t, kSlots + kCauses> times{};
+  std::uint32_t touched = 0;  // bits
 
-  void add(const Sum& o) {
-    for (std::size_t i = 0; i < kSlots; ++i) work[i] += o.work[i];
-    for (std::size_t i = 0; i < kCauses; ++i) waiting[i] += o.waiting[i];
-    any = any || o.any;
+  bool any() const { return touched != 0; }
+  void add(std::size_t which, std::int64_t time) {
+    times[which] += time;
+    touched |= 1U << which;
   }
-  Mix mix(std::int64_t length) const {
+  void add(const Sum& o) {
+    for (std::uint32_t bits = o.touched; bits != 0; bits &= bits - 1)
+      add(static_cast<std::size_t>(std::countr_zero(bits)), o.times[static_cast<std::size_t>(std::countr_zero(bits))]);
+  }
+  void clear() {
+    for (std::uint32_t bits = touched; bits != 0; bits &= bits - 1) times[static_cast<std::size_t>(std::countr_zero(bits))] = 0;
+    touched = 0;
+  }
+  // `scale`: 255 by the length of the stretch.
+  Mix mix(double scale) const {
     Mix m;
-    if (!any) return m;
-    for (std::size_t i = 0; i < kSlots; ++i) m.share[i] = part(work[i], length);
-    std::size_t most = 0;
-    std::int64_t waited = 0;
-    for (std::size_t i = 0; i < kCauses; ++i) {
-      waited += waiting[i];
-      if (waiting[i] > waiting[most]) most = i;
+    std::int64_t waited = 0, most = 0;
+    for (std::uint32_t bits = touched; bits != 0; bits &= bits - 1) {
+      const auto which = static_cast<std::size_t>(std::countr_zero(bits));
+      const std::int64_t time = times[which];
+      if (time <= 0) continue;
+      if (which < kSlots) {
+        m.share[which] = part(time, scale);
+        continue;
+      }
+      waited += time;
+      if (time > most) {
+        most = time;
+        m.cause = static_cast<WaitCause>(which - kSlots);
+      }
     }
-    m.waiting = part(waited, length);
-    if (m.waiting != 0) m.cause = static_cast<WaitCause>(most);
+    if (waited > 0) m.waiting = part(waited, scale);
     return m;
   }
 };
@@ -199,11 +212,11 @@ void SpanIndex::build_pyramid(Lane& lane) {
   const auto close = [&](std::int64_t next) {  // leaves bucket `bucket` for `next`
     for (std::uint8_t l = 0; l < lane.levels; ++l) {
       if ((bucket >> l) == (next >> l)) break;
-      if (!sums[l].any) continue;
+      if (!sums[l].any()) continue;
       const Level& level = levels_[lane.level_base + l];
-      buckets_[level.offset + static_cast<std::size_t>((bucket >> l) - level.first)] = sums[l].mix(std::int64_t{1} << (finest + l));
+      buckets_[level.offset + static_cast<std::size_t>((bucket >> l) - level.first)] = sums[l].mix(std::ldexp(255.0, -(finest + l)));
       if (l + 1 < lane.levels) sums[l + 1].add(sums[l]);
-      sums[l] = {};
+      sums[l].clear();
     }
     bucket = next;
   };
@@ -212,8 +225,7 @@ void SpanIndex::build_pyramid(Lane& lane) {
     while (from < to) {
       if ((from >> finest) != bucket) close(from >> finest);
       const std::int64_t cut = std::min(to, (bucket + 1) << finest);
-      (work ? sums[0].work[index] : sums[0].waiting[index]) += cut - from;
-      sums[0].any = true;
+      sums[0].add(work ? index : kSlots + index, cut - from);
       from = cut;
     }
   };
@@ -358,7 +370,7 @@ void SpanIndex::bucketed(const Level& level, std::uint32_t exponent, const TimeA
   const double scale = axis.pixels_per_picosecond(), width = axis.width();
   const auto pixel = [&](std::int64_t bucket) {
     // The lane's first and last buckets reach beyond what it holds; that is empty time.
-    return static_cast<std::int32_t>(std::lround(std::clamp(static_cast<double>((bucket << exponent) - shown.begin.v) * scale, 0.0, width)));
+    return static_cast<std::int32_t>(std::clamp(static_cast<double>((bucket << exponent) - shown.begin.v) * scale, 0.0, width) + 0.5);
   };
   std::int32_t left = pixel(first);
   for (std::int64_t b = first; b <= last; ++b) {
@@ -380,13 +392,16 @@ void SpanIndex::exact(const Lane& lane, const TimeAxis& axis, std::uint32_t from
   const double scale = axis.pixels_per_picosecond(), width = axis.width();
   const auto last_pixel = static_cast<std::int32_t>(std::ceil(width));
   const auto place_of = [&](std::int64_t t) { return static_cast<double>(t - shown.begin.v) * scale; };
-  const auto edge = [&](std::int64_t t) { return static_cast<std::int32_t>(std::lround(std::clamp(place_of(t), 0.0, width))); };
-  const auto length = static_cast<std::int64_t>(std::max(1.0, 1 / scale));  // of a pixel
+  const auto edge = [&](std::int64_t t) { return static_cast<std::int32_t>(std::clamp(place_of(t), 0.0, width) + 0.5); };
+  const double per_pixel = 255 * std::min(1.0, scale);
+  // What is shorter would be as wide as a pixel just where it happens to cross the middle of one.
+  const auto is_seen = [&](std::int64_t start, std::int64_t end) { return static_cast<double>(end - start) * scale >= 0.5; };
   std::int32_t column = -1;
   Sum sum;
   const auto flush = [&] {
-    if (sum.any) out.columns.push_back({column, column + 1, sum.mix(length)});
-    sum = {};
+    if (!sum.any()) return;
+    out.columns.push_back({column, column + 1, sum.mix(per_pixel)});
+    sum.clear();
   };
   // What is too short to be seen counts where its middle is.
   const auto mix = [&](std::int64_t start, std::int64_t end, bool work, std::size_t index, std::int64_t weight) {
@@ -398,8 +413,7 @@ void SpanIndex::exact(const Lane& lane, const TimeAxis& axis, std::uint32_t from
       flush();
       column = x;
     }
-    (work ? sum.work[index] : sum.waiting[index]) += (end - start) * weight;
-    sum.any = true;
+    sum.add(work ? index : kSlots + index, (end - start) * weight);
   };
   // A burst that the pyramid is too coarse for: of many spans in a pixel some stand for all.
   const bool dense = static_cast<double>(to - from) > kSampled / 2.0 * width;
@@ -422,7 +436,7 @@ void SpanIndex::exact(const Lane& lane, const TimeAxis& axis, std::uint32_t from
     if (lane.compute && s.waited.v > 0 && start > free) {
       const std::int64_t begin = start - std::min(s.waited.v, start - free);
       const std::int32_t x0 = edge(begin), x1 = edge(start);
-      if (x1 > x0) {
+      if (x1 > x0 && is_seen(begin, start)) {
         out.gaps.push_back({x0, x1, id});
       } else {
         mix(begin, start, false, cause, stride);
@@ -430,7 +444,7 @@ void SpanIndex::exact(const Lane& lane, const TimeAxis& axis, std::uint32_t from
     }
     if (end > start) {
       const std::size_t in = s.recompute ? slot(timeline_->kinds[s.kind].work, true) : slots_[s.kind];
-      const std::int32_t x0 = edge(start), x1 = edge(end);
+      const std::int32_t x0 = edge(start), x1 = is_seen(start, end) ? edge(end) : x0;
       if (in >= kSlots) {
         if (lane.compute && x1 > x0) {
           out.gaps.push_back({x0, x1, id});
@@ -572,26 +586,25 @@ std::vector<Mix> SpanIndex::density(std::size_t parts) const {
     const auto each = [&](std::int32_t x0, std::int32_t x1, auto&& add) {
       for (std::int32_t x = std::max(0, x0); x < std::min(x1, static_cast<std::int32_t>(parts)); ++x) {
         add(sums[static_cast<std::size_t>(x)]);
-        sums[static_cast<std::size_t>(x)].any = true;
       }
     };
     for (const Gap& g : seen.gaps) {
-      each(g.x0, g.x1, [&](Sum& s) { s.waiting[static_cast<std::size_t>(timeline_->spans[g.before].cause)] += 255 * weight; });
+      each(g.x0, g.x1, [&](Sum& s) { s.add(kSlots + static_cast<std::size_t>(timeline_->spans[g.before].cause), 255 * weight); });
     }
     for (const Column& c : seen.columns) {
       each(c.x0, c.x1, [&](Sum& s) {
-        for (std::size_t i = 0; i < kSlots; ++i) s.work[i] += c.mix.share[i] * weight;
-        s.waiting[static_cast<std::size_t>(c.mix.cause)] += c.mix.waiting * weight;
+        for (std::size_t i = 0; i < kSlots; ++i) s.add(i, c.mix.share[i] * weight);
+        s.add(kSlots + static_cast<std::size_t>(c.mix.cause), c.mix.waiting * weight);
       });
     }
     for (const Run& r : seen.runs) {
       const Span& span = timeline_->spans[r.span];
-      each(r.x0, r.x1, [&](Sum& s) { s.work[slot(timeline_->kinds[span.kind].work, span.recompute)] += 255 * weight; });
+      each(r.x0, r.x1, [&](Sum& s) { s.add(slot(timeline_->kinds[span.kind].work, span.recompute), 255 * weight); });
     }
   }
   std::vector<Mix> result;
   result.reserve(parts);
-  for (const Sum& s : sums) result.push_back(s.mix(255 * std::max<std::int64_t>(1, lanes)));
+  for (const Sum& s : sums) result.push_back(s.mix(1 / static_cast<double>(std::max<std::int64_t>(1, lanes))));
   return result;
 }
 

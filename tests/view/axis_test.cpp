@@ -155,6 +155,18 @@ RC_GTEST_PROP(TimeAxisLaw, TicksAreOneTwoFiveStepsThatCoverTheRange, ()) {
   for (const Tick& tick : ticks.ticks) RC_ASSERT(tick.label.size() <= 12);
 }
 
+TEST(FormatTime, IsAsPreciseAsAskedFor) {
+  const Picoseconds t{5'018'256'449'900};
+  EXPECT_EQ(format_time(t, Picoseconds{1'000'000}), "5.018256 s");
+  EXPECT_EQ(format_time(t, Picoseconds{9'999'999}), "5.018256 s");  // at least as precise
+  EXPECT_EQ(format_time(t, Picoseconds{10'000'000'000}), "5.02 s");
+  EXPECT_EQ(format_time(t, Picoseconds{100}), "5.0182564499 s");
+  EXPECT_EQ(format_time(Picoseconds{-18'256'000'000}, Picoseconds{10'000'000}), "-18.26 ms");
+  EXPECT_EQ(format_time(Picoseconds{999'999'999}, Picoseconds{1'000'000}), "1.000 ms");
+  EXPECT_EQ(format_time(Picoseconds{400}, Picoseconds{1'000}), "0 s");
+  EXPECT_EQ(format_time(Picoseconds{7'000}, Picoseconds{0}), "7.000 ns");
+}
+
 TEST(LinearAxis, GrowsUpwardWhereItsPixelsRunDown) {
   const LinearAxis axis(0, 80, 400, 0);
   EXPECT_EQ(axis.pixel(0), 400);
