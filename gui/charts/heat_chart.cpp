@@ -108,7 +108,7 @@ void HeatChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const 
   const auto any = [&](auto is) { return std::any_of(map.cells.begin(), map.cells.end(), is); };
   if (map.best) sample(Qt::NoBrush, theme.ink, tr("best that fits"));
   if (any([](const view::HeatCell& c) { return c.row && (!c.value || !c.fits); }))
-    sample(QBrush(theme.bad, Qt::BDiagPattern), theme.line, tr("refused, or does not fit: why is in its tool tip"));
+    sample(QBrush(theme.dim, Qt::BDiagPattern), theme.line, tr("refused, or does not fit: why is in its tool tip"));
 
   // Titles and values of the axes.
   painter.setFont(plain);
@@ -126,6 +126,12 @@ void HeatChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const 
     painter.drawText(QRectF(kEdge, l.top + l.cell_height * static_cast<double>(r), l.left - kEdge - 8, l.cell_height),
                      int{Qt::AlignRight} | int{Qt::AlignVCenter}, metrics.elidedText(of(map.lines[r]), Qt::ElideMiddle, l.left - kEdge - 8));
 
+  // Seen on any colour of the scale; red where there is none.
+  const auto hatching = [&](const view::HeatCell& cell) {
+    QColor line = cell.value ? theme.ink_on(to_qt(map.scale.colour(*cell.value))) : theme.bad;
+    line.setAlpha(cell.value ? 110 : 190);
+    return line;
+  };
   for (std::size_t i = 0; i < map.cells.size() && l.columns > 0; ++i) {
     const view::HeatCell& cell = map.cells[i];
     const QRectF box = QRectF(l.x(i), l.y(i), l.cell_width, l.cell_height).adjusted(1, 1, -1, -1);
@@ -134,7 +140,7 @@ void HeatChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const 
     } else {
       painter.fillRect(box, theme.panel);
     }
-    if (cell.row && (!cell.value || !cell.fits)) painter.fillRect(box, QBrush(theme.bad, Qt::BDiagPattern));
+    if (cell.row && (!cell.value || !cell.fits)) painter.fillRect(box, QBrush(hatching(cell), Qt::BDiagPattern));
     QString text = cell.value ? of(view::text(map.figure, *cell.value)) : cell.row ? tr("refused") : QString();
     QRectF words = box;
     if (cell.value && !cell.fits) text += "\n" + tr("too large");

@@ -22,7 +22,7 @@ QString signed_seconds(double v) {
 
 QString of(const std::string& text) { return QString::fromStdString(text); }
 
-constexpr double kTop = 34, kGap = 12, kEdge = 12;
+constexpr double kTop = 48, kGap = 12, kEdge = 12;
 
 // Rows of equal height below a header, names on the left, a column for numbers on the right.
 struct Rows {

@@ -22,6 +22,7 @@
 #include "core/quantity_text.h"
 #include "gui/charts/waterfall_chart.h"
 #include "gui/models/difference_table.h"
+#include "gui/pages/table_look.h"
 #include "gui/state/view_state.h"
 
 namespace orrery::gui {
@@ -82,15 +83,8 @@ ComparePage::ComparePage(ViewState& state, QWidget* parent) : Page(state, "compa
   view_ = new QTableView;
   view_->setModel(sorted);
   view_->setAccessibleName(tr("differences"));
-  view_->setSortingEnabled(true);
+  set_up_table(*view_);
   view_->sortByColumn(DifferenceTable::difference, Qt::DescendingOrder);
-  view_->setSelectionBehavior(QAbstractItemView::SelectRows);
-  view_->setShowGrid(false);
-  view_->setWordWrap(false);
-  view_->setTabKeyNavigation(false);
-  view_->verticalHeader()->hide();
-  view_->verticalHeader()->setDefaultSectionSize(view_->fontMetrics().height() + 8);
-  view_->horizontalHeader()->setHighlightSections(false);
   view_->horizontalHeader()->setSectionResizeMode(DifferenceTable::name, QHeaderView::Stretch);
   rows_ = new QComboBox;
   rows_->addItems({tr("operators"), tr("classes of work"), tr("waterfall"), tr("memory by stage")});
@@ -246,7 +240,7 @@ void ComparePage::show_rows() {
                       which == 3);
   for (int c = 1; c < DifferenceTable::columns; ++c) {
     view_->resizeColumnToContents(c);
-    view_->setColumnWidth(c, view_->columnWidth(c) + 14);  // for the mark of what it is sorted by
+    view_->setColumnWidth(c, view_->columnWidth(c) + 10);
   }
 }
 

@@ -25,6 +25,7 @@
 #include "gui/models/plan_table.h"
 #include "gui/models/refused_tree.h"
 #include "gui/pages/job_bar.h"
+#include "gui/pages/table_look.h"
 #include "gui/state/view_state.h"
 
 namespace orrery::gui {
@@ -139,19 +140,9 @@ PlansPage::PlansPage(ViewState& state, QWidget* parent) : Page(state, "plans", t
   view_ = new QTableView;
   view_->setModel(filter_);
   view_->setAccessibleName(tr("plans"));
-  view_->setSortingEnabled(true);
+  set_up_table(*view_);
   view_->sortByColumn(PlanTable::rank, Qt::AscendingOrder);
-  view_->setSelectionBehavior(QAbstractItemView::SelectRows);
   view_->setSelectionMode(QAbstractItemView::ExtendedSelection);
-  view_->setShowGrid(false);
-  view_->setTabKeyNavigation(false);
-  view_->setWordWrap(false);
-  view_->setStyleSheet(
-      QStringLiteral("QTableView::item { padding: 0 6px; } QHeaderView::section { padding: 4px 6px; }"
-                     "QHeaderView::up-arrow, QHeaderView::down-arrow { subcontrol-origin: border; subcontrol-position: top center; }"));
-  view_->verticalHeader()->hide();
-  view_->verticalHeader()->setDefaultSectionSize(view_->fontMetrics().height() + 8);
-  view_->horizontalHeader()->setHighlightSections(false);
   view_->horizontalHeader()->setContextMenuPolicy(Qt::ActionsContextMenu);
 
   filter_text_ = new QLineEdit;
@@ -238,7 +229,7 @@ PlansPage::PlansPage(ViewState& state, QWidget* parent) : Page(state, "plans", t
   tree_->setModel(refused_);
   tree_->setAccessibleName(tr("plans that were not chosen"));
   tree_->setUniformRowHeights(true);
-  tree_->setAlternatingRowColors(false);
+  tree_->setStyleSheet(QStringLiteral("QTreeView::item { padding: 3px 0; }"));
   tree_->header()->setStretchLastSection(true);
   auto* lower = new QWidget;
   auto* lower_column = new QVBoxLayout(lower);

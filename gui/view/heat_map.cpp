@@ -107,7 +107,7 @@ std::optional<std::size_t> HeatLayout::hit(double px, double py) const {
 }
 
 HeatLayout heat_layout(const HeatMap& map, double left, double top, double right, double bottom) {
-  constexpr double kWidest = 260, kHighest = 90;
+  constexpr double kWidest = 320, kHighest = 130;
   HeatLayout out{left, top, 0, 0, map.columns.size(), map.lines.size()};
   if (map.cells.empty() || !(right > left) || !(bottom > top)) {
     out.columns = out.lines = 0;
