@@ -258,6 +258,7 @@ std::vector<RefusalGroup> refusal_groups(const Outcome& outcome) {
   std::stable_sort(groups.begin(), groups.end(), [](const RefusalGroup& a, const RefusalGroup& b) { return a.plans.size() > b.plans.size(); });
   if (!outcome.pruned.empty()) {
     groups.push_back({"bound", {}});
+    groups.back().plans.reserve(outcome.pruned.size());
     for (const Rejected& r : outcome.pruned) groups.back().plans.push_back(&r);
   }
   for (RefusalGroup& group : groups)

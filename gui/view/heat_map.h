@@ -51,7 +51,10 @@ struct HeatLayout {
   double right() const { return left + cell_width * static_cast<double>(columns); }
   double bottom() const { return top + cell_height * static_cast<double>(lines); }
   double x(std::size_t cell) const { return left + cell_width * static_cast<double>(cell % columns); }
-  double y(std::size_t cell) const { return top + cell_height * static_cast<double>(cell / columns); }
+  double y(std::size_t cell) const {
+    const std::size_t line = cell / columns;
+    return top + cell_height * static_cast<double>(line);
+  }
   std::optional<std::size_t> hit(double px, double py) const;  // the cell at a pixel
 };
 HeatLayout heat_layout(const HeatMap& map, double left, double top, double right, double bottom);
