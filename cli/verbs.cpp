@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "app/compare.h"
+#include "app/network_load.h"
 #include "app/plan.h"
 #include "app/schedule.h"
 #include "app/show.h"
@@ -73,18 +74,19 @@ int simulate(const SimulateCommand& command, const Common& common) {
   options.checkpoints = true;
   if (!command.storage.empty()) options.storage = parse_bandwidth(command.storage, "--storage");
   if (options.storage && options.storage->v <= 0) throw Error("--storage", "nothing is ever written at that", "e.g. --storage \"20 GB/s\"");
-  const app::SimulateReport report = [&] {
+  const app::Explored explored = [&] {
     try {
       const app::Inputs inputs = app::load_inputs(command.plan);
       say_whose(inputs);
       if (options.storage && !inputs.plan.checkpoint.every_steps)
         throw Error("--storage", "says nothing about a plan without checkpoints", "add --set checkpoint.every_steps=100");
-      return app::simulate(inputs, options);
+      return *app::explore(inputs, options);
     } catch (const Error& e) {
       if (e.where() == "ranks") throw Error("--ranks", e.message(), e.hint());
       throw;
     }
   }();
+  const app::SimulateReport& report = explored.report;
   if (report.timeline) {
     write_file_atomically(command.trace, write_chrome_trace(*report.timeline));
     say("trace: {} ({} spans); open it in ui.perfetto.dev\n", command.trace, report.timeline->spans.size());
@@ -94,6 +96,10 @@ int simulate(const SimulateCommand& command, const Common& common) {
     say("plan: {}\n", command.write_plan);
   }
   print(common.json ? app::to_json(report) : text(report, command.explain));
+  if (command.explain && !common.json) {
+    const app::NetworkLoad load = app::NetworkTraffic(explored.program, explored.inputs.cluster).of_step(report.summary.step);
+    print(text(load, app::links_by_load(load)));
+  }
   return kOk;
 }
 

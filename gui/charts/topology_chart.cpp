@@ -135,9 +135,11 @@ void TopologyChart::paint(QPainter& painter, QSizeF size, const Theme& theme) co
     const QRectF label = to_rect(node.label);
     const double alike_width = alike.isEmpty() ? 0 : font.horizontalAdvance(alike) + 6;
     painter.setPen(theme.ink);
-    painter.drawText(label.adjusted(0, 0, -alike_width, 0), int{Qt::AlignLeft} | int{Qt::AlignVCenter},
-                     font.elidedText(nodes_[n].label, Qt::ElideRight, label.width() - alike_width));
+    const double room = label.width() - alike_width, words_width = font.horizontalAdvance(nodes_[n].label);
+    painter.drawText(label, int{Qt::AlignLeft} | int{Qt::AlignVCenter}, font.elidedText(nodes_[n].label, Qt::ElideRight, room));
     painter.setPen(theme.dim);
+    if (words_width + 8 + font.horizontalAdvance(nodes_[n].more) <= room)
+      painter.drawText(label.adjusted(words_width + 8, 0, 0, 0), int{Qt::AlignLeft} | int{Qt::AlignVCenter}, nodes_[n].more);
     painter.drawText(label, int{Qt::AlignRight} | int{Qt::AlignVCenter}, alike);
     for (const view::Box& b : node.switches) painter.fillRect(to_rect(b), theme.a);
     painter.setFont(small);

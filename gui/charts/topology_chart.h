@@ -24,7 +24,8 @@ class TopologyChart : public Chart {
 
   struct Node {
     view::NodeKind kind;
-    QString label;  // "node 8, stage 1"
+    QString label;  // "pp1"
+    QString more;   // "node 8", where there is room
   };
   // `load`: of a step or of a moment; null empties the chart, which then says `why`.
   void show(std::vector<Node> nodes, std::shared_ptr<const app::NetworkLoad> load, const QString& why = {});

@@ -38,7 +38,7 @@ QTableView* make_table(QAbstractItemModel* model, const QString& name) {
   table->setTabKeyNavigation(false);
   table->horizontalHeader()->setHighlightSections(false);
   table->horizontalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
-  table->horizontalHeader()->setStretchLastSection(true);
+  table->setWordWrap(false);
   return table;
 }
 
@@ -56,14 +56,15 @@ std::vector<TopologyChart::Node> nodes_of(const program::Program& program, const
   }
   for (const app::AlikeNodes& k : drawn) {
     const std::int64_t first = k.node * node_size, last = std::min(program.ranks(), first + node_size) - 1;
-    QString label = QObject::tr("node %1").arg(k.node);
+    const QString number = QObject::tr("node %1").arg(k.node);
+    QString part;
     if (last < first) {
-      label += QObject::tr(", idle");
+      part = QObject::tr("idle");
     } else if (program.roles.size() > 1) {
       const std::size_t a = program.stage_of(first), b = program.stage_of(last);
-      label += a == b ? QStringLiteral(", pp%1").arg(a) : QStringLiteral(", pp%1–%2").arg(std::min(a, b)).arg(std::max(a, b));
+      part = a == b ? QStringLiteral("pp%1").arg(a) : QStringLiteral("pp%1–%2").arg(std::min(a, b)).arg(std::max(a, b));
     }
-    out.push_back({{k.node, k.alike}, label});
+    out.push_back({{k.node, k.alike}, part.isEmpty() ? number : part, part.isEmpty() ? QString() : number});
   }
   return out;
 }
@@ -115,6 +116,8 @@ NetworkPage::NetworkPage(ViewState& state, QWidget* parent) : Page(state, "netwo
   uses_title_->setWordWrap(true);
   uses_ = new LinkUsesModel(this);
   uses_table_ = make_table(uses_, tr("What loads the link"));
+  hot_table_->horizontalHeader()->setSectionResizeMode(HotLinksModel::kAxes, QHeaderView::Stretch);
+  uses_table_->horizontalHeader()->setSectionResizeMode(LinkUsesModel::kAlgorithm, QHeaderView::Stretch);
   right_layout->addWidget(hot_title_);
   right_layout->addWidget(hot_table_, 3);
   right_layout->addWidget(uses_title_);

@@ -76,6 +76,14 @@ TEST_F(Command, SaysResultsOnStdoutAndTheRestOnStderr) {
   EXPECT_EQ(run("run p.json --data markov --steps 2").err, "");
 }
 
+TEST_F(Command, ExplainsWhichLinksAreHottest) {
+  const std::string out = run("simulate --model llama-2-7b --cluster dgx-h100:16 --tp 8 --global-batch 32 --sequence 4096 --explain").out;
+  const std::size_t at = out.find("hottest links");
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_NE(out.find("nvlink", at), std::string::npos);      // tensor parallelism in each node
+  EXPECT_NE(out.find("infiniband", at), std::string::npos);  // gradients between the two
+}
+
 TEST_F(Command, UsesNoColourWhereNobodyLooks) {
   for (const char* command :
        {"simulate --plan p.json --explain", "plan --plan p.json", "compare p.json p.json", "schedule zb-h1 --ranks 2 --microbatches 4"}) {
