@@ -305,6 +305,38 @@ TEST(TimelinePage, TheCriticalPathIsMarkedOnRequest) {
   EXPECT_EQ(shown.chart().picture({900, 500}), before);
 }
 
+// A thousand tiny spans in the first hundredth of a step are marked there, and nowhere else.
+TEST(TimelineChart, TheCriticalPathIsMarkedWhereItIs) {
+  auto timeline = std::make_shared<Timeline>();
+  timeline->streams = {"compute"};
+  timeline->ranks = {"pp0"};
+  timeline->step = Picoseconds{1'000'000'000};
+  SpanKind kind;
+  kind.name = "linear_forward";
+  kind.work = WorkClass::gemm;
+  timeline->kinds = {kind};
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    Span s;
+    s.start = Picoseconds{i * 10'000};
+    s.end = Picoseconds{(i + 1) * 10'000};
+    timeline->spans.push_back(s);
+    timeline->critical.push_back(i);
+  }
+  TimelineChart chart;
+  chart.resize(800, 400);
+  chart.show_timeline(std::make_shared<const view::SpanIndex>(timeline));
+  chart.set_critical(true);
+  const QImage image = chart.picture({800, 400});
+  const QRect plot = chart.plot_rect().toRect();
+  const QRgb wanted = theme().critical.rgb();
+  int right = -1;
+  for (int y = plot.top(); y < plot.bottom(); ++y)
+    for (int x = plot.left(); x < plot.right(); ++x)
+      if (image.pixel(x, y) == wanted) right = std::max(right, x - plot.left());
+  EXPECT_GE(right, 0);
+  EXPECT_LE(right, plot.width() / 100 + 1);
+}
+
 // The same plan with slower and later instructions, laid over the prediction.
 std::shared_ptr<const Timeline> slower(const Timeline& t) {
   auto other = std::make_shared<Timeline>(t);
