@@ -1,0 +1,159 @@
+// What a new user does first, with mouse and keys, in one window: an example, tp, why is it slower, another plan, save, run, overlay.
+#include <gtest/gtest.h>
+
+#include <QtTest>
+#include <QtWidgets>
+
+#include "app/simulate.h"
+#include "gui/charts/timeline_chart.h"
+#include "gui/main_window.h"
+#include "gui/message_strip.h"
+#include "gui/page.h"
+#include "gui/pages/compare_page.h"
+#include "gui/pages/knob_widget.h"
+#include "gui/pages/whatif_page.h"
+#include "gui/view/examples.h"
+#include "support.h"
+
+namespace orrery::gui {
+namespace {
+
+using testing::Asked;
+using testing::find;
+using testing::wait_for;
+
+struct User : ::testing::Test {
+  Asked asked{view::examples().back().question};  // the one of this machine
+  MainWindow window{asked.state};
+
+  User() {
+    window.resize(1280, 800);
+    window.show();
+    EXPECT_TRUE(QTest::qWaitForWindowActive(&window));
+  }
+  // To where a person's keys go.
+  void keys(Qt::Key key, Qt::KeyboardModifiers modifiers = Qt::ControlModifier) {
+    QWidget* focus = QApplication::focusWidget();
+    QTest::keyClick(focus != nullptr ? focus : &window, key, modifiers);
+  }
+  bool settle() {
+    return wait_for([&] { return asked.state.settled() && window.page()->settled(); });
+  }
+  ViewState& state() { return asked.state; }
+};
+
+TEST_F(User, OpensTurnsComparesSavesRunsAndOverlays) {
+  // Another tp, by the keyboard alone: Ctrl+6 is What-if.
+  keys(Qt::Key_6);
+  ASSERT_EQ(window.page()->key(), "whatif");
+  ASSERT_TRUE(settle());  // the knobs know where they may stop
+  auto* whatif = qobject_cast<WhatIfPage*>(window.page());
+  auto* tp = whatif->knob("parallel.tp")->findChild<QSlider*>();
+  tp->setFocus();
+  QTest::keyClick(tp, Qt::Key_Left);
+  ASSERT_TRUE(settle());
+  EXPECT_EQ(state().answer()->inputs->plan.parallel.tp, 1);
+
+  // Why? The sentence names what moved, against what was pinned without being asked to.
+  ASSERT_NE(state().pinned(), nullptr);
+  EXPECT_TRUE(whatif->sentence().contains("pinned plan")) << whatif->sentence().toStdString();
+
+  // On the timeline a span says what it is and why it waited.
+  keys(Qt::Key_2);
+  ASSERT_EQ(window.page()->key(), "timeline");
+  ASSERT_TRUE(settle());
+  auto* chart = window.page()->findChild<TimelineChart*>();
+  ASSERT_NE(chart, nullptr);
+  chart->setFocus();
+  QTest::keyClick(chart, Qt::Key_Right);
+  EXPECT_TRUE(state().selection());
+
+  // Other plans: search, and compare the best with the question.
+  keys(Qt::Key_7);
+  ASSERT_EQ(window.page()->key(), "plans");
+  keys(Qt::Key_Return);
+  ASSERT_TRUE(settle());
+  ASSERT_NE(state().search(), nullptr);
+  ASSERT_FALSE(state().search()->outcome.ranked.empty());
+  auto* table = window.page()->findChild<QTableView*>();
+  table->selectRow(0);
+  QTest::mouseClick(find<QPushButton>(window.page(), "Compare with the question"), Qt::LeftButton);
+  ASSERT_TRUE(wait_for([&] { return window.page()->key() == "compare" && window.page()->settled(); }));
+  EXPECT_TRUE(qobject_cast<ComparePage*>(window.page())->report());
+
+  // Saved, and what the command line reads is what was on screen.
+  const QTemporaryDir folder;
+  const QString file = folder.filePath("plan.json");
+  ASSERT_TRUE(state().save_plan(file));
+  app::PlanFlags flags;
+  flags.plan = file.toStdString();
+  EXPECT_EQ(app::simulate(app::load_inputs(flags)).summary.step, state().answer()->report()->summary.step);
+
+  // Run for real; closing meanwhile asks, and "let it go on" lets it.
+  window.show_page("run");
+  find<QSpinBox>(window.page(), "steps")->setValue(4);
+  keys(Qt::Key_Return);
+  ASSERT_TRUE(window.page()->running());
+  window.close();
+  EXPECT_TRUE(window.isVisible());
+  QTest::mouseClick(find<QPushButton>(window.findChild<MessageStrip*>(), "Let it go on"), Qt::LeftButton);
+  ASSERT_TRUE(settle());
+  ASSERT_NE(state().run(), nullptr);
+  EXPECT_EQ(state().run()->result.steps.size(), 4U);
+
+  // Its timeline lies under the prediction.
+  ASSERT_TRUE(state().measured());
+  QTest::mouseClick(find<QPushButton>(window.page(), "Over the prediction"), Qt::LeftButton);
+  EXPECT_EQ(window.page()->key(), "timeline");
+  EXPECT_TRUE(settle());
+}
+
+TEST_F(User, TheThreeThingsToTryDoWhatTheySay) {
+  state().ask(view::examples().front().question, "example");
+  ASSERT_TRUE(settle());
+  QTest::mouseClick(find<QPushButton>(&window, "1  Turn tp from 8 to 4"), Qt::LeftButton);
+  ASSERT_TRUE(settle());
+  EXPECT_EQ(window.page()->key(), "whatif");
+  EXPECT_EQ(state().answer()->inputs->plan.parallel.tp, 4);
+  EXPECT_EQ(state().pinned()->inputs->plan.parallel.tp, 8);
+  QTest::mouseClick(find<QPushButton>(&window, "2  See what waits for what"), Qt::LeftButton);
+  EXPECT_EQ(window.page()->key(), "timeline");
+  QTest::mouseClick(find<QPushButton>(&window, "3  Search for a faster plan"), Qt::LeftButton);
+  EXPECT_EQ(window.page()->key(), "plans");
+  EXPECT_TRUE(window.page()->running());
+  window.page()->stop();
+  EXPECT_TRUE(wait_for([&] { return !window.page()->running(); }));
+}
+
+// Closing stops the run, keeps what it did, and then closes.
+TEST_F(User, ClosingDuringARunAsksAndThenStopsIt) {
+  window.show_page("run");
+  find<QSpinBox>(window.page(), "steps")->setValue(100000);
+  keys(Qt::Key_Return);
+  ASSERT_TRUE(window.page()->running());
+  window.close();
+  EXPECT_TRUE(window.isVisible());
+  QTest::mouseClick(find<QPushButton>(window.findChild<MessageStrip*>(), "Stop it, keep its results and close"), Qt::LeftButton);
+  EXPECT_TRUE(wait_for([&] { return !window.isVisible(); }));
+  EXPECT_FALSE(window.page()->running());
+}
+
+TEST_F(User, EveryPageFitsASmallScreenAndItsButtonsHaveNames) {
+  window.resize(1024, 640);
+  for (Page* page : window.pages()) {
+    window.show_page(page->key());
+    QCoreApplication::processEvents();
+    constexpr int kAround = 148, kAbove = 160;  // the list of pages; menu, summary, first steps and status line
+    EXPECT_LE(page->minimumSizeHint().width(), 1024 - kAround) << page->key().toStdString();
+    EXPECT_LE(page->minimumSizeHint().height(), 640 - kAbove) << page->key().toStdString();
+    for (const QAbstractButton* button : page->findChildren<QAbstractButton*>()) {
+      if (qobject_cast<const QAbstractItemView*>(button->parentWidget()) != nullptr) continue;  // a table's corner
+      if (qobject_cast<const QLineEdit*>(button->parentWidget()) != nullptr) continue;          // Qt's own, which clears the line
+      EXPECT_TRUE(!button->text().isEmpty() || !button->accessibleName().isEmpty() || !button->toolTip().isEmpty())
+          << page->key().toStdString() << ": a button without a name in " << button->parentWidget()->metaObject()->className();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace orrery::gui
