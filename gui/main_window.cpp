@@ -14,6 +14,7 @@
 #include <QMenuBar>
 #include <QMimeData>
 #include <QPushButton>
+#include <QScrollArea>
 #include <QSettings>
 #include <QShortcut>
 #include <QStackedWidget>
@@ -68,7 +69,10 @@ MainWindow::MainWindow(ViewState& state, const QString& remember, QWidget* paren
   pages_ = make_pages(state, stack_);
   for (qsizetype i = 0; i < pages_.size(); ++i) {
     Page* page = pages_[i];
-    stack_->addWidget(page);
+    auto* scroll = new QScrollArea;  // for windows smaller than a page needs
+    scroll->setWidgetResizable(true);
+    scroll->setWidget(page);
+    stack_->addWidget(scroll);
     auto* item = new QListWidgetItem(page->title(), list_);
     const QKeySequence keys(QStringLiteral("Ctrl+%1").arg((i + 1) % 10));
     item->setSizeHint({0, 34});
@@ -264,7 +268,7 @@ void MainWindow::update_actions() {
   }
 }
 
-Page* MainWindow::page() const { return qobject_cast<Page*>(stack_->currentWidget()); }
+Page* MainWindow::page() const { return stack_->currentIndex() < 0 ? nullptr : pages_[stack_->currentIndex()]; }
 
 Page* MainWindow::page(const QString& key) const {
   for (Page* page : pages_)

@@ -3,6 +3,7 @@
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QPushButton>
+#include <QShortcut>
 #include <QTimer>
 #include <QToolButton>
 
@@ -21,7 +22,9 @@ MessageStrip::MessageStrip(QWidget* parent)
   close->setText(QStringLiteral("\u00d7"));
   close->setAutoRaise(true);
   close->setToolTip(tr("Close this message (Esc)"));
-  close->setShortcut(Qt::Key_Escape);
+  auto* escape =
+      new QShortcut(Qt::Key_Escape, this, nullptr, nullptr, Qt::WidgetWithChildrenShortcut);  // elsewhere Esc stops a job, or clears a selection
+  connect(escape, &QShortcut::activated, this, &QWidget::hide);
   connect(close, &QToolButton::clicked, this, &QWidget::hide);
   auto* row = new QHBoxLayout(this);
   row->setContentsMargins(12, 6, 6, 6);

@@ -78,8 +78,8 @@ KnobWidget::KnobWidget(const view::Knob& knob, QWidget* parent)
   name_->setBuddy(control);
   value_->setFixedWidth(kValueWidth);
   value_->setAlignment(Qt::AlignRight | Qt::AlignVCenter);
-  value_->setVisible(knob.kind != view::KnobKind::choice && knob.kind != view::KnobKind::yes_no);
   row->addWidget(value_);
+  value_->setVisible(knob.kind != view::KnobKind::choice && knob.kind != view::KnobKind::yes_no);  // in the row: alone it would be a window
   reset_->setText(QStringLiteral("\u21ba"));
   reset_->setAutoRaise(true);
   reset_->setAccessibleName(tr("Reset %1").arg(words(knob.label)));
