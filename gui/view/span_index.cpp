@@ -19,6 +19,9 @@ constexpr std::size_t kCauses = 8;
 
 std::int64_t within(Picoseconds t) { return std::clamp(t.v, -kFarthest, kFarthest); }
 
+// Of what is not negative; std::lround is a call, and there are a hundred thousand a frame.
+std::int32_t whole_pixel(double pixel) { return static_cast<std::int32_t>(pixel + 0.5); }  // NOLINT(bugprone-incorrect-roundings)
+
 std::uint8_t part(std::int64_t time, double scale) {
   return static_cast<std::uint8_t>(std::clamp(static_cast<double>(time) * scale + 0.5, 1.0, 255.0));
 }
@@ -370,7 +373,7 @@ void SpanIndex::bucketed(const Level& level, std::uint32_t exponent, const TimeA
   const double scale = axis.pixels_per_picosecond(), width = axis.width();
   const auto pixel = [&](std::int64_t bucket) {
     // The lane's first and last buckets reach beyond what it holds; that is empty time.
-    return static_cast<std::int32_t>(std::clamp(static_cast<double>((bucket << exponent) - shown.begin.v) * scale, 0.0, width) + 0.5);
+    return whole_pixel(std::clamp(static_cast<double>((bucket << exponent) - shown.begin.v) * scale, 0.0, width));
   };
   std::int32_t left = pixel(first);
   for (std::int64_t b = first; b <= last; ++b) {
@@ -392,7 +395,7 @@ void SpanIndex::exact(const Lane& lane, const TimeAxis& axis, std::uint32_t from
   const double scale = axis.pixels_per_picosecond(), width = axis.width();
   const auto last_pixel = static_cast<std::int32_t>(std::ceil(width));
   const auto place_of = [&](std::int64_t t) { return static_cast<double>(t - shown.begin.v) * scale; };
-  const auto edge = [&](std::int64_t t) { return static_cast<std::int32_t>(std::clamp(place_of(t), 0.0, width) + 0.5); };
+  const auto edge = [&](std::int64_t t) { return whole_pixel(std::clamp(place_of(t), 0.0, width)); };
   const double per_pixel = 255 * std::min(1.0, scale);
   // What is shorter would be as wide as a pixel just where it happens to cross the middle of one.
   const auto is_seen = [&](std::int64_t start, std::int64_t end) { return static_cast<double>(end - start) * scale >= 0.5; };
