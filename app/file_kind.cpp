@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cctype>
 #include <string_view>
 #include <utility>
 
@@ -14,21 +13,18 @@
 namespace orrery::app {
 namespace {
 
-// "key": "value" in the text, whatever the space between.
-bool says(std::string_view text, std::string_view key, std::string_view value) {
-  const std::string quoted = fmt::format("\"{}\"", key), wanted = fmt::format("\"{}\"", value);
-  for (std::size_t at = text.find(quoted); at != std::string_view::npos; at = text.find(quoted, at + 1)) {
-    std::size_t i = at + quoted.size();
-    const auto skip = [&] {
-      while (i < text.size() && std::isspace(static_cast<unsigned char>(text[i])) != 0) ++i;
-    };
-    skip();
-    if (i >= text.size() || text[i] != ':') continue;
-    ++i;
-    skip();
-    if (text.substr(i).starts_with(wanted)) return true;
-  }
-  return false;
+// The mark of our own documents: the value of the first "orrery", which their writers put before all else (a report holds its plan, with that one's
+// mark, further down). Empty where there is none.
+std::string_view mark(std::string_view text) {
+  constexpr std::string_view kKey = "\"orrery\"";
+  std::size_t i = text.find(kKey);
+  if (i == std::string_view::npos) return {};
+  i = text.find_first_not_of(" \t\r\n", i + kKey.size());
+  if (i == std::string_view::npos || text[i] != ':') return {};
+  i = text.find_first_not_of(" \t\r\n", i + 1);
+  if (i == std::string_view::npos || text[i] != '"') return {};
+  const std::size_t end = text.find('"', i + 1);
+  return end == std::string_view::npos ? std::string_view() : text.substr(i + 1, end - i - 1);
 }
 
 bool has(std::string_view text, std::string_view key) { return text.find(fmt::format("\"{}\"", key)) != std::string_view::npos; }
@@ -61,8 +57,12 @@ FileKind file_kind(const std::string& path) {
                                                                          {"run/1", FileKind::summary},
                                                                          {"simulation/1", FileKind::summary},
                                                                          {"summary/1", FileKind::summary}}};
-  for (const auto& [mark, kind] : kMarks)
-    if (says(text, "orrery", mark)) return kind;
+  const std::string_view found = mark(text);
+  for (const auto& [word, kind] : kMarks)
+    if (found == word) return kind;
+  if (!found.empty())
+    throw Error(path, fmt::format("is a document of the kind '{}', which cannot be opened", found),
+                "plans, Hugging Face config.json files, clusters, profiles, traces, simulations, runs and the tables of 'orrery sweep' can be");
   for (const std::string_view key : {"model_type", "architectures", "num_hidden_layers", "n_layer"})
     if (has(text, key)) return FileKind::model;
   throw Error(path, "is no document that Orrery knows",
