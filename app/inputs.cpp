@@ -242,6 +242,10 @@ Profile of_device(Profile profile, const Device& device, const std::string& file
                 fmt::format("'{}' is of {} ({}), and the cluster's device is {}", file, text(profile.kind), profile.device, text(device.kind)),
                 "leave --profile out: the device file's figures are used then");
   }
+  if (device.kind != DeviceKind::gpu && device.clock != 1)
+    throw Error("--profile",
+                fmt::format("'{}' was measured at the clock that this machine has, and the cluster's device runs at {} of it", file, device.clock),
+                "leave cluster.device.clock out, or --profile");
   if (device.kind != DeviceKind::gpu) return profile;
   if (profile.part.empty())
     throw Error("--profile", fmt::format("'{}' is of {}, and does not say which device file describes that", file, profile.device),
@@ -249,7 +253,7 @@ Profile of_device(Profile profile, const Device& device, const std::string& file
   const std::vector<std::string> shipped = device_names();
   if (profile.part == device.name && std::find(shipped.begin(), shipped.end(), device.name) == shipped.end()) return profile;
   const Device measured = load_device(profile.part);
-  const auto figures = [](const Device& d) { return std::tuple(d.memory_bandwidth, d.sms, d.tdp, d.peak); };
+  const auto figures = [](const Device& d) { return std::tuple(d.memory_bandwidth, d.sms, d.tdp, d.peak, d.clock); };
   if (figures(measured) == figures(device) && measured.name == device.name) return profile;
   if (profile.transferred)
     throw Error("--profile", fmt::format("'{}' was transferred to {} already, and the cluster's device is {}", file, profile.part, device.name),

@@ -7,7 +7,7 @@ namespace orrery {
 FlopsPerSecond Device::peak_of(DType t) const {
   const auto find = [&](DType type) {
     const auto found = peak.find(type);
-    return found == peak.end() ? FlopsPerSecond{} : found->second;
+    return found == peak.end() ? FlopsPerSecond{} : found->second * clock;
   };
   if (const FlopsPerSecond own = find(t); own.v > 0) return own;
   switch (t) {

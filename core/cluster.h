@@ -32,6 +32,8 @@ struct Device {
   std::int64_t sms = 0;
   Watts idle_power, tdp;
   Seconds launch;  // host time to issue one kernel
+  // Share of the clock at which `peak` holds: arithmetic goes with it, memory and network do not (docs/models/power.md).
+  double clock = 1;
   // Share of the roofline reached by a class of operators ("gemm", "attention_forward", "attention_backward", "memory"), each with its source.
   struct Efficiency {
     double value = 1;
@@ -42,7 +44,8 @@ struct Device {
   std::map<std::string, std::string> sources;  // field -> where the figure comes from
   bool operator==(const Device&) const = default;
 
-  // Peak of `t`, or of the type that runs in its place (fp16 for bf16 and the reverse, fp32 for tf32); 0 when the device has neither.
+  // At its clock: the peak of `t`, or of the type that runs in its place (fp16 for bf16 and the reverse, fp32 for tf32); 0 when the device has
+  // neither.
   FlopsPerSecond peak_of(DType t) const;
 };
 
@@ -57,6 +60,13 @@ struct NetworkLevel {
   bool operator==(const NetworkLevel&) const = default;
 };
 
+// A straggler: a device on which every computation takes `factor` times as long as on the others. Communication is not slower.
+struct SlowDevice {
+  std::int64_t device = 0;
+  double factor = 1;
+  bool operator==(const SlowDevice&) const = default;
+};
+
 struct Cluster {
   std::string name;  // "dgx-h100"
   Device device;
@@ -66,6 +76,7 @@ struct Cluster {
   // CPU clusters: this many cores are shared by the `devices` ranks of a node. 0: every device is its own.
   std::int64_t shared_cores = 0;
   double price_per_device_hour = 0;  // US dollars, 0: unknown
+  std::vector<SlowDevice> slow{};
   std::map<std::string, std::string> sources;
   bool operator==(const Cluster&) const = default;
 

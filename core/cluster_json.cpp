@@ -86,6 +86,7 @@ void fields(F& f, In<F, Device>& d) {
   f("idle_power", d.idle_power, about("drawn without work"));
   f("tdp", d.tdp, about("thermal design power"));
   f("launch", d.launch, about("host time to issue one kernel"));
+  f("clock", d.clock, about("share of the clock at which the peak holds: arithmetic goes with it").within(0.5, 1.5));
   f("efficiency", d.efficiency, about("share of the roofline that a class of operators reaches").keyed_by(kEfficiencies));
   f("sources", d.sources, about("where each figure comes from, by field").filled());
   f.check([&](const auto& at) {
@@ -105,6 +106,12 @@ void fields(F& f, In<F, NetworkLevel>& l) {
 }
 
 template <class F>
+void fields(F& f, In<F, SlowDevice>& s) {
+  f("device", s.device, about("its number, from 0").must().within(0, kMostDevices));
+  f("factor", s.factor, about("its computation takes so many times as long").must().within(1, 1000));
+}
+
+template <class F>
 void fields(F& f, In<F, Cluster>& c) {
   f("name", c.name, about("file name under topologies/clusters").must().filled());
   f("device", c.device, about("a name under topologies/devices, or a whole device").must());
@@ -113,6 +120,7 @@ void fields(F& f, In<F, Cluster>& c) {
   f("levels", c.levels, about("networks, innermost first; the last spans the cluster").must());
   f("shared_cores", c.shared_cores, about("CPU: cores that the ranks of a node share; 0: every device is its own").within(0, 1 << 20));
   f("price_per_device_hour", c.price_per_device_hour, about("US dollars; 0: unknown").within(0, 1e9));
+  f("slow", c.slow, about("stragglers, each with how many times as long its computation takes"));
   f("sources", c.sources, about("where each figure comes from, by field").filled());
   if constexpr (!F::kWrites) {
     f.check([&](const auto& at) {
@@ -137,6 +145,14 @@ void fields(F& f, In<F, Cluster>& c) {
                   "write null: the last level spans the cluster");
       }
       check_devices(c.devices, c.node_size, at("devices").where());
+      for (std::size_t i = 0; i < c.slow.size(); ++i) {
+        const json::Value at_device = at("slow").list()[i].object().required("device");
+        if (c.shared_cores > 0) at("slow").fail("is for devices that share nothing", "the ranks of this cluster share the cores of a node");
+        if (c.slow[i].device >= c.devices)
+          at_device.fail(fmt::format("{} is not one of the {} devices", c.slow[i].device, c.devices), "they are counted from 0");
+        for (std::size_t j = 0; j < i; ++j)
+          if (c.slow[j].device == c.slow[i].device) at_device.fail(fmt::format("{} is named twice", c.slow[i].device), "name each device once");
+      }
       // Levels beyond the first that holds all devices carry nothing.
       const auto spans = std::find_if(c.levels.begin(), c.levels.end(), [&](const NetworkLevel& l) { return l.size >= c.devices; });
       c.levels.erase(std::next(spans), c.levels.end());

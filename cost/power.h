@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string_view>
 
@@ -26,10 +27,15 @@ constexpr double utilisation(Activity activity) {
   return 1.0;
 }
 
-// (TDP - idle) · utilisation · duration: 0 where the device file names no TDP.
+// Power of arithmetic above idle, relative to that at the nominal clock: f · V², of which V follows f near the top of the curve. Assumed:
+// docs/models/power.md says from what. Memory and links keep their clocks, and what they bound its power.
+inline constexpr double kClockExponent = 2.5;
+inline double clocked(Activity activity, double clock) { return activity == Activity::arithmetic ? std::pow(clock, kClockExponent) : 1.0; }
+
+// (TDP - idle) · utilisation · clock's share · duration: 0 where the device file names no TDP.
 inline Joules energy(const Device& device, Activity activity, Seconds duration) {
   const Watts above = device.tdp - device.idle_power;
-  return above.v > 0 ? above * utilisation(activity) * duration : Joules{0};
+  return above.v > 0 ? above * utilisation(activity) * clocked(activity, device.clock) * duration : Joules{0};
 }
 
 // What was drawn while operators of this class ran, or of one that is bound alike; nothing where neither was measured.

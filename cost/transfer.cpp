@@ -31,7 +31,9 @@ TransferFactors transfer_factors(const Device& from, const Device& to) {
     f.arithmetic = 1 / (std::pow(multiprocessors, 1 - 1 / kPowerExponent) * std::pow(power, 1 / kPowerExponent));
   } else if (const FlopsPerSecond before = from.peak_of(DType::bf16), after = to.peak_of(DType::bf16); before.v > 0 && after.v > 0) {
     f.arithmetic = before / after;
+    return f;  // at their clocks
   }
+  f.arithmetic *= from.clock / to.clock;
   return f;
 }
 
@@ -74,10 +76,15 @@ Profile transfer(const Profile& profile, const Device& from, const Device& to) {
     if (work > 0 && peak.v > 0) m.median = std::max(m.median, Seconds{work / peak.v});
   }
   const double above = from.tdp > from.idle_power && to.tdp > to.idle_power ? (to.tdp - to.idle_power) / (from.tdp - from.idle_power) : 1;
+  const auto share_of_clock = [&](const std::string& what) {
+    const bool arithmetic = what == name(WorkClass::gemm) || what == name(WorkClass::attention);
+    return arithmetic ? std::pow(to.clock / from.clock, kPowerExponent) : 1.0;
+  };
   Watts idle_before{}, idle_after = to.idle_power;
   for (const PowerMeasurement& m : profile.power)
     if (m.what == "idle") idle_before = m.power;
-  for (PowerMeasurement& m : out.power) m.power = m.what == "idle" ? idle_after : idle_after + std::max(Watts{0}, m.power - idle_before) * above;
+  for (PowerMeasurement& m : out.power)
+    m.power = m.what == "idle" ? idle_after : idle_after + std::max(Watts{0}, m.power - idle_before) * (above * share_of_clock(m.what));
   out.states.clear();
   out.collectives.clear();
   out.interference.clear();

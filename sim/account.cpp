@@ -236,8 +236,9 @@ std::uint32_t Account::span_kind(std::uint32_t role, std::uint32_t step, Timelin
   const program::Instruction& in = layout.role->instructions[step];
   const WorkClass work = layout.classes[step];
   const bool priced = in.opcode != program::Opcode::wait && in.opcode != program::Opcode::host_wait;
+  const double slowness = in.opcode == program::Opcode::compute ? machine_.folding.classes()[role].slowness : 1;
   const auto [at, fresh] =
-      kinds_.try_emplace({priced ? shape_of(layout, step) : UINT32_MAX, in.opcode, work}, static_cast<std::uint32_t>(out.kinds.size()));
+      kinds_.try_emplace({priced ? shape_of(layout, step) : UINT32_MAX, in.opcode, work, slowness}, static_cast<std::uint32_t>(out.kinds.size()));
   if (fresh) {
     SpanKind kind;
     kind.work = work;
@@ -248,7 +249,7 @@ std::uint32_t Account::span_kind(std::uint32_t role, std::uint32_t step, Timelin
       kind.ideal = entry.ideal;
       kind.flops = program::flops(shape).v;
       kind.bytes = program::is_communication(shape.op) ? shape.bytes : program::traffic(shape).v;
-      kind.energy = entry.energy;
+      kind.energy = entry.energy * slowness;
       if (entry.source < machine_.cost->sources.size()) kind.source = machine_.cost->sources[entry.source].name;
     } else {
       kind.name = in.opcode == program::Opcode::wait ? "wait" : "host_wait";
@@ -360,7 +361,7 @@ std::vector<Account::Recording> Account::recordings(const Options& options, Time
       if (rank < 0 || rank >= program.ranks())
         throw Error{"ranks", fmt::format("there is no rank {}: this plan has ranks 0 to {}", rank, program.ranks() - 1)};
       const auto found = simulated.find(rank);
-      list.emplace_back(rank, found != simulated.end() ? found->second : representative.at(lowered_role(program, rank)));
+      list.emplace_back(rank, found != simulated.end() ? found->second : representative.at(machine_.folding.class_of(rank)));
     }
   }
   std::sort(list.begin(), list.end());

@@ -106,7 +106,7 @@ class Account {
   Cancel cancel_;
   std::int64_t period_;
   std::vector<RankView> ranks_;
-  std::map<std::tuple<std::uint32_t, program::Opcode, WorkClass>, std::uint32_t> kinds_;
+  std::map<std::tuple<std::uint32_t, program::Opcode, WorkClass, double>, std::uint32_t> kinds_;
   std::vector<std::vector<std::uint32_t>> kind_of_step_;  // by role and step, once it is known
   std::vector<Arrow> arrows_;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <map>
 #include <numeric>
 #include <tuple>
@@ -20,81 +21,18 @@ using program::Role;
 
 bool is_wait(const Instruction& i) { return i.opcode == Opcode::wait || i.opcode == Opcode::host_wait; }
 
-// Which ranks of a segment's stages differ, besides on loaded axes: the first so many places on dp and on tp. Each other one does at all times what
-// the one of these does that it equals modulo them, since exchanges at boundaries stay among ranks that are as many such numbers on: all segments
-// have a common number of replicas that are cut alike, and of parts of rows. Without segments one of each stands for all.
-struct Unlike {
-  std::int64_t dp = 1, tp = 1;
-};
-std::vector<Unlike> unlike(const Program& program) {
-  if (program.segments.empty()) return {{}};
-  std::int64_t replicas = 0, shards = 0;
-  for (std::size_t s = 0; s < program.segments.size(); ++s) {
-    const program::SegmentMesh& mine = program.segments[s];
-    const std::int64_t tp = mine.mesh.extent(program::kTpAxis);
-    replicas = std::gcd(replicas, mine.mesh.extent(program::kDpAxes)), shards = std::gcd(shards, tp);
-    if (mine.mesh.extent(program::mask(program::Axis::dp_outer)) > 1) replicas = 1;  // ranks of one node are not like those of others
-    // Where each rank of tp has all rows and the other side has more ranks, it sends every tp-th block of them.
-    for (const std::size_t other : {s - 1, s + 1})
-      if (other < program.segments.size() && !mine.sp && program.segments[other].mesh.extent(program::kTpAxis) > tp) shards = 1;
-  }
-  std::vector<Unlike> out;
-  for (const program::SegmentMesh& s : program.segments)
-    out.push_back(
-        {s.mesh.extent(program::kDpAxes) / std::max<std::int64_t>(1, replicas), s.mesh.extent(program::kTpAxis) / std::max<std::int64_t>(1, shards)});
-  return out;
-}
-
-// Classes of ranks in a stage of the segment.
-std::int64_t classes(const Program& program, const std::vector<Unlike>& all, std::size_t segment) {
-  return all[segment].dp * all[segment].tp * program.mesh_of(segment).extent(program.loaded_axes());
-}
-
-// Members of the group that are simulated, of ranks that all are or one of each class.
-std::int64_t simulated_members(const Program& program, const program::Group& group, bool unfold) {
-  using Part = program::Group::Part;
-  if (unfold || (group.part != Part::whole && group.part != Part::everyone)) return program::group_size(program, group);
-  const std::vector<Unlike> all = unlike(program);
-  if (group.part == Part::everyone) {
-    std::int64_t n = 0;
-    for (std::size_t r = 0; r < program.roles.size(); ++r) n += classes(program, all, program.segment_of_role(r));
-    return n;
-  }
-  const program::Mesh& mesh = program.mesh_of(group.segment);
-  std::int64_t n = mesh.extent(static_cast<program::AxisMask>(group.axes & (program::kPpAxis | program.loaded_axes())));
-  if (program.segments.empty()) return n;
-  if (group.axes & program::kTpAxis) n *= all[group.segment].tp;
-  // Either dp is not cut in two, or all of its places are told apart.
-  const std::int64_t dp = mesh.extent(static_cast<program::AxisMask>(group.axes & program::kDpAxes));
-  return dp > 1 ? n * std::min(dp, all[group.segment].dp) : n;
-}
-
-// By lowered role, the first rank of its class.
-std::vector<std::int64_t> first_ranks(const Program& program) {
-  const program::AxisMask loaded = program.loaded_axes();
-  const std::vector<Unlike> all = unlike(program);
-  std::vector<std::int64_t> out;
-  const auto of = [&](program::AxisMask axes, std::uint8_t segment, std::int64_t rank) {  // in the order of their places
-    return program::members(program, {axes, program::Group::Part::whole, segment}, rank);
-  };
-  for (std::size_t p = 0; p < program.roles.size(); ++p) {
-    const auto segment = static_cast<std::uint8_t>(program.segment_of_role(p));
-    const auto dp = static_cast<std::size_t>(all[segment].dp), tp = static_cast<std::size_t>(all[segment].tp);
-    const std::vector<std::int64_t> replicas = of(program::kDpAxes, segment, program.first_of_role(p));
-    for (std::size_t d = 0; d < dp; ++d) {
-      const std::vector<std::int64_t> shards = of(program::kTpAxis, segment, replicas[d]);
-      for (std::size_t t = 0; t < tp; ++t)
-        for (const std::int64_t rank : of(loaded, segment, shards[t])) out.push_back(rank);
-    }
-  }
-  return out;
-}
-
 class RoleLayout {
  public:
-  // As laid out for a rank at `place`.
-  RoleLayout(const Program& program, const cost::Table& cost, const Role& role, const program::Coordinates& place, bool shared, bool unfold)
-      : program_(program), cost_(cost), role_(role), place_(place), shared_(shared), unfold_(unfold) {}
+  // As laid out for the ranks of a class.
+  RoleLayout(const Program& program, const cost::Table& cost, const Folding& folding, const Folding::Class& of, bool shared, bool unfold)
+      : program_(program),
+        cost_(cost),
+        folding_(folding),
+        role_(program.role_of(of.rank)),
+        place_(program.coordinates(of.rank)),
+        slowness_(of.slowness),
+        shared_(shared),
+        unfold_(unfold) {}
 
   // A link as the role knows it; who is at the other end depends on the rank.
   struct Link {
@@ -119,7 +57,7 @@ class RoleLayout {
       for (std::uint32_t i = pass.first; i < pass.first + pass.count; ++i) {
         lay_out_step(i, pass);
         const Instruction& in = role_.instructions[i];
-        if (!is_wait(in)) energy += cost_.entries[shape_of(out_, i)].energy.v;
+        if (!is_wait(in)) energy += cost_.entries[shape_of(out_, i)].energy.v * (in.opcode == Opcode::compute ? slowness_ : 1);
       }
       out_.pass_energy.push_back(energy);
     }
@@ -151,7 +89,14 @@ class RoleLayout {
     out_.slots = next + 1;
   }
 
+  std::int64_t stretched(std::int64_t duration) const {
+    const double longer = std::ceil(static_cast<double>(duration) * slowness_);
+    return longer < 9e18 ? static_cast<std::int64_t>(longer) : INT64_MAX / 16;  // which is refused below
+  }
   bool crosses(const Instruction& in) const { return in.group != program::kNone && program_.groups[in.group].part == program::Group::Part::boundary; }
+  std::int64_t simulated_members(const program::Group& group) const {
+    return unfold_ ? program::group_size(program_, group) : folding_.representatives(group);
+  }
   std::uint16_t link(const Link& l) { return links_.try_emplace(l, static_cast<std::uint16_t>(links_.size())).first->second; }
 
   void lay_out_step(std::uint32_t index, const program::PassTemplate& pass) {
@@ -163,6 +108,7 @@ class RoleLayout {
     const cost::Entry* entry = is_wait(in) ? nullptr : &cost_.entries[shape_of(out_, index)];
     if (entry) {
       s.duration = entry->duration.v;
+      if (slowness_ != 1 && in.opcode == Opcode::compute) s.duration = stretched(s.duration);
       s.issue = cost_.issue.v;
       s.shared = shared_ && entry->core_share > 0 && s.duration > 0;
     }
@@ -181,7 +127,7 @@ class RoleLayout {
         break;
       case Opcode::collective:
         work = program::work_class(in.op, program_.group_class[in.group]);
-        if (simulated_members(program_, program_.groups[in.group], unfold_) > 1) {
+        if (simulated_members(program_.groups[in.group]) > 1) {
           s.kind = StepKind::meet;
           s.link = link({.collective = true, .group = in.group, .stream = in.stream});
         } else {
@@ -235,8 +181,10 @@ class RoleLayout {
 
   const Program& program_;
   const cost::Table& cost_;
+  const Folding& folding_;
   const Role& role_;
   program::Coordinates place_;
+  double slowness_;
   bool shared_, unfold_;
   LoweredRole out_;
   std::vector<std::uint32_t> event_slot_;
@@ -265,18 +213,13 @@ bool fold_nodes(const Program& program, const Cluster& cluster, std::vector<Simu
   return true;
 }
 
-std::int64_t class_size(const Program& program, const std::vector<Unlike>& all, std::int64_t rank) {
-  return program.ranks_of_role(program.stage_of(rank)) / classes(program, all, program.segment_of(rank));
-}
-
 void place_ranks(Machine& m, const Cluster& cluster, bool& unfold, Cancel cancel) {
   const std::int64_t ranks = m.program->ranks();
   m.nodes = 1;
   if (!unfold) {
-    const std::vector<std::int64_t> firsts = first_ranks(*m.program);
-    const std::vector<Unlike> all = unlike(*m.program);
-    for (std::uint32_t role = 0; role < firsts.size(); ++role)
-      m.ranks.push_back({.rank = firsts[role], .role = role, .weight = class_size(*m.program, all, firsts[role])});
+    const std::vector<Folding::Class>& classes = m.folding.classes();
+    for (std::uint32_t role = 0; role < classes.size(); ++role)
+      m.ranks.push_back({.rank = classes[role].rank, .role = role, .weight = classes[role].weight});
     if (!m.shared || fold_nodes(*m.program, cluster, m.ranks, m.nodes, cancel)) return;
     unfold = true;
     m.ranks.clear();
@@ -284,7 +227,7 @@ void place_ranks(Machine& m, const Cluster& cluster, bool& unfold, Cancel cancel
   const std::int64_t per_node = m.shared ? std::max<std::int64_t>(1, cluster.node_size) : ranks;
   for (std::int64_t r = 0; r < ranks; ++r) {
     cancel.check();
-    m.ranks.push_back({.rank = r, .role = lowered_role(*m.program, r), .weight = 1, .node = static_cast<std::uint32_t>(r / per_node)});
+    m.ranks.push_back({.rank = r, .role = m.folding.class_of(r), .weight = 1, .node = static_cast<std::uint32_t>(r / per_node)});
   }
   m.nodes = static_cast<std::uint32_t>((ranks + per_node - 1) / per_node);
 }
@@ -325,19 +268,6 @@ void refuse_overflow(const Machine& m, std::int64_t periods) {
 
 }  // namespace
 
-std::uint32_t lowered_role(const program::Program& program, std::int64_t rank) {
-  const std::vector<Unlike> all = unlike(program);
-  const program::AxisMask loaded = program.loaded_axes();
-  const std::size_t segment = program.segment_of(rank), stage = program.stage_of(rank);
-  const program::Mesh& mesh = program.mesh_of(segment);
-  const program::Coordinates c = program.coordinates(rank);
-  std::int64_t index = 0;
-  for (std::size_t r = 0; r < stage; ++r) index += classes(program, all, program.segment_of_role(r));
-  index += mesh.place(c, program::kDpAxes) % all[segment].dp * all[segment].tp * mesh.extent(loaded);
-  index += mesh.place(c, program::kTpAxis) % all[segment].tp * mesh.extent(loaded);
-  return static_cast<std::uint32_t>(index + mesh.place(c, loaded));
-}
-
 std::uint32_t shape_of(const LoweredRole& role, std::uint32_t step) {
   return role.shapes.empty() ? role.role->instructions[step].shape : role.shapes[step];
 }
@@ -359,12 +289,16 @@ Machine lay_out(const program::Program& program, const cost::Table& cost, const 
   m.streams = static_cast<std::uint32_t>(program.streams.size());
   m.cores = static_cast<std::uint32_t>(cluster.shared_cores);
   m.shared = cluster.shared_cores > 0 && std::any_of(cost.entries.begin(), cost.entries.end(), [](const cost::Entry& e) { return e.core_share > 0; });
+  m.folding = Folding{program, cluster};
+  if (m.shared && !cluster.slow.empty())
+    throw Error{"cluster.slow", "devices whose ranks share cores cannot be told to be slow", "leave cluster.slow out"};
+  if (!m.folding.folds()) unfold = true;
   place_ranks(m, cluster, unfold, cancel);
 
   std::vector<std::map<RoleLayout::Link, std::uint16_t>> links;
-  for (const std::int64_t rank : first_ranks(program)) {
+  for (const Folding::Class& of : m.folding.classes()) {
     cancel.check();
-    RoleLayout layout{program, cost, program.role_of(rank), program.coordinates(rank), m.shared, unfold};
+    RoleLayout layout{program, cost, m.folding, of, m.shared, unfold};
     m.roles.push_back(layout.run());
     links.push_back(layout.links());
   }
@@ -378,7 +312,8 @@ Machine lay_out(const program::Program& program, const cost::Table& cost, const 
         const program::Group& group = program.groups[link.group];
         const auto [at, fresh] =
             meetings.try_emplace({link.group, link.stream, first_member(program, group, r.rank)}, static_cast<std::uint32_t>(meetings.size()));
-        if (fresh) m.meeting_size.push_back(static_cast<std::uint32_t>(simulated_members(program, group, unfold)));
+        if (fresh)
+          m.meeting_size.push_back(static_cast<std::uint32_t>(unfold ? program::group_size(program, group) : m.folding.representatives(group)));
         r.links[index] = at->second;
       } else {
         const std::int64_t peer = program::peer_of(program, r.rank, link.send, link.boundary, link.peer);

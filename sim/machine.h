@@ -9,6 +9,7 @@
 #include "cost/cost.h"
 #include "program/program.h"
 #include "sim/cancel.h"
+#include "sim/folding.h"
 
 namespace orrery::sim {
 
@@ -80,8 +81,8 @@ struct SimulatedRank {
 struct Machine {
   const program::Program* program = nullptr;
   const cost::Table* cost = nullptr;
-  // By stage, and within it by place on the axes that the program's loads differ on; with segments, also by the ranks that boundaries tell apart.
-  std::vector<LoweredRole> roles;
+  Folding folding;
+  std::vector<LoweredRole> roles;  // by class of `folding`
   std::vector<SimulatedRank> ranks;
   std::uint32_t streams = 0;
   std::uint32_t channels = 0;               // point-to-point: one per (source, destination, channel)
@@ -91,8 +92,6 @@ struct Machine {
   std::uint32_t nodes = 0;
 };
 
-// Index into Machine::roles of a rank.
-std::uint32_t lowered_role(const program::Program& program, std::int64_t rank);
 // Of an instruction, by its index.
 std::uint32_t shape_of(const LoweredRole& role, std::uint32_t step);
 

@@ -189,6 +189,86 @@ TEST(Explore, IsEmptyOnceItIsCancelled) {
   EXPECT_GT(simulate(in, options).step_time.v, 0);  // which does not listen
 }
 
+TEST(SlowDevices, AreSettingsThatMakeTheOthersWait) {
+  PlanFlags flags = small(2, 2);
+  const SimulateReport even = simulate(load_inputs(flags));
+  flags.settings = {R"(cluster.slow=[{"device":5,"factor":2}])"};
+  const SimulateReport slow = simulate(load_inputs(flags));
+  EXPECT_GT(slow.step_time.v, even.step_time.v);
+  EXPECT_GT(slow.summary.waterfall.imbalance.v, even.summary.waterfall.imbalance.v);
+  EXPECT_EQ(slow.summary.waterfall.ideal, even.summary.waterfall.ideal);
+  EXPECT_GT(slow.energy.v, even.energy.v);
+  SimulateOptions unfold;
+  unfold.unfold = true;
+  const SimulateReport unfolded = simulate(load_inputs(flags), unfold);
+  EXPECT_EQ(slow.trace_hash, unfolded.trace_hash);
+  EXPECT_EQ(slow.summary.waterfall, unfolded.summary.waterfall);
+  flags.settings.push_back("cluster.slow[0].factor=1");  // as fast as the others
+  EXPECT_EQ(simulate(load_inputs(flags)).trace_hash, even.trace_hash);
+}
+
+TEST(SlowDevices, AreTheSameFoldedAndUnfoldedWithExperts) {
+  PlanFlags flags = small(2, 1);
+  flags.model = "cpu-mixtral-tiny";
+  flags.settings = {"parallel.ep=2", R"(cluster.slow=[{"device":3,"factor":1.5}])"};
+  SimulateOptions unfold;
+  unfold.unfold = true;
+  const SimulateReport folded = simulate(load_inputs(flags)), unfolded = simulate(load_inputs(flags), unfold);
+  EXPECT_EQ(folded.trace_hash, unfolded.trace_hash);
+  EXPECT_EQ(folded.step_time, unfolded.step_time);
+  EXPECT_EQ(folded.simulated_ranks, 8);
+}
+
+TEST(SlowDevices, AreRefusedByNameWhereTheyAreNoneOfTheCluster) {
+  PlanFlags flags = small(2, 2);
+  const auto refused = [&](const std::string& setting) {
+    flags.settings = {setting};
+    try {
+      load_inputs(flags);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(refused(R"(cluster.slow=[{"device":8,"factor":2}])").find("8 is not one of the 8 devices"), std::string::npos);
+  EXPECT_NE(refused(R"(cluster.slow=[{"device":1,"factor":2},{"device":1,"factor":3}])").find("named twice"), std::string::npos);
+  EXPECT_NE(refused(R"(cluster.slow=[{"device":1,"factor":0.5}])"), "");
+  flags.cluster = "this-machine:8";
+  EXPECT_NE(refused(R"(cluster.slow=[{"device":1,"factor":2}])").find("share the cores of a node"), std::string::npos);
+}
+
+// At half the clock a product takes twice as long, but for its start and what it writes, at 0.5^2.5 = 0.18 of the power; what memory bounds stays as
+// it is.
+TEST(Clock, ScalesArithmeticAndItsEnergy) {
+  PlanFlags flags;
+  flags.model = "llama-3.1-8b";
+  flags.cluster = "dgx-h100:8";
+  flags.global_batch = 8;
+  flags.sequence = 4096;
+  const Explored nominal = *explore(load_inputs(flags));
+  flags.settings = {"cluster.device.clock=0.5"};
+  const Explored half = *explore(load_inputs(flags));
+  ASSERT_EQ(half.program, nominal.program);
+  std::size_t products = 0, norms = 0;
+  for (std::size_t s = 0; s < half.program.shapes.size(); ++s) {
+    const cost::Entry &a = nominal.cost.entries[s], &b = half.cost.entries[s];
+    const WorkClass work = program::work_class(half.program.shapes[s].op);
+    if (half.program.shapes[s].op == program::Operator::linear_forward) {
+      ++products;
+      EXPECT_NEAR(static_cast<double>(b.ideal.v), 2.0 * static_cast<double>(a.ideal.v), 2);
+      const double longer = static_cast<double>(b.duration.v) / static_cast<double>(a.duration.v);
+      EXPECT_NEAR(longer, 2, 0.15);
+      EXPECT_NEAR(b.energy.v / a.energy.v, longer * std::pow(0.5, 2.5), 1e-6);
+    } else if (work == WorkClass::norm || program::is_communication(half.program.shapes[s].op)) {
+      ++norms;
+      EXPECT_EQ(a.duration, b.duration);
+      EXPECT_EQ(a.energy.v, b.energy.v);
+    }
+  }
+  EXPECT_GT(products, 0U);
+  EXPECT_GT(norms, 0U);
+}
+
 TEST(SimulateReport, NamesTheSourceOfEachPriceAndTheSharesAddUpToOne) {
   const SimulateReport& r = accepted();
   double sum_of_shares = 0;

@@ -432,6 +432,47 @@ TEST(Timeline, NamesRanksThatWereFoldedAway) {
   EXPECT_THROW(run(t, {.record = true, .ranks = {8}}), Error);
 }
 
+// Four ranks of dp that compute 10 and then reduce for 5. One takes 1.3 times as long: all step with it, 13 + 5, and the three others wait 3 each.
+TEST(SlowDevices, MakeTheOthersWaitForThem) {
+  Timed t{{1, 1, 4, 1}};
+  const auto dp = t.group(program::kDpAxes, WorkClass::dp_comm);
+  t.pass(0);
+  t.add(0, program::Opcode::compute, kCompute, {}, {.duration = 10, .energy = 2});
+  t.collective(0, dp, test::kSide, 5, {test::after(0)});
+  t.wait(0, {test::after(1)});
+  t.body(0, {{0, 0}});
+  ASSERT_EQ(run(t).step.v, 15);
+  t.cluster.slow = {{.device = 2, .factor = 1.3}};
+  const Result r = run(t);
+  EXPECT_EQ(r.step.v, 18);
+  EXPECT_EQ(r.simulated_ranks, (std::vector<std::int64_t>{2, 0}));
+  EXPECT_EQ(r.weights, (std::vector<std::int64_t>{1, 3}));
+  EXPECT_EQ(r.energy.at(0).v, 2 * 1.3);
+  EXPECT_EQ(r.energy.at(1).v, 2.0);
+  EXPECT_EQ(r.waterfall.imbalance.v, 2);  // 3 x 3 / 4, in whole picoseconds that add up to the step
+  EXPECT_EQ(r.waterfall.exposed_dp.v, 5);
+  EXPECT_EQ(run(t, {.unfold = true}).trace_hash, r.trace_hash);
+}
+
+// Of 16 ranks, tp 2 x dp 4 x pp 2, those are simulated that differ in whether they share the slow one's place on tp and on dp: 2 x 2 of each stage.
+TEST(SlowDevices, TellApartOnlyWhatSharesTheirCoordinates) {
+  Timed t = test::one_f_one_b(2, 4, test::equal_stages(2, 10, 20), 4, 2);
+  t.cluster.slow = {{.device = 5, .factor = 2}};
+  const Result r = run(t);
+  EXPECT_EQ(r.simulated_ranks.size(), 8U);
+  EXPECT_EQ(std::accumulate(r.weights.begin(), r.weights.end(), std::int64_t{0}), 16);
+}
+
+TEST(SlowDevices, AreRefusedWhereRanksShareCores) {
+  Timed t{{1, 1, 2, 1}};
+  t.pass(0);
+  t.add(0, program::Opcode::compute, kCompute, {}, {.duration = 10, .core = 1});
+  t.body(0, {{0, 0}});
+  t.cluster.shared_cores = 2;
+  t.cluster.slow = {{.device = 1, .factor = 2}};
+  EXPECT_THROW(run(t), Error);
+}
+
 TEST(Energy, IsTheSumOfWhatRan) {
   Timed t;
   t.pass(0);

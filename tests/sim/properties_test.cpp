@@ -45,6 +45,28 @@ RC_GTEST_PROP(Simulation, FoldedEqualsUnfolded, ()) {
   }
 }
 
+// Up to three slow devices: what shares a coordinate with one of them is told apart, the rest is folded, and nothing changes.
+RC_GTEST_PROP(Simulation, WithSlowDevicesFoldedEqualsUnfolded, ()) {
+  Timed t = arbitrary_program();
+  t.cluster.shared_cores = 0;
+  const std::int64_t ranks = t.program.mesh.ranks();
+  for (std::int64_t i = some(1, 3); i > 0; --i) {
+    const SlowDevice slow{some(0, ranks - 1), 1 + static_cast<double>(some(1, 12)) / 4};
+    if (std::none_of(t.cluster.slow.begin(), t.cluster.slow.end(), [&](const SlowDevice& s) { return s.device == slow.device; }))
+      t.cluster.slow.push_back(slow);
+  }
+  const Result folded = run(t), unfolded = run(t, {.unfold = true});
+  same(folded, unfolded);
+  RC_ASSERT(std::accumulate(folded.weights.begin(), folded.weights.end(), std::int64_t{0}) == ranks);
+  for (std::size_t i = 0; i < folded.simulated_ranks.size(); ++i) {
+    const auto at = static_cast<std::size_t>(folded.simulated_ranks[i]);
+    RC_ASSERT(folded.busy[i].v == unfolded.busy[at].v);
+    RC_ASSERT(folded.energy[i].v == unfolded.energy[at].v);
+  }
+  t.cluster.slow.clear();
+  if (folded.steady) RC_ASSERT(folded.step >= run(t).step);
+}
+
 RC_GTEST_PROP(Simulation, DoesNotDependOnTheOrderInsideAPicosecond, (std::uint64_t seed)) {
   const Timed t = arbitrary_program();
   same(run(t), run(t, {.shuffle = seed | 1U}));

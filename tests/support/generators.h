@@ -162,6 +162,7 @@ inline Device device() {
   d.idle_power = Watts{real(-1, 2)};
   d.tdp = d.idle_power + Watts{real(1, 4)};
   d.launch = Seconds{real(-8, -3)};
+  if (coin()) d.clock = static_cast<double>(whole(50, 150)) / 100;
   for (const char* key : {"gemm", "grouped_gemm", "attention_forward", "attention_backward", "memory"}) {
     if (coin()) d.efficiency[key] = {real(-2, 0), text()};
   }
@@ -185,6 +186,7 @@ inline Cluster cluster() {
   c.levels.push_back(level(coin() ? c.devices : c.devices + whole(1, 100)));
   c.shared_cores = coin() ? 0 : whole(1, 256);
   c.price_per_device_hour = coin() ? 0 : real(-1, 2);
+  if (c.shared_cores == 0 && coin()) c.slow.push_back({whole(0, c.devices - 1), 1 + real(-2, 2)});
   c.sources = sources();
   return c;
 }
