@@ -44,8 +44,8 @@ TopologyLayout lay_out_topology(const std::vector<NodeKind>& kinds, std::int64_t
   node_size = std::max<std::int64_t>(1, node_size);
   const bool fabric = levels > 1;
   const auto wanted = static_cast<std::int64_t>(kinds.size());
+  const double usable = width - (fabric ? kSpine + kGap : 0);
   const auto room = [&](const Measure& m, double below) {  // {nodes in a row, rows}
-    const double usable = width - (fabric ? kSpine + kGap : 0);
     const auto across = static_cast<std::int64_t>((usable + kGap) / (m.node_width + kGap));
     const auto down = static_cast<std::int64_t>((height - below) / m.row_height);
     return std::pair{std::max<std::int64_t>(1, across), std::max<std::int64_t>(1, down)};
@@ -54,7 +54,7 @@ TopologyLayout lay_out_topology(const std::vector<NodeKind>& kinds, std::int64_t
   const auto fits = [&](double p) {
     const Measure m(p, node_size, levels, line);
     const auto [across, down] = room(m, 0);
-    return across * down >= wanted && m.row_height <= height && m.node_width <= width;
+    return across * down >= wanted && m.row_height <= height && m.node_width <= usable;
   };
   while (pitch > kSmallest && !fits(pitch)) pitch -= 1;
   const Measure m(pitch, node_size, levels, line);
@@ -85,8 +85,8 @@ TopologyLayout lay_out_topology(const std::vector<NodeKind>& kinds, std::int64_t
     const double inset = (m.node_width - m.pitch * static_cast<double>(m.columns)) / 2 + (m.pitch - m.tile) / 2;
     const std::int64_t first = node.kind.node * node_size, last = std::min(devices, first + node_size);
     for (std::int64_t d = first; d < last; ++d) {
-      const std::int64_t at = d - first;
-      const double strip_top = top + kPad / 2 + line + 2 + static_cast<double>(at / m.columns) * (m.strip + 6);
+      const std::int64_t at = d - first, strip = at / m.columns;
+      const double strip_top = top + kPad / 2 + line + 2 + static_cast<double>(strip) * (m.strip + 6);
       const double tile_x = x + inset + static_cast<double>(at % m.columns) * m.pitch;
       TopologyLayout::Device device;
       device.device = d;

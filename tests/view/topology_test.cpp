@@ -56,6 +56,12 @@ TEST(Topology, WrapsLargeNodesIntoEqualRows) {
   EXPECT_EQ(t.nodes[0].switches.size(), 6U);
 }
 
+// As wide as the room would do without the fabric's spine beside it.
+TEST(Topology, LeavesRoomForTheSpine) {
+  const TopologyLayout t = lay_out_topology(kinds(1), 16, 16, 2, 500, 400, kLine);
+  EXPECT_LE(t.nodes[0].frame.right(), 500);
+}
+
 TEST(Topology, SaysHowManyFoundNoRoom) {
   const TopologyLayout t = lay_out_topology(kinds(500, 4), 500 * 4 * 8, 8, 2, 400, 300, kLine);
   EXPECT_GT(t.nodes.size(), 0U);
