@@ -40,7 +40,7 @@ std::vector<Extent> extents(const StepCurve& curve, TimeRange range, std::size_t
     }
     if (!e.empty) e.mean = covered > 0 ? area / static_cast<double>(covered) : curve.values[i];
     // What begins exactly at the end belongs to the next pixel alone: the one before it does not hold there any more.
-    if (i + 1 < curve.size() && curve.times[i + 1].v == end) ++i;
+    if (i + 1 < curve.size() && curve.times[i].v < end && curve.times[i + 1].v == end) ++i;
   }
   return out;
 }

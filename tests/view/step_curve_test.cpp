@@ -42,6 +42,13 @@ TEST(Extents, AreEmptyBeforeTheCurveBegins) {
   EXPECT_TRUE(extents({}, {Picoseconds{0}, Picoseconds{30}}, 3)[1].empty);
 }
 
+// Two samples at the border of two pixels, the first of the curve: neither is lost.
+TEST(Extents, CountSamplesOnTheBorder) {
+  const std::vector<Extent> e = extents(curve({{9, 3}, {9, 1}}), {Picoseconds{7}, Picoseconds{11}}, 2);
+  EXPECT_TRUE(e[0].empty);
+  EXPECT_EQ(e[1], (Extent{1, 3, 1, 0, false}));
+}
+
 // The same by looking at every picosecond.
 RC_GTEST_PROP(Extents, AreThoseOfEveryPicosecond, ()) {
   const auto n = *rc::gen::inRange<std::size_t>(1, 12);
