@@ -9,23 +9,10 @@
 namespace orrery::app {
 namespace {
 
-// A setting by its parts; one that has no '=' is all path.
-struct Part {
-  std::string path, value;
-};
-Part parts(const std::string& setting) {
+std::string value_of(const std::string& setting) {
   const std::size_t equals = setting.find('=');
-  std::string path = setting.substr(0, equals), plain;
-  for (const char c : path)
-    if (c != ']') plain += c == '[' ? '.' : c;
-  if (plain.starts_with("plan.")) plain.erase(0, 5);
-  // What is inside the model is in another document than the plan's field `model`, which names it.
-  for (const std::string_view document : {"model", "cluster"})
-    if (plain.starts_with(std::string(document) + ".")) plain[document.size()] = ':';
-  return {plain, equals == std::string::npos ? std::string{} : setting.substr(equals + 1)};
+  return equals == std::string::npos ? std::string{} : setting.substr(equals + 1);
 }
-
-bool same_or_within(const std::string& inner, const std::string& outer) { return inner == outer || inner.starts_with(outer + "."); }
 
 enum class Value { whole, word, yes_no };
 
@@ -63,41 +50,14 @@ bool suits(Value kind, const std::string& value) {
          value.find_first_not_of("0123456789") != std::string::npos;
 }
 
-// Flags as the settings that they are short for. The list of stages has no short form among settings.
-std::vector<std::string> as_settings(const PlanFlags& f, bool with_stages) {
-  std::vector<std::string> out;
-  const auto number = [&](const std::optional<std::int64_t>& value, const char* path) {
-    if (value) out.push_back(fmt::format("{}={}", path, *value));
-  };
-  number(f.tp, "parallel.tp"), number(f.cp, "parallel.cp"), number(f.ep, "parallel.ep"), number(f.pp, "parallel.pp");
-  number(f.vp, "parallel.vp"), number(f.global_batch, "batch.global"), number(f.micro_batch, "batch.micro");
-  number(f.sequence, "batch.sequence"), number(f.zero, "sharding.zero");
-  if (f.schedule && f.schedule->ends_with(".csv")) {
-    out.emplace_back("schedule=csv");
-    out.push_back("schedule_args.csv=" + *f.schedule);
-  } else if (f.schedule) {
-    out.push_back("schedule=" + *f.schedule);
-  }
-  if (f.recompute) out.push_back("recompute.kind=" + *f.recompute);
-  if (f.sp) out.push_back(fmt::format("parallel.sp={}", *f.sp));
-  if (f.stages && with_stages) out.push_back(fmt::format("stages=[{}]", fmt::join(parse_stages(*f.stages), ",")));
-  if (f.precision) {
-    const bool eight = f.precision->starts_with("fp8-");
-    out.push_back(fmt::format("precision.compute={}", eight ? "fp8" : *f.precision));
-    out.push_back(fmt::format("precision.params={}", eight ? "bf16" : *f.precision));
-    if (eight) out.push_back("precision.recipe=" + f.precision->substr(4));
-  }
-  return out;
-}
-
 }  // namespace
 
 std::vector<std::string> tidied(const std::vector<std::string>& settings) {
   std::vector<std::string> out;
   for (std::size_t i = 0; i < settings.size(); ++i) {
-    const std::string path = parts(settings[i]).path;
+    const std::string path = setting_path(settings[i]);
     const bool overridden = std::any_of(settings.begin() + static_cast<std::ptrdiff_t>(i) + 1, settings.end(),
-                                        [&](const std::string& later) { return same_or_within(path, parts(later).path); });
+                                        [&](const std::string& later) { return same_or_within(path, setting_path(later)); });
     if (!overridden) out.push_back(settings[i]);
   }
   return out;
@@ -117,7 +77,10 @@ std::vector<std::string> command_words(const PlanFlags& flags, std::string_view 
     say("--plan", flags.plan);
   }
   const bool splits = !compare && verb != "plan", stages = splits && flags.stages && !sets(flags.settings, "stages");
-  std::vector<std::string> all = as_settings(flags, !stages);
+  std::vector<std::string> all;
+  PlanFlags others = flags;
+  if (stages) others.stages.reset();  // its list has no short form among settings
+  for (const FlagSetting& f : flag_settings(others)) all.push_back(fmt::format("{}={}", f.path, f.value));
   if (compare) {
     if (!flags.model.empty()) all.push_back("model=" + flags.model);
     if (!flags.cluster.empty()) all.push_back("cluster=" + flags.cluster);
@@ -131,16 +94,16 @@ std::vector<std::string> command_words(const PlanFlags& flags, std::string_view 
   // A flag counts before all settings, so that it may stand for one that no other touches.
   const auto alone = [&](const std::string& path) {
     return std::count_if(all.begin(), all.end(), [&](const std::string& s) {
-             const std::string other = parts(s).path;
+             const std::string other = setting_path(s);
              return same_or_within(path, other) || same_or_within(other, path);
            }) == 1;
   };
   const auto take = [&](const std::string& path) {
-    const auto found = std::find_if(all.begin(), all.end(), [&](const std::string& s) { return parts(s).path == path; });
+    const auto found = std::find_if(all.begin(), all.end(), [&](const std::string& s) { return setting_path(s) == path; });
     if (found == all.end() || !alone(path)) return std::optional<std::string>();
-    return std::optional(parts(*found).value);
+    return std::optional(value_of(*found));
   };
-  const auto drop = [&](const std::string& path) { std::erase_if(all, [&](const std::string& s) { return parts(s).path == path; }); };
+  const auto drop = [&](const std::string& path) { std::erase_if(all, [&](const std::string& s) { return setting_path(s) == path; }); };
 
   for (const Flag& flag : kFlags) {
     if (!takes(verb, flag)) continue;

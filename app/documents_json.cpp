@@ -147,7 +147,7 @@ SweepReport read_sweep_report_json(std::string_view text, const std::string& fil
           value.fail("has other axes than the first row");
         row.values.push_back(field.text());
       } else {
-        put_figure(row, key, field.number(), file);
+        put_figure(row, key, field.number(), field.where());
       }
     }
     if (is_axis) value.fail("has no status", "open what 'orrery sweep --json' prints");

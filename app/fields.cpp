@@ -160,9 +160,7 @@ std::vector<EditableField> fields(const Inputs& inputs) {
 }
 
 const EditableField* find_field(const std::vector<EditableField>& fields, const std::string& path) {
-  std::string wanted;
-  for (const char c : path)
-    if (c != ']') wanted += c == '[' ? '.' : c;
+  const std::string wanted = dotted(path);
   const auto found = std::find_if(fields.begin(), fields.end(), [&](const EditableField& f) { return f.field.path == wanted; });
   return found == fields.end() ? nullptr : &*found;
 }

@@ -53,17 +53,6 @@ AllSettings take_apart(const std::vector<std::string>& texts) {
   return all;
 }
 
-// "levels[1].latency" as "levels.1.latency".
-std::string dotted(const std::string& path) {
-  std::string out;
-  for (const char c : path)
-    if (c != ']') out += c == '[' ? '.' : c;
-  return out;
-}
-
-// "parallel" is around "parallel.tp".
-bool within(const std::string& inner, const std::string& outer) { return inner.starts_with(outer + "."); }
-
 // Does `read`, which reads a document with fields put into it by flags and settings. An Error there carries an address in the changed text
 // ("plan.json:7: parallel.tp"); whoever typed it knows the flag or the setting.
 template <class Read>
@@ -113,15 +102,31 @@ std::vector<std::int64_t> parse_stages(const std::string& text) {
   return stages;
 }
 
-namespace {
+std::string dotted(std::string_view path) {
+  std::string out;
+  for (const char c : path)
+    if (c != ']') out += c == '[' ? '.' : c;
+  return out;
+}
 
-// The settings of the plan, flags included.
-Settings plan_settings(const PlanFlags& flags, Settings settings) {
-  const auto number = [&](const std::optional<std::int64_t>& value, const char* name, const char* path) {
-    if (value) settings.flag(name, path, fmt::format("{}", *value));
+bool within(const std::string& inner, const std::string& outer) { return inner.starts_with(outer + "."); }
+bool same_or_within(const std::string& inner, const std::string& outer) { return inner == outer || within(inner, outer); }
+
+std::string setting_path(std::string_view setting) {
+  std::string path = dotted(setting.substr(0, setting.find('=')));
+  if (path.starts_with("plan.")) path.erase(0, 5);
+  for (const std::string_view document : {"model.", "cluster."})
+    if (path.starts_with(document)) path[document.size() - 1] = ':';
+  return path;
+}
+
+std::vector<FlagSetting> flag_settings(const PlanFlags& flags) {
+  std::vector<FlagSetting> out;
+  const auto number = [&](const std::optional<std::int64_t>& value, const char* flag, const char* path) {
+    if (value) out.push_back({flag, path, fmt::format("{}", *value)});
   };
-  const auto word = [&](const std::optional<std::string>& value, const char* name, const char* path) {
-    if (value) settings.flag(name, path, *value);
+  const auto word = [&](const std::optional<std::string>& value, const char* flag, const char* path) {
+    if (value) out.push_back({flag, path, *value});
   };
   number(flags.tp, "--tp", "parallel.tp");
   number(flags.cp, "--cp", "parallel.cp");
@@ -133,32 +138,40 @@ Settings plan_settings(const PlanFlags& flags, Settings settings) {
   number(flags.sequence, "--sequence", "batch.sequence");
   number(flags.zero, "--zero", "sharding.zero");
   if (flags.schedule && flags.schedule->ends_with(".csv")) {
-    settings.flag("--schedule", "schedule", "csv");
-    settings.flag("--schedule", "schedule_args.csv", *flags.schedule);
+    out.push_back({"--schedule", "schedule", "csv"});
+    out.push_back({"--schedule", "schedule_args.csv", *flags.schedule});
   } else {
     word(flags.schedule, "--schedule", "schedule");
   }
   word(flags.recompute, "--recompute", "recompute.kind");
-  if (flags.sp) settings.flag(*flags.sp ? "--sp" : "--no-sp", "parallel.sp", *flags.sp ? "true" : "false");
-  if (flags.stages) settings.flag("--stages", "stages", fmt::format("[{}]", fmt::join(parse_stages(*flags.stages), ",")));
+  if (flags.sp) out.push_back({*flags.sp ? "--sp" : "--no-sp", "parallel.sp", *flags.sp ? "true" : "false"});
+  if (flags.stages) out.push_back({"--stages", "stages", fmt::format("[{}]", fmt::join(parse_stages(*flags.stages), ","))});
+  if (flags.precision) {
+    const bool eight = flags.precision->starts_with("fp8-");
+    out.push_back({"--precision", "precision.compute", eight ? "fp8" : *flags.precision});
+    out.push_back({"--precision", "precision.params", eight ? "bf16" : *flags.precision});
+    if (eight) out.push_back({"--precision", "precision.recipe", flags.precision->substr(4)});
+  }
+  return out;
+}
+
+namespace {
+
+// The settings of the plan, flags included.
+Settings plan_settings(const PlanFlags& flags, Settings settings) {
   if (flags.precision) {
     const std::string& precision = *flags.precision;
     const bool eight = precision == "fp8-delayed" || precision == "fp8-current" || precision == "fp8-blockwise";
     if (precision != "fp32" && precision != "bf16" && !eight)
       throw Error("--precision", fmt::format("'{}' is not a precision of this version", precision),
                   "known: fp32, bf16, fp8-delayed, fp8-current, fp8-blockwise");
-    settings.flag("--precision", "precision.compute", eight ? "fp8" : precision);
-    settings.flag("--precision", "precision.params", eight ? "bf16" : precision);
-    if (eight) settings.flag("--precision", "precision.recipe", precision.substr(4));
   }
+  for (const FlagSetting& f : flag_settings(flags)) settings.flag(f.flag, f.path, f.value);
   return settings;
 }
 
 bool decides(const Settings& settings, const std::string& path) {
-  return std::any_of(settings.list.begin(), settings.list.end(), [&](const Setting& s) {
-    const std::string given = dotted(s.path);
-    return given == path || within(path, given);
-  });
+  return std::any_of(settings.list.begin(), settings.list.end(), [&](const Setting& s) { return same_or_within(path, dotted(s.path)); });
 }
 
 // The plan as the settings leave it: through text, so that it is checked as strictly as a file.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/cluster.h"
@@ -30,6 +31,24 @@ struct PlanFlags {
   std::string profile;                   // a profile file; empty: none
   bool operator==(const PlanFlags&) const = default;
 };
+
+// A flag about the plan, as one of the settings that it is short for.
+struct FlagSetting {
+  const char* flag;  // "--tp"
+  const char* path;  // "parallel.tp"
+  std::string value;
+};
+// Of all such flags. Says nothing about whether a field takes the value. Error: stages that are no list.
+std::vector<FlagSetting> flag_settings(const PlanFlags& flags);
+
+// "levels[1].latency" as "levels.1.latency".
+std::string dotted(std::string_view path);
+// Of dotted paths: "parallel.tp" is within "parallel".
+bool within(const std::string& inner, const std::string& outer);
+bool same_or_within(const std::string& inner, const std::string& outer);
+// The path of "PATH=VALUE" (or of a path alone) in the one form in which paths of settings are compared: dotted and without "plan.", which says
+// nothing; what is inside the model or the cluster as "model:layers", for the plan's own field `model` names it and is not around it.
+std::string setting_path(std::string_view setting);
 
 // Where on the command line a field of the plan was given.
 struct Given {

@@ -134,6 +134,7 @@ std::set<std::int64_t> whole_candidates(const Inputs& in, const std::string& pat
     add_multiples(std::lcm(ranks, in.cluster.node_size), present, out);
     add_multiples(ranks, present, out);
   } else if (path.starts_with("model.")) {
+    if (present > (std::int64_t{1} << 50)) return out;  // whose multiples would not be counted in 64 bits
     for (const double share : {0.25, 0.5, 0.75, 1.5, 2.0, 4.0}) out.insert(std::llround(static_cast<double>(present) * share));
     add_multiples(std::max<std::int64_t>(1, p.tp), present, out);
   } else {
@@ -151,6 +152,14 @@ bool within(const Field& field, double value) {
 
 std::optional<double> number(std::string_view text) {
   double value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// Of what 64 bits hold; seeds may be larger.
+std::optional<std::int64_t> whole_number(std::string_view text) {
+  std::int64_t value = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failure != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return value;
@@ -189,13 +198,15 @@ std::vector<std::string> candidates(const Inputs& in, const Field& field, const 
       for (const std::string& choice : field.choices) add(choice);
       break;
     case FieldKind::whole: {
-      const auto present = static_cast<std::int64_t>(number(field.value).value_or(1));
+      const std::optional<std::int64_t> given = field.value == "null" ? 1 : whole_number(field.value);
+      if (!given) break;
+      const std::int64_t present = *given;
       std::set<std::int64_t> values = whole_candidates(in, field.path, present);
       for (const std::string& word : said)
         if (const std::optional<double> n = number(word); n && *n == std::floor(*n) && std::abs(*n) < 1e12)
           values.insert(static_cast<std::int64_t>(*n));
       if (field.fallback)
-        if (const std::optional<double> n = number(*field.fallback)) values.insert(static_cast<std::int64_t>(*n));
+        if (const std::optional<std::int64_t> n = whole_number(*field.fallback)) values.insert(*n);
       std::vector<std::int64_t> sorted;
       for (const std::int64_t n : values)
         if (within(field, static_cast<double>(n))) sorted.push_back(n);

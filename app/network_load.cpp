@@ -191,6 +191,8 @@ NetworkLoad NetworkTraffic::at(const Timeline& timeline, Picoseconds time) const
   NetworkLoad out = empty(Seconds{1}, true);
   const program::Program& program = *program_;
   const auto key = [](const Span& s) { return std::tuple{s.rank, std::uint32_t{s.stream}, s.start}; };
+  // A time and the one a step later are the same; a span that runs on beyond the step is met as many steps later.
+  const Picoseconds step = timeline.step, first{step.v > 0 ? (time.v % step.v + step.v) % step.v : time.v};
   // What the recorded ranks do at the time.
   struct Running {
     program::Instruction instruction;
@@ -199,18 +201,25 @@ NetworkLoad NetworkTraffic::at(const Timeline& timeline, Picoseconds time) const
   const auto running = [&](std::uint32_t rank) {
     std::vector<Running> list;
     const program::Role& role = program.role_of(rank);
-    for (std::uint32_t stream = 0; stream < timeline.streams.size(); ++stream)
-      for (const Picoseconds t : {time, time + timeline.step}) {
-        const auto after = std::upper_bound(timeline.spans.begin(), timeline.spans.end(), std::tuple{rank, stream, t},
-                                            [&](const auto& k, const Span& s) { return k < key(s); });
-        if (after == timeline.spans.begin()) continue;
-        const Span& span = *(after - 1);
-        if (span.rank != rank || span.stream != stream || span.end <= t) continue;
-        if (span.pass >= role.body.size() || span.instruction >= role.passes[role.body[span.pass].pass].count)
-          throw Error{"timeline", "its spans are not of this plan's program"};
-        const program::Instruction& in = role.instructions[role.passes[role.body[span.pass].pass].first + span.instruction];
-        if (communicates(in.opcode)) list.push_back({in, to_seconds(span.end - span.start).v});
+    const auto last_until = [&](std::uint32_t stream, Picoseconds t) -> const Span* {
+      const auto after = std::upper_bound(timeline.spans.begin(), timeline.spans.end(), std::tuple{rank, stream, t},
+                                          [&](const auto& k, const Span& s) { return k < key(s); });
+      if (after == timeline.spans.begin() || (after - 1)->rank != rank || (after - 1)->stream != stream) return nullptr;
+      return &*(after - 1);
+    };
+    for (std::uint32_t stream = 0; stream < timeline.streams.size(); ++stream) {
+      const Span* last = last_until(stream, Picoseconds{INT64_MAX});  // spans of a stream do not overlap: it ends last, too
+      for (Picoseconds t = first; last != nullptr && t < last->end; t += step) {
+        if (const Span* found = last_until(stream, t); found != nullptr && found->end > t) {
+          const Span& span = *found;
+          if (span.pass >= role.body.size() || span.instruction >= role.passes[role.body[span.pass].pass].count)
+            throw Error{"timeline", "its spans are not of this plan's program"};
+          const program::Instruction& in = role.instructions[role.passes[role.body[span.pass].pass].first + span.instruction];
+          if (communicates(in.opcode)) list.push_back({in, to_seconds(span.end - span.start).v});
+        }
+        if (step.v <= 0) break;
       }
+    }
     return list;
   };
   std::vector<std::vector<Running>> by_class;

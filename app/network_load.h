@@ -92,8 +92,8 @@ class NetworkTraffic {
   // Of a whole step, which is a period: what crosses its end counts once.
   NetworkLoad of_step(Picoseconds step) const;
   // At a time of a simulated timeline of this program: each instruction that runs then moves its bytes evenly from its start to its end; what runs on
-  // beyond the step does so at the beginning of the next one, which is this one. A rank that was not recorded does what the one does that stands for
-  // it; ranks of whose class none was recorded are silent.
+  // beyond the step does so at the beginning of the next one, which is this one: times a step apart are the same. A rank that was not recorded does
+  // what the one does that stands for it; ranks of whose class none was recorded are silent.
   NetworkLoad at(const Timeline& timeline, Picoseconds time) const;
   // By the first node of each kind. They are alike at any time of the step.
   std::vector<AlikeNodes> nodes(const NetworkLoad& of_step) const;

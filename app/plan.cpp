@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
 #include <functional>
 #include <utility>
 
+#include "app/fields.h"
 #include "core/error.h"
 #include "core/plan_json.h"
 
@@ -69,9 +72,6 @@ PlanFlags asking_for(PlanFlags flags, const Plan& wanted) {
       {"parallel.sp", [](const Plan& p) { return p.parallel.sp ? "true" : "false"; }},
       {"batch.global", [](const Plan& p) { return fmt::format("{}", p.batch.global); }},
   };
-  const auto is_about = [](const std::string& setting, const std::string& path) {
-    return setting.starts_with(path + "=") || setting.starts_with("plan." + path + "=");
-  };
   // What one setting changes may follow from another (the global batch from the replicas): until nothing differs, which takes two rounds.
   for (int round = 0; round < 4; ++round) {
     const Plan now = load_inputs(flags).plan;
@@ -80,7 +80,7 @@ PlanFlags asking_for(PlanFlags flags, const Plan& wanted) {
       const auto& path = field.first;
       const auto& text = field.second;
       if (text(now) == text(wanted)) continue;
-      std::erase_if(flags.settings, [&](const std::string& setting) { return is_about(setting, path); });
+      std::erase_if(flags.settings, [&](const std::string& setting) { return setting_path(setting) == path; });
       flags.settings.push_back(path + "=" + text(wanted));
     }
   }
@@ -88,19 +88,34 @@ PlanFlags asking_for(PlanFlags flags, const Plan& wanted) {
 }
 
 PlanFlags searching_from(PlanFlags question) {
-  const std::int64_t global = load_inputs(question).plan.batch.global;
-  for (const char* path : {"parallel.tp", "parallel.pp", "parallel.vp", "parallel.sp", "batch.micro", "schedule", "schedule_args", "stages",
-                           "recompute.kind", "sharding.zero"})
-    std::erase_if(question.settings, [&](const std::string& setting) {
-      std::string_view given = setting;
-      if (given.starts_with("plan.")) given.remove_prefix(5);
-      if (!given.starts_with(path)) return false;
-      const char next = given[std::string_view(path).size()];
-      return next == '=' || next == '.' || next == '[';
-    });
+  static constexpr std::array kVaried{"parallel.tp", "parallel.pp",   "parallel.vp", "parallel.sp",    "batch.micro",
+                                      "schedule",    "schedule_args", "stages",      "recompute.kind", "sharding.zero"};
+  const Plan asked = load_inputs(question).plan;
+  const auto varied = [](const std::string& path) {
+    return std::any_of(kVaried.begin(), kVaried.end(), [&](const char* field) { return same_or_within(path, field); });
+  };
+  std::vector<std::string> around;  // paths of settings that say something of what is varied, and of other fields
+  std::erase_if(question.settings, [&](const std::string& setting) {
+    const std::string path = setting_path(setting);
+    const bool holds = std::any_of(kVaried.begin(), kVaried.end(), [&](const char* field) { return within(field, path); });
+    if (holds) around.push_back(path);
+    return holds || varied(path);
+  });
   for (std::optional<std::int64_t>* flag : {&question.tp, &question.pp, &question.vp, &question.micro_batch, &question.zero}) flag->reset();
   question.sp.reset();
   for (std::optional<std::string>* flag : {&question.schedule, &question.recompute, &question.stages}) flag->reset();
+  // What they said of those other fields stays.
+  if (!around.empty()) {
+    const std::vector<EditableField> left = fields(load_inputs(question).plan);
+    for (const EditableField& field : fields(asked)) {
+      const std::string& path = field.field.path;
+      const bool told = std::any_of(around.begin(), around.end(), [&](const std::string& outer) { return within(path, outer); });
+      if (!told || varied(path) || path == "batch.global") continue;
+      if (const EditableField* now = find_field(left, path); now == nullptr || now->field.value != field.field.value)
+        question.settings.push_back(path + "=" + field.field.value);
+    }
+  }
+  const std::int64_t global = asked.batch.global;
   if (load_inputs(question).plan.batch.global != global) question.settings.push_back(fmt::format("batch.global={}", global));
   return question;
 }

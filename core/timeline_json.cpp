@@ -7,6 +7,8 @@
 #include <cassert>
 #include <iterator>
 #include <limits>
+#include <numeric>
+#include <tuple>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -409,6 +411,7 @@ class TraceReader {
       if (at_ != text_.size()) fail("has text after the end of the document");
     }
     check_flows();
+    sort_spans();
     std::stable_sort(timeline_.critical.begin(), timeline_.critical.end(),
                      [&](std::uint32_t a, std::uint32_t b) { return timeline_.spans[a].start < timeline_.spans[b].start; });
     return std::move(timeline_);
@@ -555,6 +558,25 @@ class TraceReader {
         throw Error(flow_lines_[i], fmt::format("{} is not one of the {} spans", last, timeline_.spans.size()), "they are counted from 0");
       }
     }
+  }
+
+  // Whoever wrote the trace may have written its events in any order; arrows and the critical path name spans by their places in the file.
+  void sort_spans() {
+    std::vector<Span>& spans = timeline_.spans;
+    const auto earlier = [](const Span& a, const Span& b) { return std::tie(a.rank, a.stream, a.start) < std::tie(b.rank, b.stream, b.start); };
+    if (std::is_sorted(spans.begin(), spans.end(), earlier)) return;
+    std::vector<std::uint32_t> order(spans.size()), place(spans.size());
+    std::iota(order.begin(), order.end(), 0U);
+    std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return earlier(spans[a], spans[b]); });
+    std::vector<Span> sorted;
+    sorted.reserve(spans.size());
+    for (const std::uint32_t i : order) {
+      place[i] = static_cast<std::uint32_t>(sorted.size());
+      sorted.push_back(spans[i]);
+    }
+    spans = std::move(sorted);
+    for (Flow& flow : timeline_.flows) flow = {place[flow.from], place[flow.to]};
+    for (std::uint32_t& i : timeline_.critical) i = place[i];
   }
 
   std::string_view text_;

@@ -76,6 +76,22 @@ void GroupTraffic::add_message(std::vector<LinkBytes>& out, std::size_t from, st
     if (crosses(l, meet)) (member == from ? out[l].sent : out[l].received) += bytes;
 }
 
+std::vector<std::int64_t> GroupTraffic::partners_by_level(std::size_t member, std::size_t servers) const {
+  std::vector<std::int64_t> all(levels_.size());  // other members
+  std::int64_t nearer = 1;
+  for (std::size_t l = 0; l < levels_.size(); nearer = levels_[l++].own[member]) all[l] = levels_[l].own[member] - nearer;
+  std::vector<std::int64_t> out(levels_.size());
+  if (servers == devices_.size()) {
+    out = all;
+  } else {
+    for (std::size_t s = 0; s < servers; ++s)
+      if (s != member) ++out[cluster_->level_between(devices_[s], devices_[member])];
+  }
+  if (member < servers)
+    for (std::size_t l = 0; l < out.size(); ++l) out[l] += all[l];
+  return out;
+}
+
 std::vector<LinkBytes> GroupTraffic::bytes(const program::Shape& shape, Algorithm algorithm, std::size_t member) const {
   std::vector<LinkBytes> out(cluster_->levels.size());
   const std::size_t members = devices_.size();
@@ -96,13 +112,13 @@ std::vector<LinkBytes> GroupTraffic::bytes(const program::Shape& shape, Algorith
     case Operator::all_reduce:
     case Operator::all_reduce_max:
       if (const auto servers = static_cast<std::size_t>(shape.op == Operator::all_reduce ? shape.dims[1] : 0); servers > 0) {
+        // Each push of a part is answered by a pull of one. So what a member sends, and what it receives, is a part for each of its servers, and for
+        // each of those that it serves.
+        const std::vector<std::int64_t> partners = partners_by_level(member, std::min(servers, members));
         const double part = payload / static_cast<double>(servers);
-        for (std::size_t s = 0; s < std::min(servers, members); ++s)
-          for (std::size_t i = 0; i < members; ++i)
-            if (i == member || s == member) {
-              add_message(out, i, s, member, part);  // push
-              add_message(out, s, i, member, part);  // pull
-            }
+        for (std::size_t meet = 0; meet < partners.size(); ++meet)
+          for (std::size_t l = 0; l <= meet; ++l)
+            if (const double bytes = part * static_cast<double>(partners[meet]); crosses(l, meet)) out[l].sent += bytes, out[l].received += bytes;
         break;
       }
       if (algorithm != Algorithm::ring) {

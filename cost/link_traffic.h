@@ -51,6 +51,9 @@ class GroupTraffic {
     std::vector<std::int64_t> own;  // by member: members in its domain
     std::int64_t domains = 1;       // that hold members
   };
+  // Of parameter servers, which are the first members: those that a member exchanges with, by the level where they meet. Servers count once as such,
+  // and all that a server serves once more.
+  std::vector<std::int64_t> partners_by_level(std::size_t member, std::size_t servers) const;
   void add_message(std::vector<LinkBytes>& out, std::size_t from, std::size_t to, std::size_t member, double bytes) const;
 
   const Cluster* cluster_;

@@ -35,7 +35,7 @@ struct Rejected {
   std::string constraint;    // "memory", "bound", or the name of a structural constraint
   std::string reason;        // "needs 93.1 GiB per device, has 80 GiB (activations 41.7 GiB)"
   double excess = 0;         // memory, bound: needed / available; structural: 0
-  Bytes memory{};            // that it needs on its fullest device, or no less than that where states alone are too much; 0: unknown
+  Bytes memory{};            // of its fullest device, or less: of states alone, or of a smaller micro-batch, where that is too much; 0: unknown
   Picoseconds least_time{};  // a step takes no less; 0: unknown
 };
 
@@ -53,8 +53,10 @@ struct Options {
   unsigned threads = 0;                                              // 0: one per core
   std::function<void(std::int64_t done, std::int64_t of)> progress;  // called from one thread at a time
   const std::atomic<bool>* cancel = nullptr;
-  bool keep_all = false;       // Outcome::ranked holds everything that was simulated; `top` only says what the bound prunes
-  bool bound_refused = false;  // Rejected::least_time also of plans that do not fit, which costs pricing them
+  bool keep_all = false;  // Outcome::ranked holds everything that was simulated; `top` only says what the bound prunes
+  // Rejected::least_time also of plans that do not fit, which costs pricing them. Not of those whose states alone, or a smaller micro-batch, are too
+  // much: they are not compiled.
+  bool bound_refused = false;
 };
 
 // The energy of a step of all devices together: what they draw idle, and what the work takes above that.

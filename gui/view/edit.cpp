@@ -67,16 +67,8 @@ std::optional<Error> check_edit(const app::PlanFlags& question, const std::strin
 }
 
 bool says(const app::PlanFlags& question, const std::string& path) {
-  const auto dotted = [](std::string_view text) {
-    if (text.starts_with("plan.")) text.remove_prefix(5);
-    std::string out;
-    for (const char c : text)
-      if (c != ']') out.push_back(c == '[' ? '.' : c);
-    return out;
-  };
-  const std::string wanted = dotted(path);
-  if (std::any_of(question.settings.begin(), question.settings.end(),
-                  [&](const std::string& s) { return dotted(std::string_view(s).substr(0, s.find('='))) == wanted; }))
+  const std::string wanted = app::setting_path(path);
+  if (std::any_of(question.settings.begin(), question.settings.end(), [&](const std::string& s) { return app::setting_path(s) == wanted; }))
     return true;
   const std::pair<const char*, bool> flags[] = {{"parallel.tp", question.tp.has_value()},
                                                 {"parallel.cp", question.cp.has_value()},

@@ -203,5 +203,14 @@ TEST(LegalValues, DoNotCountWhatIsRefusedAnyway) {
   EXPECT_THAT(values(legal_values(f, load_inputs(f), "parallel.tp")), ElementsAre("1", "2", "4", "8"));
 }
 
+TEST(LegalValues, OfTheLargestSeedKeepItsDigits) {
+  // 2^63 - 1, which no double holds: the nearest one, 2^63, is no number of 64 bits with a sign.
+  const PlanFlags f = flags("cpu-llama-tiny", "dgx-h100:8", {"seed=9223372036854775807"});
+  const std::vector<std::string> legal = values(legal_values(f, load_inputs(f), "seed"));
+  EXPECT_THAT(legal, Contains("9223372036854775807"));
+  EXPECT_THAT(legal, Contains("0"));
+  EXPECT_THAT(legal, Not(Contains("-9223372036854775808")));
+}
+
 }  // namespace
 }  // namespace orrery::app

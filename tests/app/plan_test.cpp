@@ -92,6 +92,25 @@ TEST(SearchingFrom, SaysNothingAboutWhatASearchVaries) {
   EXPECT_EQ(searching_from(from), from);
 }
 
+TEST(SearchingFrom, FreesWhatASettingAroundItSays) {
+  PlanFlags f;
+  f.model = "cpu-llama-tiny", f.cluster = "dgx-h100:8";
+  f.settings = {"parallel.ep=2", R"(parallel={"tp": 2, "cp": 2})", R"(plan.batch={"global": 24, "micro": 2, "sequence": 128})",
+                R"(recompute={"kind": "full", "layers": 2})"};
+  const PlanFlags from = searching_from(f);
+  for (const char* path : {"parallel.tp", "parallel.pp", "batch.micro", "recompute.kind"}) EXPECT_FALSE(sets(from.settings, path)) << path;
+  const Plan asked = load_inputs(f).plan, plan = load_inputs(from).plan;
+  EXPECT_EQ(plan.parallel.tp, 1);
+  EXPECT_EQ(plan.batch.micro, 1);
+  // What such a setting says of other fields stays: that there is no ep, too, for it came after the word on it.
+  EXPECT_EQ(plan.parallel.cp, 2);
+  EXPECT_EQ(plan.parallel.ep, 1);
+  EXPECT_EQ(plan.batch.global, 24);
+  EXPECT_EQ(plan.batch.sequence, 128);
+  EXPECT_EQ(plan.recompute.layers, asked.recompute.layers);
+  EXPECT_EQ(searching_from(from), from);
+}
+
 TEST(PlanReport, GivesEnergyAndMoneyAsASimulationOfThePlanDoes) {
   PlanFlags f;
   f.model = "cpu-llama-tiny", f.cluster = "dgx-h100:8", f.global_batch = 16, f.sequence = 128;

@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
+#include <thread>
 
 #include "program/flops.h"
 
@@ -267,6 +270,31 @@ TEST(Clock, ScalesArithmeticAndItsEnergy) {
   }
   EXPECT_GT(products, 0U);
   EXPECT_GT(norms, 0U);
+}
+
+TEST(Explore, IsEmptyOrWholeWheneverItIsCancelled) {
+  const Inputs in = load_inputs(small(2, 4));
+  SimulateOptions options;
+  options.timeline = true;
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begin = Clock::now();
+  const SimulateReport whole = simulate(in, options);
+  const Clock::duration time = Clock::now() - begin;
+  constexpr int kRuns = 24;
+  for (int i = 0; i < kRuns; ++i) {
+    std::atomic<bool> cancel = false;
+    options.cancel = &cancel;
+    std::thread other([&, raise = Clock::now() + time * i / kRuns] {
+      while (Clock::now() < raise) std::this_thread::yield();
+      cancel = true;
+    });
+    const std::optional<Explored> explored = explore(in, options);
+    other.join();
+    if (!explored) continue;
+    EXPECT_EQ(explored->report.trace_hash, whole.trace_hash);
+    EXPECT_EQ(to_json(explored->report), to_json(whole));
+    EXPECT_TRUE(explored->report.timeline && *explored->report.timeline == *whole.timeline);
+  }
 }
 
 TEST(SimulateReport, NamesTheSourceOfEachPriceAndTheSharesAddUpToOne) {

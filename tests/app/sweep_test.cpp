@@ -178,6 +178,8 @@ TEST(SweepTable, IsReadStrictly) {
   EXPECT_EQ(refused(R"({"orrery": "table/1", "rows": [{"tp": "1"}]})"), "t.csv:1: rows[0]: has no status");
   EXPECT_EQ(refused(R"({"orrery": "table/1", "rows": [{"tp": "1", "status": "ok"}, {"pp": "1", "pq": "1", "status": "ok"}]})"),
             "t.csv:1: rows[1]: has other axes than the first row");
+  EXPECT_EQ(refused("{\"orrery\": \"table/1\", \"rows\": [\n{\"tp\": \"1\", \"status\": \"ok\",\n\"speed\": 1}]}"),
+            "t.csv:3: rows[0].speed: 'speed' is no column of a sweep");
 }
 
 TEST(SweepTable, SaysTheSameAsJson) {

@@ -88,6 +88,24 @@ TEST(ReadTimeline, ReadsTracesFromBeforeEnergyAndTheCriticalPathStoodInThem) {
   EXPECT_EQ(read_timeline(text, "t.json"), old);
 }
 
+TEST(ReadTimeline, SortsSpansByRankStreamAndStartWithWhatNamesThem) {
+  const Timeline sorted = two_ranks();  // a, c, b: c sends to b, and all are critical in that order
+  Timeline shuffled = sorted;
+  shuffled.spans = {sorted.spans[2], sorted.spans[0], sorted.spans[1]};
+  shuffled.flows = {{2, 0}};
+  shuffled.critical = {1, 2, 0};
+  EXPECT_EQ(read_timeline(write_chrome_trace(shuffled), "t.json"), sorted);
+  // Of the same start, as they stand in the file.
+  Timeline ties = sorted;
+  ties.spans = {sorted.spans[2], sorted.spans[0], sorted.spans[0], sorted.spans[1]};
+  ties.spans[2].pass = 7;
+  ties.flows = {{3, 2}};
+  ties.critical.clear();
+  const Timeline read = read_timeline(write_chrome_trace(ties), "t.json");
+  EXPECT_EQ(read.spans, (std::vector<Span>{ties.spans[1], ties.spans[2], ties.spans[3], ties.spans[0]}));
+  EXPECT_EQ(read.flows, (std::vector<Flow>{{2, 1}}));
+}
+
 TEST(ReadTimeline, RefusesTracesOfOtherProgramsWithAHint) {
   for (const char* text : {R"([{"ph":"X","ts":0,"dur":1,"pid":0,"tid":0,"name":"a"}])", R"({"schemaVersion":1,"traceEvents":[]})",
                            R"({"traceEvents":[]})", R"({"traceEvents":[{"ph":"X","name":"ncclKernel","pid":0,"tid":7,"ts":1,"dur":2}]})"}) {

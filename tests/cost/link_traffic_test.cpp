@@ -104,6 +104,16 @@ TEST(ParameterServers, TakeInAndGiveOutAPartForEachOther) {
   EXPECT_EQ(group.bytes(s, Algorithm::direct, 2)[0], (LinkBytes{1.5 * kGB, 1.5 * kGB}));
 }
 
+TEST(ParameterServers, OfThousandsAreCountedWithoutLookingAtEachPair) {
+  // 16,384 ranks in nodes of 4, all of them servers of 16,384 bytes: a byte to each other as to a server and one as from one, 2 x 3 of them inside
+  // and 2 x 16,380 outside.
+  program::Shape s = shape(Operator::all_reduce, 16'384);
+  s.dims[1] = 16'384;
+  const Cluster cluster = round_cluster(16'384);
+  const GroupTraffic group(cluster, range(16'384));
+  for (std::size_t m = 0; m < 16'384; ++m) ASSERT_EQ(group.bytes(s, Algorithm::direct, m), (std::vector<LinkBytes>{{6, 6}, {32'760, 32'760}}));
+}
+
 TEST(Rotate, SendsToTheNextMemberByTheLevelWhereTheyMeet) {
   // 2 | 4 5: device 2 sends to 4 by its adapter and hears from 5 by it; 4 sends to 5 inside.
   const Cluster cluster = round_cluster(8);
@@ -163,6 +173,22 @@ RC_GTEST_PROP(LinkTraffic, WhatLeavesArrivesLevelByLevel, ()) {
     for (std::size_t l = 0; l < 3; ++l) sent[l] += b[l].sent, received[l] += b[l].received;
   }
   for (std::size_t l = 0; l < 3; ++l) RC_ASSERT(std::abs(sent[l] - received[l]) <= 1e-9 * (sent[l] + 1));
+}
+
+RC_GTEST_PROP(ParameterServers, ExchangeAPartWithEachMember, ()) {
+  const Cluster cluster = three_levels();
+  const std::vector<std::int64_t> devices = any_group(32);
+  const std::size_t members = devices.size(), servers = *rc::gen::inRange<std::size_t>(1, members + 1);
+  program::Shape s = shape(Operator::all_reduce, static_cast<std::int64_t>(servers) * 1000);
+  s.dims[1] = static_cast<std::int64_t>(servers);
+  std::vector<std::vector<LinkBytes>> expected(members, std::vector<LinkBytes>(3));
+  const auto message = [&](std::size_t from, std::size_t to) {
+    for (std::size_t l = 0; from != to && l < 3; ++l)
+      if (crosses(l, cluster.level_between(devices[from], devices[to]))) expected[from][l].sent += 1000, expected[to][l].received += 1000;
+  };
+  for (std::size_t server = 0; server < servers; ++server)
+    for (std::size_t m = 0; m < members; ++m) message(m, server), message(server, m);
+  for (std::size_t m = 0; m < members; ++m) RC_ASSERT(GroupTraffic(cluster, devices).bytes(s, Algorithm::direct, m) == expected[m]);
 }
 
 RC_GTEST_PROP(LinkTraffic, NothingIsPricedBelowWhatItsBusiestLinkCarries, ()) {

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <numeric>
+#include <thread>
 
 #include "sim/simulate.h"
 #include "support/arbitrary_programs.h"
@@ -169,6 +171,33 @@ RC_GTEST_PROP(Simulation, IsNoResultOnceItIsCancelled, ()) {
   const std::atomic<bool> cancel = true;
   const Result r = run(t, {.record = true, .cancel = &cancel});
   RC_ASSERT(r.cancelled && !r.timeline && r.simulated_ranks.empty() && r.step.v == 0);
+}
+
+// Raised at times spread over the run, so that its parts are each given up: laying out, running, accounting, writing the timeline.
+TEST(Simulation, IsTheWholeResultOrNoneWheneverItIsCancelled) {
+  const Timed t = test::one_f_one_b(8, 32, test::equal_stages(8, 10, 20, 1), 16);
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begin = Clock::now();
+  const Result whole = run(t, {.unfold = true, .record = true});
+  const Clock::duration time = Clock::now() - begin;
+  ASSERT_TRUE(!whole.cancelled && whole.timeline);
+  constexpr int kRuns = 24;
+  for (int i = 0; i < kRuns; ++i) {
+    std::atomic<bool> cancel = false;
+    std::thread other([&, raise = Clock::now() + time * i / kRuns] {
+      while (Clock::now() < raise) std::this_thread::yield();
+      cancel = true;
+    });
+    const Result r = run(t, {.unfold = true, .record = true, .cancel = &cancel});
+    other.join();
+    if (r.cancelled) {
+      EXPECT_TRUE(!r.timeline && r.simulated_ranks.empty() && r.step.v == 0);
+    } else {
+      EXPECT_EQ(r.trace_hash, whole.trace_hash);
+      EXPECT_EQ(r.waterfall, whole.waterfall);
+      EXPECT_TRUE(r.timeline && *r.timeline == *whole.timeline);
+    }
+  }
 }
 
 // In the steady state a rank's compute stream advances by exactly one step per period, and its spans and waits tile that time without a gap.

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -290,6 +291,8 @@ inline Timeline timeline() {
         return s;
       },
       8);
+  std::stable_sort(t.spans.begin(), t.spans.end(),
+                   [](const Span& a, const Span& b) { return std::tie(a.rank, a.stream, a.start) < std::tie(b.rank, b.stream, b.start); });
   for (std::uint32_t i = 0; i < t.spans.size(); ++i)
     if (coin()) t.critical.push_back(i);
   std::stable_sort(t.critical.begin(), t.critical.end(), [&](std::uint32_t a, std::uint32_t b) { return t.spans[a].start < t.spans[b].start; });
