@@ -23,6 +23,7 @@
 #include <QTimer>
 #include <QToolButton>
 #include <QVBoxLayout>
+#include <algorithm>
 
 #include "app/version.h"
 #include "core/error.h"
@@ -108,6 +109,8 @@ MainWindow::MainWindow(ViewState& state, const QString& remember, QWidget* paren
   statusBar()->addPermanentWidget(latency_);
   statusBar()->setSizeGripEnabled(false);
 
+  if (memory_ && qEnvironmentVariableIsEmpty("ORRERY_THEME"))
+    choose_theme(static_cast<ThemeChoice>(std::clamp(memory_->value("colours", 0).toInt(), 0, 2)));
   make_menus();
   connect(&state, &ViewState::message, this, [this](const QString& text, Tone tone) { strip_->say(text, tone); });
   connect(&state, &ViewState::page_wanted, this, &MainWindow::show_page);
@@ -145,6 +148,8 @@ QFrame* MainWindow::make_first_steps() {
     row->addWidget(button);
   };
   step(tr("1  Turn tp from 8 to 4"), tr("Pins this plan, and shows what changes"), [this] {
+    const app::PlanFlags example = ViewState::first_question();
+    if (state_.question().model != example.model) return state_.ask(example, words(view::examples().front().name));  // another plan's tp is not 8
     state_.pin();
     state_.set("parallel.tp", "4");
     state_.go_to("whatif");
@@ -178,6 +183,10 @@ void MainWindow::make_examples(QMenu& menu) {
 
 void MainWindow::make_menus() {
   QMenu* file = menuBar()->addMenu(tr("&File"));
+  connect(file, &QMenu::aboutToShow, this, [this] {  // asked for only then: pages go on changing, and tables take time
+    actions_->save_table->setEnabled(page()->csv().has_value());
+    actions_->save_picture->setEnabled(!page()->charts().isEmpty());
+  });
   file->addAction(tr("&Open…"), QKeySequence::Open, this, &MainWindow::open)
       ->setStatusTip(tr("A plan, a Hugging Face config.json, a cluster, a profile, a trace or a sweep's table"));
   recent_menu_ = file->addMenu(tr("Open &recent"));
@@ -261,8 +270,6 @@ void MainWindow::update_actions() {
   actions_->save_trace->setEnabled(state_.timeline() != nullptr);
   actions_->uncover->setEnabled(state_.trace() || state_.measured());
   if (Page* shown = page()) {
-    actions_->save_table->setEnabled(shown->csv().has_value());
-    actions_->save_picture->setEnabled(!shown->charts().isEmpty());
     actions_->act->setEnabled(!shown->action().isEmpty());
     actions_->act->setText(shown->action().isEmpty() ? tr("Start") : shown->action());
   }
@@ -320,7 +327,7 @@ bool MainWindow::save_picture(const QString& path) {
 
 void MainWindow::copy_command() {
   const QString command = page()->command();
-  if (command.isEmpty()) return;
+  if (command.isEmpty()) return state_.say(tr("no command prints what is on this page: save what it compares as files first"));
   QApplication::clipboard()->setText(command);
   state_.say(tr("copied: %1").arg(command), Tone::good);
 }
@@ -342,7 +349,6 @@ void MainWindow::fill_recent() {
 
 void MainWindow::restore() {
   if (!memory_) return;
-  choose_theme(static_cast<ThemeChoice>(std::clamp(memory_->value("colours", 0).toInt(), 0, 2)));
   restoreGeometry(memory_->value("geometry").toByteArray());
   recent_ = memory_->value("recent").toStringList();
   fill_recent();
@@ -374,13 +380,17 @@ void MainWindow::keep_results() {
 }
 
 void MainWindow::closeEvent(QCloseEvent* event) {
+  if (close_now_ && std::any_of(pages_.begin(), pages_.end(), [](Page* page) { return page->running().has_value(); })) {
+    event->ignore();  // it closes by itself when what runs has ended
+    return;
+  }
   if (!close_now_) {
     for (Page* page : pages_) {
       const std::optional<QString> running = page->running();
       if (!running) continue;
       event->ignore();
       strip_->say(tr("Still going on: %1.").arg(*running), Tone::bad,
-                  {{tr("Stop it, keep its results and close"),
+                  {{page->key() == "run" ? tr("Stop it, keep its results and close") : tr("Stop it and close"),
                     [this] {
                       close_now_ = true;
                       for (Page* each : pages_) each->stop();

@@ -27,7 +27,7 @@ QImage screenshot(MainWindow& window, ViewState& state, QSize size, double secon
   window.show();
   const auto whole = [&] {
     const auto& answer = state.answer();
-    return (state.trace() || (answer && !state.waiting() && answer->complete)) && window.page()->settled();
+    return !state.busy_with_files() && (state.trace() || (answer && !state.waiting() && answer->complete)) && window.page()->settled();
   };
   if (!wait_until(whole, seconds)) throw Error("--screenshot", "the page was not complete in time");
   QCoreApplication::processEvents();

@@ -8,6 +8,7 @@
 #include <QVBoxLayout>
 
 #include "core/quantity_text.h"
+#include "gui/pages/elided_label.h"
 #include "gui/state/view_state.h"
 
 namespace orrery::gui {
@@ -45,7 +46,7 @@ Summary::Figure Summary::make(const QString& name, const QString& tip) {
   return figure;
 }
 
-Summary::Summary(ViewState& state, QWidget* parent) : QFrame(parent), state_(state), what_(new QLabel), how_(new QLabel) {
+Summary::Summary(ViewState& state, QWidget* parent) : QFrame(parent), state_(state), what_(new ElidedLabel), how_(new ElidedLabel) {
   auto* row = new QHBoxLayout(this);
   row->setContentsMargins(16, 8, 16, 8);
   row->setSpacing(28);

@@ -1,5 +1,6 @@
 #include "gui/state/view_state.h"
 
+#include <QFileInfo>
 #include <QMetaObject>
 #include <atomic>
 
@@ -13,6 +14,10 @@
 
 namespace orrery::gui {
 namespace {
+
+// What is read or written while the window waits; more takes a thread of its own. Reading takes about 20 ms a MiB.
+constexpr qint64 kLargeFile = 2 << 20;
+constexpr std::size_t kManySpans = 10000;
 
 // "levels[1].bandwidth" and "levels.1.bandwidth" are one path; "plan." says nothing.
 std::string dotted(std::string_view path) {
@@ -54,14 +59,17 @@ void put(app::PlanFlags& flags, const std::string& path, const std::string& valu
 }  // namespace
 
 ViewState::ViewState(QObject* parent) : QObject(parent), history_(app::PlanFlags{}) {
+  connect(&files_, &Job::failed, this, [this](const Error& error) { say(error); });
   connect(&asker_, &Asker::answered, this, [this](const std::shared_ptr<const Answer>& answer) {
     if (answer->number < asked_) return;  // of an older question
     answered_ = answer->number;
     answer_ = answer;
     if (answer->explored) last_good_ = answer;
-    if (answer->complete) shown_ = answer;
+    const bool told = answer->complete && answer->explored;  // an illegal plan leaves what was there
+    if (told) shown_ = answer;
+    if (told && measured_ && measured_->about && *measured_->about != about(*answer)) set_measured(std::nullopt);
     Q_EMIT answer_changed();
-    if (answer->complete && !trace_) {
+    if (told && !trace_) {
       select(std::nullopt);
       Q_EMIT timeline_changed();
     }
@@ -70,9 +78,15 @@ ViewState::ViewState(QObject* parent) : QObject(parent), history_(app::PlanFlags
 
 ViewState::~ViewState() = default;
 
+// A measured run says something about plans of its own model and cluster.
+std::string ViewState::about(const Answer& answer) {
+  return answer.inputs ? answer.inputs->plan.model + " on " + answer.inputs->plan.cluster : std::string();
+}
+
 app::PlanFlags ViewState::first_question() { return view::examples().front().question; }
 
 void ViewState::ask_now() {
+  if (trace_) show_trace(std::nullopt);
   asked_ = asker_.ask(question());
   Q_EMIT question_changed();
 }
@@ -81,9 +95,9 @@ void ViewState::ask(app::PlanFlags question, const QString& what, std::uint64_t 
   if (asked_ == 0) {
     history_.reset(std::move(question));
   } else if (!history_.push(std::move(question), what.toStdString(), gesture)) {
+    if (trace_) show_trace(std::nullopt);  // asked for again: it is what is wanted on screen
     return;
   }
-  if (trace_) show_trace(std::nullopt);
   ask_now();
 }
 
@@ -180,7 +194,9 @@ void ViewState::set_sweep(std::shared_ptr<const app::SweepReport> report) {
 void ViewState::set_run(std::shared_ptr<const app::RunReport> report) {
   run_ = std::move(report);
   if (run_ && !run_->result.timeline.spans.empty())
-    set_measured(Other{{run_, &run_->result.timeline}, QStringLiteral("measured: ") + QString::fromStdString(run_->predicted.model)});
+    set_measured(Other{{run_, &run_->result.timeline},
+                       QStringLiteral("measured: ") + QString::fromStdString(run_->predicted.model),
+                       run_->inputs.plan.model + " on " + run_->inputs.plan.cluster});
   Q_EMIT run_changed();
 }
 
@@ -218,9 +234,8 @@ bool ViewState::open(const QString& path) {
         ask(std::move(question), "profile " + path);
         break;
       case app::FileKind::trace:
-        show_trace(Other{std::make_shared<const Timeline>(load_timeline(file)), path});
-        go_to("timeline");
-        break;
+        read_trace(path, [this](Other trace) { show_trace(std::move(trace)); });
+        return true;
       case app::FileKind::summary: {
         app::Summary summary = app::load_operand(file, {});
         if (!answer_ || !answer_->report()) throw Error(file, "has nothing to be compared with", "open a plan first");
@@ -243,13 +258,30 @@ bool ViewState::open(const QString& path) {
 
 bool ViewState::open_over(const QString& path) {
   try {
-    set_measured(Other{std::make_shared<const Timeline>(load_timeline(path.toStdString())), path});
+    read_trace(path, [this](Other trace) { set_measured(std::move(trace)); });
   } catch (const Error& e) {
     say(e);
     return false;
   }
-  go_to("timeline");
   return true;
+}
+
+void ViewState::read_trace(const QString& path, std::function<void(Other)> take) {
+  const auto there = [this, path, take = std::move(take)](std::shared_ptr<const Timeline> timeline) {
+    take(Other{std::move(timeline), path, std::nullopt});
+    go_to("timeline");
+    Q_EMIT opened(path);
+  };
+  if (QFileInfo(path).size() < kLargeFile) return there(std::make_shared<const Timeline>(load_timeline(path.toStdString())));
+  if (files_.running()) throw Error(path.toStdString(), "has to wait", "another trace is being read or written: try again when that is done");
+  say(tr("reading %1 …").arg(path));
+  files_.start([this, path, there](Job::Control& control) {
+    auto timeline = std::make_shared<const Timeline>(load_timeline(path.toStdString()));
+    control.post([this, path, there, timeline] {
+      there(timeline);
+      say(tr("read: %1 (%2 spans)").arg(path).arg(timeline->spans.size()), Tone::good);
+    });
+  });
 }
 
 bool ViewState::save_plan(const QString& path) {
@@ -260,7 +292,15 @@ bool ViewState::save_plan(const QString& path) {
     say(e);
     return false;
   }
-  say("plan: " + path, Tone::good);
+  QStringList outside;
+  for (const std::string& setting : question().settings)
+    if (setting.starts_with("cluster.") || setting.starts_with("model.")) outside << QString::fromStdString(setting);
+  if (!question().profile.empty()) outside << "--profile " + QString::fromStdString(question().profile);
+  if (outside.isEmpty())
+    say("plan: " + path, Tone::good);
+  else
+    say(tr("plan: %1. A plan does not hold what was changed about the machine, the model or the profile: %2 (\"Copy as command\" has all of it)")
+            .arg(path, outside.join(", ")));
   Q_EMIT opened(path);
   return true;
 }
@@ -268,13 +308,26 @@ bool ViewState::save_plan(const QString& path) {
 bool ViewState::save_trace(const QString& path) {
   const std::shared_ptr<const Timeline> shown = timeline();
   if (!shown) return false;
+  const auto write = [path, shown] { write_file_atomically(path.toStdString(), write_chrome_trace(*shown)); };
+  const auto written = [this, path, spans = shown->spans.size()] {
+    say(tr("trace: %1 (%2 spans); ui.perfetto.dev opens it too").arg(path).arg(spans), Tone::good);
+  };
+  if (shown->spans.size() >= kManySpans) {
+    if (files_.running()) return false;
+    say(tr("writing %1 …").arg(path));
+    files_.start([write, written](Job::Control& control) {
+      write();
+      control.post(written);
+    });
+    return true;
+  }
   try {
-    write_file_atomically(path.toStdString(), write_chrome_trace(*shown));
+    write();
   } catch (const Error& e) {
     say(e);
     return false;
   }
-  say(QStringLiteral("trace: %1 (%2 spans); ui.perfetto.dev opens it too").arg(path).arg(shown->spans.size()), Tone::good);
+  written();
   return true;
 }
 

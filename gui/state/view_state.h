@@ -4,6 +4,7 @@
 #include <QObject>
 #include <QString>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "app/sweep.h"
 #include "core/timeline.h"
 #include "gui/state/asker.h"
+#include "gui/state/job.h"
 #include "gui/view/history.h"
 
 namespace orrery::gui {
@@ -23,7 +25,8 @@ enum class Tone { hint, good, bad };
 // A timeline that was not predicted for the question: a run's, or a trace from a file.
 struct Other {
   std::shared_ptr<const Timeline> timeline;
-  QString name;  // "measured: cpu-llama-tiny, 20 steps", "trace.json"
+  QString name;                        // "measured: cpu-llama-tiny", "trace.json"
+  std::optional<std::string> about{};  // of a run: its model and cluster; it is taken away when the question is about others
 };
 
 class ViewState : public QObject {
@@ -68,6 +71,8 @@ class ViewState : public QObject {
   // What the timeline page shows: an opened trace, otherwise the prediction of the last complete answer; null where there is neither. While a new
   // question is worked on the old timeline stays.
   std::shared_ptr<const Timeline> timeline() const;
+  // Reads or writes a large trace just now.
+  bool busy_with_files() const { return files_.running(); }
   // The answer that timeline() is of; null for an opened trace, and before the first.
   std::shared_ptr<const Answer> shown() const { return trace_ ? nullptr : shown_; }
   const std::optional<Other>& trace() const { return trace_; }
@@ -134,6 +139,9 @@ class ViewState : public QObject {
 
  private:
   void ask_now();
+  static std::string about(const Answer& answer);
+  // Hands over the timeline of the file, large ones later and from a thread. Throws Error where a small one cannot be read.
+  void read_trace(const QString& path, std::function<void(Other)> take);
 
   view::History<app::PlanFlags> history_;
   Asker asker_;
@@ -148,6 +156,7 @@ class ViewState : public QObject {
   std::shared_ptr<const app::SweepReport> sweep_;
   std::shared_ptr<const app::RunReport> run_;
   std::optional<std::pair<app::Summary, app::Summary>> compared_;
+  Job files_;
 };
 
 }  // namespace orrery::gui

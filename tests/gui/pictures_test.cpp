@@ -48,14 +48,17 @@ TEST(Dark, IsAnotherPictureOfTheSame) {
 
 // The comparison itself: the same picture passes, one that moved by 40 pixels does not.
 TEST(LooksLike, SeesAPageThatMoved) {
+  if (qEnvironmentVariableIsSet("ORRERY_UPDATE_PICTURES")) GTEST_SKIP() << "would write what is wrong";
   testing::Asked asked{view::examples().front().question};
   MainWindow window(asked.state);
   window.statusBar()->hide();
   ASSERT_TRUE(window.show_page("timeline"));
   const QImage image = screenshot(window, asked.state, {1280, 800});
-  EXPECT_TRUE(testing::looks_like(image, "timeline"));
+  ASSERT_TRUE(testing::looks_like(image, "timeline"));
   EXPECT_FALSE(testing::looks_like(image.copy(40, 0, image.width(), image.height()), "timeline"));
-  EXPECT_FALSE(testing::looks_like(QImage(image.size(), QImage::Format_RGB32), "timeline"));
+  QImage black(image.size(), QImage::Format_RGB32);
+  black.fill(Qt::black);
+  EXPECT_FALSE(testing::looks_like(black, "timeline"));
 }
 
 }  // namespace

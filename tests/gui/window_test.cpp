@@ -108,9 +108,10 @@ TEST(Window, ATraceIsShownUntilSomethingElseIsAsked) {
   ASSERT_TRUE(asked.state.save_trace(folder.filePath("trace.json")));
   const std::size_t spans = asked.state.timeline()->spans.size();
   MainWindow window(asked.state);
+  ASSERT_TRUE(wait_for([&] { return !asked.state.busy_with_files(); }));
   ASSERT_TRUE(asked.state.open(folder.filePath("trace.json")));
+  ASSERT_TRUE(wait_for([&] { return asked.state.trace().has_value(); }));
   EXPECT_EQ(window.page()->key(), "timeline");
-  ASSERT_TRUE(asked.state.trace());
   EXPECT_EQ(asked.state.timeline()->spans.size(), spans);
   asked.state.set("parallel.tp", "1");
   EXPECT_FALSE(asked.state.trace());
@@ -151,6 +152,56 @@ TEST(Window, TheTimelineStaysWhileANewOneIsMade) {
   EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
   EXPECT_NE(asked.state.timeline(), old);
   EXPECT_EQ(empty, 0);
+}
+
+TEST(Window, AnIllegalPlanLeavesTheTimelineOfTheLastLegalOne) {
+  Asked asked;
+  const std::shared_ptr<const Timeline> old = asked.state.timeline();
+  asked.state.set("parallel.tp", "3");
+  EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  EXPECT_FALSE(asked.state.answer()->refusals.empty());
+  EXPECT_EQ(asked.state.timeline(), old);
+}
+
+TEST(Window, UndoTakesAnOpenedTraceAwayAsAnEditDoes) {
+  const QTemporaryDir folder;
+  Asked asked;
+  asked.state.set("seed", "2");
+  ASSERT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  ASSERT_TRUE(asked.state.save_trace(folder.filePath("trace.json")));
+  ASSERT_TRUE(wait_for([&] { return !asked.state.busy_with_files(); }));
+  ASSERT_TRUE(asked.state.open(folder.filePath("trace.json")));
+  ASSERT_TRUE(wait_for([&] { return asked.state.trace().has_value(); }));
+  asked.state.undo();
+  EXPECT_FALSE(asked.state.trace());
+}
+
+// Empty, cut short, of another program, binary: the command line's words, and nothing changes.
+TEST(Window, CorruptedFilesOfEveryKindAreTold) {
+  const QTemporaryDir folder;
+  Asked asked;
+  ASSERT_TRUE(asked.state.save_trace(folder.filePath("trace.json")));
+  ASSERT_TRUE(wait_for([&] { return !asked.state.busy_with_files(); }));
+  const std::string trace = read_text_file(folder.filePath("trace.json").toStdString());
+  const std::string config = read_text_file(ORRERY_SOURCE_DIR "/models/llama-3.1-8b.json");
+  QString told;
+  QObject::connect(&asked.state, &ViewState::message, [&](const QString& text, Tone tone) {
+    if (tone == Tone::bad) told = text;
+  });
+  const app::PlanFlags before = asked.state.question();
+  for (const std::string& text :
+       {std::string(), std::string("\0\1\2\xff", 4), std::string("{\"orrery\": \"plan/1\""), trace.substr(0, trace.size() / 2),
+        config.substr(0, config.size() / 2), std::string("{\"traceEvents\": [{\"name\": \"torch\"}]}"), std::string("{\"orrery\": \"cluster/1\"}"),
+        std::string("{\"orrery\": \"profile/1\", \"x\": 1}")}) {
+    const QString path = folder.filePath("file.json");
+    write_file_atomically(path.toStdString(), text);
+    told.clear();
+    asked.state.open(path);
+    EXPECT_TRUE(wait_for([&] { return !told.isEmpty() || (asked.state.settled() && asked.state.answer()->error); })) << text.substr(0, 40);
+    if (told.isEmpty()) asked.state.undo();  // what only the whole question shows to be wrong
+    EXPECT_EQ(asked.state.question(), before);
+    EXPECT_FALSE(asked.state.trace());
+  }
 }
 
 TEST(Window, FilesThatAreDroppedOpen) {
