@@ -12,6 +12,7 @@
 
 #include "core/quantity_text.h"
 #include "cost/collectives.h"
+#include "cost/link_traffic.h"
 #include "program/dimensions.h"
 
 namespace orrery::app {
@@ -24,7 +25,6 @@ using program::PassKind;
 using program::Program;
 
 constexpr std::uint16_t kNone = 0xffff;
-constexpr std::size_t kMostMembers = 64;  // of a collective that are asked when they were ready: a folded timeline never holds more
 
 // Where in the program a span stands.
 struct Place {
@@ -126,21 +126,40 @@ const char* pass_words(PassKind kind) {
   return "";
 }
 
-// NCCL's conventions (nccl-tests, PERFORMANCE.md): what a rank's link carries each way, relative to the payload.
-double bus_factor(program::Operator op, std::int64_t ranks) {
-  const double n = static_cast<double>(ranks);
-  switch (op) {
-    case program::Operator::all_reduce:
-    case program::Operator::all_reduce_max:
-      return 2 * (n - 1) / n;
-    case program::Operator::all_gather:
-    case program::Operator::reduce_scatter:
-    case program::Operator::all_to_all:
-    case program::Operator::all_to_all_by_count:
-      return (n - 1) / n;
-    default:
-      return 1;
+// What a communication puts on the busiest of all links that it uses, measured by their bandwidth: bytes one way, and the level of that link. No
+// bytes: it crosses none.
+struct BusiestLink {
+  double bytes = 0;
+  std::size_t level = 0;
+};
+
+BusiestLink busiest_of_message(const Cluster& cluster, std::size_t meeting_level, double bytes) {
+  BusiestLink out;
+  for (std::size_t l = 0; l <= meeting_level; ++l)
+    if (cost::crosses(l, meeting_level) && (out.bytes <= 0 || cluster.levels[l].bandwidth < cluster.levels[out.level].bandwidth)) out = {bytes, l};
+  return out;
+}
+
+BusiestLink busiest_of_collective(const Cluster& cluster, const program::Shape& shape, const cost::GroupTraffic& group, std::size_t own) {
+  const cost::Algorithm algorithm = group.algorithm(shape);
+  const std::size_t members = group.devices().size();
+  std::vector<std::size_t> asked;
+  // Servers carry most, and the first and the last of them lie as their nodes are filled; every other collective is asked about all its members.
+  if (const auto servers = static_cast<std::size_t>(shape.op == program::Operator::all_reduce ? shape.dims[1] : 0); servers > 0) {
+    asked = {0, std::min(servers, members) - 1, own};
+  } else {
+    for (std::size_t m = 0; m < members; ++m) asked.push_back(m);
   }
+  BusiestLink out;
+  double longest = 0;
+  for (const std::size_t m : asked) {
+    const std::vector<cost::LinkBytes> links = group.bytes(shape, algorithm, m);
+    for (std::size_t l = 0; l < links.size(); ++l) {
+      const double bytes = std::max(links[l].sent, links[l].received), seconds = bytes / cluster.levels[l].bandwidth.v;
+      if (bytes > 0 && seconds > longest) out = {bytes, l}, longest = seconds;
+    }
+  }
+  return out;
 }
 
 std::string axes_text(const Program& program, const program::Group& group) {
@@ -177,7 +196,11 @@ class Teller {
  public:
   Teller(const Timeline& timeline, const Explored* explored) : t_(timeline), x_(explored) {
     simulated_ = t_.origin == "simulated";
-    steady_ = explored && simulated_ && explored->report.steady;
+    own_ = x_ && x_->report.timeline && &*x_->report.timeline == &t_;
+    steady_ = own_ && simulated_ && x_->report.steady;
+    // One span that is not the program's, and none is: others would only happen to look alike.
+    for (std::uint32_t i = 0; x_ && !own_ && i < t_.spans.size(); ++i)
+      if (!is_of_program(i)) x_ = nullptr;
   }
 
   SpanStory tell(std::uint32_t index) {
@@ -252,6 +275,16 @@ class Teller {
     if (operation != t_.kinds[s.kind].name && !(in->opcode == Opcode::host_wait && t_.kinds[s.kind].name == "wait")) return {};
     at.instruction = in;
     return at;
+  }
+
+  // Whether the instruction at its place does the work that the timeline says.
+  bool is_of_program(std::uint32_t index) const {
+    const Place at = place(index);
+    if (!at || is_wait(*at.instruction)) return static_cast<bool>(at);
+    const Span& s = t_.spans[index];
+    const SpanKind& kind = t_.kinds[s.kind];
+    const program::Shape& shape = x_->program.shapes[x_->program.shape_of(*at.instruction, x_->program.coordinates(s.rank))];
+    return kind.bytes == (program::is_communication(shape.op) ? shape.bytes : program::traffic(shape).v) && kind.flops == program::flops(shape).v;
   }
 
   struct Range {
@@ -438,7 +471,6 @@ class Teller {
       std::vector<std::int64_t> ranks = program::members(x_->program, x_->program.groups[at.instruction->group], s.rank);
       std::int64_t number = -1;
       for (const std::int64_t rank : ranks) {
-        if (out.size() == kMostMembers) break;
         if (rank == s.rank || !recorded(rank)) continue;
         const program::Role& role = x_->program.role_of(rank);
         const auto r = static_cast<std::uint32_t>(rank);
@@ -473,7 +505,9 @@ class Teller {
     Needed* last = nullptr;
     for (Needed& n : list)
       if (!last || n.at > last->at) last = &n;
-    const bool explained = last && (last->at >= s.start || (!simulated_ && s.cause != WaitCause::host));
+    // What its wait began with is not what it waited for, unless some of a run's own work was in between that was not recorded.
+    const bool began = last && last->how == Needed::How::stream && last->at < s.start && s.waited.v > 0 && (!at || (meets && s.cause == own));
+    const bool explained = last && !began && (last->at >= s.start || (!simulated_ && s.cause != WaitCause::host));
     if (!explained && s.waited.v > 0) {
       if (meets && s.cause == own) {
         const auto late = std::find_if(list.begin(), list.end(), [&](const Needed& n) {
@@ -484,23 +518,33 @@ class Teller {
           last = &*late;
         } else {
           const bool message = at ? is_message(*at.instruction) : t_.kinds[s.kind].work == WorkClass::pp_comm;
-          list.push_back({.how = message ? Needed::How::message : Needed::How::member, .at = s.start, .text = unrecorded(index)});
+          list.push_back({.how = message ? Needed::How::message : Needed::How::member, .at = s.start, .text = somebody(index, message)});
           last = &list.back();
         }
       } else if (s.cause == WaitCause::host || steady_) {
         list.push_back({.how = Needed::How::host, .at = s.start, .text = "the host"});
         last = &list.back();
+      } else if (began && !at) {
+        last = nullptr;
       }
     }
     if (last) last->last = true;
   }
 
-  std::string unrecorded(std::uint32_t index) const {
+  // Whom it waited for, where no recorded time says so.
+  std::string somebody(std::uint32_t index, bool message) const {
     const Place at = place(index);
-    if (at && is_message(*at.instruction))
-      return told_apart(program::label(x_->program, program::peer_of(x_->program, t_.spans[index].rank, *at.instruction)),
-                        rank_name(t_.spans[index].rank));
-    return "a rank that was not recorded";
+    const std::uint32_t rank = t_.spans[index].rank;
+    if (message) {
+      if (at) return told_apart(program::label(x_->program, program::peer_of(x_->program, rank, *at.instruction)), rank_name(rank));
+      const std::uint32_t other = other_end(index);
+      return other != kNoSpan ? told_apart(rank_name(t_.spans[other].rank), rank_name(rank)) : "the other end";
+    }
+    if (at) {
+      const std::vector<std::int64_t> ranks = program::members(x_->program, x_->program.groups[at.instruction->group], rank);
+      if (!std::all_of(ranks.begin(), ranks.end(), [&](std::int64_t r) { return recorded(r); })) return "a rank that was not recorded";
+    }
+    return "another member of its group";
   }
 
   // --- Words -------------------------------------------------------------------------------------------------------------------------------------
@@ -533,7 +577,7 @@ class Teller {
       if (bandwidth > 0) out.share_of_bandwidth = out.byte_rate.v / bandwidth;
       out.bandwidth_of = "memory";
     }
-    if (!simulated_ || index >= x_->cost.entries.size()) return;
+    if (!own_ || index >= x_->cost.entries.size()) return;
     const cost::Entry& entry = x_->cost.entries[index];
     if (entry.source < x_->cost.sources.size()) {
       const Source& source = x_->cost.sources[entry.source];
@@ -558,14 +602,22 @@ class Teller {
       out.group = fmt::format("{}: {} ranks", axes_text(program, group), out.group_ranks);
     }
     if (cluster.levels.empty()) return;
-    const cost::Placement placement = cost::place(cluster, ranks);
-    const NetworkLevel& level = cluster.levels[std::max<std::size_t>(1, placement.levels.size()) - 1];
-    out.group += fmt::format(" over {}", level.name);
-    out.bandwidth_of = level.name;
-    if (out.duration.v <= 0) return;
-    out.wire_rate = BytesPerSecond{out.byte_rate.v * bus_factor(in.op, out.group_ranks)};
-    const auto op = in.opcode == Opcode::recv ? program::Operator::send : in.op;
-    out.share_of_bandwidth = cost::bandwidth_bound(op, Bytes{shape.bytes}, placement, cluster).v / to_seconds(out.duration).v;
+    BusiestLink link;
+    std::size_t level = 0;  // that the members span
+    if (is_message(in)) {
+      level = cluster.level_between(ranks[0], ranks[1]);
+      if (ranks[0] != ranks[1]) link = busiest_of_message(cluster, level, static_cast<double>(shape.bytes));
+    } else {
+      const auto own = static_cast<std::size_t>(std::find(ranks.begin(), ranks.end(), std::int64_t{s.rank}) - ranks.begin());
+      const cost::GroupTraffic group(cluster, std::move(ranks));
+      level = std::max<std::size_t>(1, group.placement().levels.size()) - 1;
+      link = busiest_of_collective(cluster, shape, group, own);
+    }
+    out.group += fmt::format(" over {}", cluster.levels[level].name);
+    if (out.duration.v <= 0 || link.bytes <= 0) return;
+    out.bandwidth_of = cluster.levels[link.level].name;
+    out.wire_rate = BytesPerSecond{link.bytes / to_seconds(out.duration).v};
+    out.share_of_bandwidth = out.wire_rate.v / cluster.levels[link.level].bandwidth.v;
   }
 
   // "forward of micro-batch 3, stage 5".
@@ -662,7 +714,8 @@ class Teller {
                          last->previous ? " of the step before" : "");
     }
     if (!last)
-      return fmt::format("Waited {} for {}{}.", waited, cause_text(s.cause), simulated_ ? ", in a step that is not like the one before it" : "");
+      return fmt::format("Waited {} for {}{}.", waited, cause_text(s.cause),
+                         simulated_ && x_ ? ", in a step that is not like the one before it" : "");
     switch (last->how) {
       case Needed::How::host:
         return fmt::format("Waited {} for the host: {}.", waited, host_reason(index));
@@ -723,7 +776,7 @@ class Teller {
   std::string host_reason(std::uint32_t index) {
     const Span& s = t_.spans[index];
     const Place at = place(index);
-    if (!at || !x_) return "it had not issued it yet";
+    if (!at || !own_ || !simulated_) return "it had not issued it yet";  // predicted times say nothing of a run's
     const Picoseconds issue = x_->cost.issue;
     const bool inlined = x_->program.launch == program::Launch::inline_host;
     std::int64_t issued = 1;
@@ -751,6 +804,7 @@ class Teller {
   const Timeline& t_;
   const Explored* x_;
   bool simulated_ = false, steady_ = false;
+  bool own_ = false;  // the timeline is the report's: the prices are its, too
   std::map<std::uint32_t, Range> ranks_;
 };
 

@@ -28,11 +28,11 @@ struct Needed {
     seen,         // nothing says that it was needed, but it ended last before the span started (of a trace without its program)
   };
   How how = How::stream;
-  std::uint32_t span = kNoSpan;  // index into Timeline::spans; kNoSpan: the host, or a rank that was not recorded
+  std::uint32_t span = kNoSpan;  // index into Timeline::spans; kNoSpan: the host, or a rank of which no recorded time tells
   bool previous = false;         // it is of the step before: as `span` is, one step earlier
   // From when on it was there: when it ended; of the other end of a message and the members of a collective, when they were ready to begin.
   Picoseconds at{};
-  bool last = false;  // what was there last, and so decided when the span started; of one at most
+  bool last = false;   // what was there last, and so decided when the span started; of one at most
   std::string text{};  // "all_gather of layer 3 over tp"
 };
 
@@ -44,9 +44,10 @@ struct SpanStory {
   std::string rank;             // "pp3 dp0 tp0"
   std::int64_t stands_for = 1;  // ranks that did the same at the same time, itself included
   std::string stream;
-  std::string pass;                        // "forward of micro-batch 3, stage 5"
-  std::string direction;                   // "forward", "backward", "input_grad", "optimizer", …
-  std::optional<std::int64_t> microbatch;  // with sequence splits: of whole sequences
+  std::string pass;       // "forward of micro-batch 3, stage 5"
+  std::string direction;  // "forward", "backward", "input_grad", "optimizer", …
+  // With sequence splits: of whole sequences, which only a program tells; of a timeline alone as its spans number them: micro-batch x splits + split.
+  std::optional<std::int64_t> microbatch;
   std::optional<std::int64_t> split, chunk, stage, layer;
   bool recompute = false, critical = false;
   std::string shape;             // "8192 tokens x 16384 in x 6656 out, bf16"
@@ -58,9 +59,9 @@ struct SpanStory {
   FlopsPerSecond flop_rate;       // achieved
   double share_of_peak = 0;       // of the device's peak in the span's type
   BytesPerSecond byte_rate;       // of communication the payload's
-  BytesPerSecond wire_rate;       // of a collective what a rank's link carried each way: NCCL's bus bandwidth
-  double share_of_bandwidth = 0;  // of the device's memory, or of the network level that the members span
-  std::string bandwidth_of;       // "memory", "nvlink"
+  BytesPerSecond wire_rate;       // of communication what the busiest link (cost/link_traffic.h) carried one way, by the algorithm it is priced with
+  double share_of_bandwidth = 0;  // of the device's memory, or of that link
+  std::string bandwidth_of;       // "memory", or the network level of that link: "nvlink"
 
   Picoseconds start, end, duration, waited, transfer;
   WaitCause cause = WaitCause::none;

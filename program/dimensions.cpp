@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "program/quantised.h"
+
 namespace orrery::program {
 namespace {
 
@@ -9,7 +11,25 @@ using Names = std::array<std::string_view, 9>;
 
 // These are yes or no.
 bool is_flag(std::string_view name) {
-  return name == "causal" || name == "gated" || name == "balanced" || name == "padded" || name == "transposed" || name == "rounded at random";
+  return name == "causal" || name == "gated" || name == "balanced" || name == "padded" || name == "rounded at random";
+}
+
+// Numbers that stand for names: "delayed scaling", "e4m3, a scale for 1 x 128", "transposed"; nothing for other dimensions.
+std::optional<std::string> numbered(std::string_view name, std::int64_t number) {
+  if (name == "scaling") {
+    static constexpr std::array<std::string_view, 4> kNames{"", "delayed scaling", "current scaling", "blockwise scaling"};  // 1 + Scaling
+    return std::string(kNames[static_cast<std::size_t>(number)]);
+  }
+  if (name == "form") {
+    const Quantisation form = Quantisation::numbered(number);
+    const std::string_view format = form.format == Fp8::e4m3 ? "e4m3" : "e5m2";
+    return form.block_columns == 0 ? std::string(format) : fmt::format("{}, a scale for {} x {}", format, form.block_rows, form.block_columns);
+  }
+  if (name == "ways") {
+    static constexpr std::array<std::string_view, 3> kNames{"", "transposed", "as it lies and transposed"};  // Ways
+    return std::string(kNames[static_cast<std::size_t>(number)]);
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -126,7 +146,9 @@ std::string shape_text(const Shape& shape) {
   for (std::size_t i = 0; i < names.size(); ++i) {
     const std::int64_t d = shape.dims[i];
     if (names[i].empty()) continue;
-    if (is_flag(names[i])) {
+    if (const std::optional<std::string> word = numbered(names[i], d)) {
+      if (!word->empty()) flags += ", " + *word;
+    } else if (is_flag(names[i])) {
       if (d != 0) flags += fmt::format(", {}", names[i]);
     } else if (d != 0 || names[i] == "keys") {  // others are 0 where there is none, or where it is all
       const bool one = d == 1 && (names[i] == "samples" || names[i].ends_with(" heads"));

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <numeric>
+#include <set>
+#include <string>
 
 #include "app/inputs.h"
 #include "app/simulate.h"
@@ -114,6 +116,23 @@ TEST(MemoryStory, SaysWhichInstructionMadeThePeak) {
   EXPECT_EQ(occasion(c.program, story, 0), "the beginning of the step");
   const std::string at_peak = occasion(c.program, story, story.peak);
   EXPECT_NE(at_peak.find("micro-batch"), std::string::npos) << at_peak;
+}
+
+// 16 sequences of two data-parallel ranks in micro-batches of one: 8 micro-batches, each in two halves.
+TEST(MemoryStory, CountsMicroBatchesAsWholeSequences) {
+  PlanFlags flags = small();
+  flags.schedule = "seq1f1b";
+  flags.settings = {"schedule_args.splits=2"};
+  const Case c{flags};
+  ASSERT_EQ(c.program.splits, 2);
+  const MemoryStory story = c.story(0);
+  std::set<std::string> said;
+  for (std::size_t s = 1; s < story.samples.size(); ++s) said.insert(occasion(c.program, story, s));
+  const auto says = [&](const std::string& text) {
+    return std::any_of(said.begin(), said.end(), [&](const std::string& s) { return s.find(text) != std::string::npos; });
+  };
+  EXPECT_TRUE(says("forward of micro-batch 7, split 1"));
+  EXPECT_FALSE(says("micro-batch 8"));
 }
 
 TEST(MemoryStory, RefusesRanksThatWereNotRecordedAndTimelinesOfOtherPlans) {

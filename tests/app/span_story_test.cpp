@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "program/dimensions.h"
+#include "program/quantised.h"
 #include "sim/simulate.h"
 #include "support/arbitrary_programs.h"
 #include "support/timed_programs.h"
@@ -132,6 +133,21 @@ TEST(SpanStory, BlamesTheHostWhereItIssuesTooSlowly) {
   EXPECT_EQ(s.why, "Waited 90 ps for the host: it issues an instruction every 100 ps, and had not come to this one.");
 }
 
+// When a run's host issued what, its prediction does not know.
+TEST(SpanStory, DoesNotExplainARunByPredictedTimes) {
+  test::Timed t;
+  t.cost.issue = Picoseconds{100};
+  t.pass(0);
+  for (int i = 0; i < 3; ++i) t.compute(0, 10);
+  t.body(0, {{0, 0}});
+  const Explored e = explored(t);
+  Timeline run = *e.report.timeline;
+  run.origin = "measured";
+  const SpanStory s = explain_span(e, run, find(e, 0, 0, 1));
+  EXPECT_EQ(s.direction, "forward");  // it is the program's
+  EXPECT_EQ(s.why, "Waited 90 ps for the host: it had not issued it yet.");
+}
+
 Explored small(const std::string& model, const std::string& cluster, std::vector<std::string> settings) {
   PlanFlags flags;
   flags.model = model;
@@ -181,6 +197,116 @@ TEST(SpanStory, HasTheGroupOfACollectiveAndWhatItsLinksCarry) {
   EXPECT_NE(value(s, "Payload").find("on the wire"), std::string::npos) << value(s, "Payload");
 }
 
+// The first span of every communication.
+std::vector<SpanStory> communications(const Explored& e) {
+  const Timeline& t = *e.report.timeline;
+  std::vector<bool> known(t.kinds.size());
+  std::vector<SpanStory> out;
+  for (std::uint32_t i = 0; i < t.spans.size(); ++i) {
+    const std::uint32_t kind = t.spans[i].kind;
+    if (!is_communication(t.kinds[kind].work) || known[kind]) continue;
+    known[kind] = true;
+    out.push_back(explain_span(e, i));
+  }
+  return out;
+}
+
+// A ring through two nodes of eight crosses between them once each way, over eight adapters at a time: of 16 parts 15 pass every member, an eighth of
+// that every adapter.
+TEST(SpanStory, SaysWhatTheBusiestLinkCarriesAndWhichItIs) {
+  const Explored e = small("llama-3.1-8b", "dgx-h100:16", {"sharding.zero=3", "batch.global=16", "batch.sequence=4096"});
+  const std::vector<SpanStory> all = communications(e);
+  const auto s = std::find_if(all.begin(), all.end(), [](const SpanStory& c) { return c.operation == "all_gather" && c.bytes > 100'000'000; });
+  ASSERT_NE(s, all.end());
+  EXPECT_EQ(s->group_ranks, 16);
+  EXPECT_EQ(s->bandwidth_of, "infiniband");
+  EXPECT_NEAR(s->wire_rate.v, s->byte_rate.v * 15 / 16 / 8, 1);
+  EXPECT_NEAR(s->share_of_bandwidth, s->wire_rate.v / 50e9, 1e-9);  // an adapter of 400 Gbit/s
+}
+
+// Whatever carries it: sums in the switches, exchanges that cross to a node once, parameter servers, messages.
+TEST(SpanStory, LetsNoLinkCarryMoreThanItCan) {
+  const std::vector<std::string> batch{"batch.global=16", "batch.micro=1", "batch.sequence=1024"};
+  const auto with = [&](std::vector<std::string> settings) {
+    settings.insert(settings.end(), batch.begin(), batch.end());
+    return settings;
+  };
+  const struct {
+    const char *model, *cluster;
+    std::vector<std::string> settings;
+  } cases[] = {{"llama-3.1-8b", "dgx-h100:8", with({"parallel.tp=8", "parallel.sp=false"})},
+               {"llama-3.1-8b", "dgx-h100:16", with({"sharding.zero=3"})},
+               {"llama-3.1-8b", "dgx-h100:16", with({"parallel.tp=8", "parallel.pp=2"})},
+               {"llama-3.1-8b", "dgx-h100:16", with({"sharding.zero=0", "data_parallel.kind=parameter-server"})},
+               {"llama-3.1-8b", "dgx-h100:16", with({"sharding.zero=0", "data_parallel.kind=parameter-server", "data_parallel.servers=3"})},
+               {"cpu-mixtral-tiny", "dgx-h100:32", {"parallel.ep=4", "batch.global=32", "batch.sequence=128"}},
+               {"deepseek-v2", "dgx-h100:32", {"parallel.ep=32", "runtime.moe_dispatcher=hierarchical", "batch.global=32", "batch.sequence=4096"}}};
+  for (const auto& c : cases) {
+    const std::vector<SpanStory> all = communications(small(c.model, c.cluster, c.settings));
+    EXPECT_FALSE(all.empty());
+    for (const SpanStory& s : all) {
+      EXPECT_GT(s.wire_rate.v, 0) << c.model << " " << s.operation << " " << s.group;
+      EXPECT_LE(s.share_of_bandwidth, 1 + 1e-6) << c.model << " on " << c.cluster << ": " << s.operation << " " << s.group << " " << s.bandwidth_of;
+    }
+  }
+}
+
+// Two of the same stream of a run: the second's wait began when the first ended, which is no reason for it.
+TEST(SpanStory, OfARunAloneDoesNotTakeTheBeginningOfAWaitForItsReason) {
+  Timeline t;
+  t.origin = "measured";
+  t.step = Picoseconds{60};
+  t.streams = {"compute", "tp"};
+  t.ranks = {"tp0", "tp1"};
+  t.kinds.resize(2);
+  t.kinds[0].name = "all_reduce", t.kinds[0].work = WorkClass::tp_comm;
+  t.kinds[1].name = "linear_forward", t.kinds[1].work = WorkClass::gemm;
+  const auto span = [&](std::int64_t start, std::int64_t end, std::int64_t waited, std::uint32_t kind, std::uint16_t stream) {
+    Span s;
+    s.start = Picoseconds{start}, s.end = Picoseconds{end}, s.waited = Picoseconds{waited};
+    s.kind = kind, s.stream = stream, s.cause = waited > 0 ? WaitCause::tp : WaitCause::none;
+    t.spans.push_back(s);
+  };
+  span(0, 5, 0, 1, 0), span(50, 55, 45, 1, 0), span(0, 10, 0, 0, 1), span(30, 40, 20, 0, 1);
+  const SpanStory s = explain_span(t, 3);
+  ASSERT_NE(last(s), nullptr);
+  EXPECT_EQ(last(s)->how, How::member);
+  EXPECT_EQ(s.why, "Was ready at 10 ps, and waited for another member of its group: 20 ps in all.");
+  // Compute waited for the collective that ended at 40, not for the compute that ended at 5.
+  ASSERT_NE(last(explain_span(t, 1)), nullptr);
+  EXPECT_EQ(last(explain_span(t, 1))->span, 3U);
+  // Where no such collective is known, it is left at that.
+  for (Span& other : t.spans)
+    if (other.stream == 1) other.start += Picoseconds{60}, other.end += Picoseconds{60};
+  EXPECT_EQ(last(explain_span(t, 1)), nullptr);
+  EXPECT_EQ(explain_span(t, 1).why, "Waited 45 ps for tensor-parallel communication.");
+}
+
+// The last of 70 ranks keeps all others waiting, and all were recorded.
+TEST(SpanStory, AsksAllMembersHoweverManyTheyAre) {
+  test::Timed t{{70, 1, 1, 1}};
+  const auto tp = t.group(program::kTpAxis, WorkClass::tp_comm);
+  t.pass(0);
+  t.compute(0, 10);
+  const std::uint32_t light = t.shape({.duration = 10}), heavy = t.shape({.duration = 40});
+  std::vector<std::uint32_t> shapes(69, light);
+  shapes.push_back(heavy);
+  t.program.loads.push_back({.axes = program::kTpAxis, .shapes = shapes});
+  t.program.roles[0].instructions.back().load = 0;
+  t.program.roles[0].instructions.back().shape = heavy;
+  t.collective(0, tp, test::kSide, 7, {test::after(0)});
+  t.wait(0, {test::after(1)});
+  t.body(0, {{0, 0}});
+  const Explored e = explored(t, {.unfold = true});
+  const SpanStory s = explain_span(e, find(e, 0, 0, 1));
+  ASSERT_NE(last(s), nullptr);
+  ASSERT_NE(last(s)->span, kNoSpan) << s.why;
+  EXPECT_EQ(e.report.timeline->spans[last(s)->span].rank, 69U);
+  // Without the program nobody knows who the members are.
+  const SpanStory alone = explain_span(*e.report.timeline, find(e, 0, 0, 1));
+  EXPECT_NE(alone.why.find("waited for another member of its group"), std::string::npos) << alone.why;
+}
+
 TEST(SpanStory, OfATraceAloneSaysWhatTheTraceSays) {
   const Explored e = two_stages();
   const Timeline& t = *e.report.timeline;
@@ -202,6 +328,18 @@ TEST(SpanStory, TakesATimelineOfAnotherProgramAlone) {
   const SpanStory s = explain_span(e, other, find(e, 1, 0, 1));
   EXPECT_EQ(s.operation, "linear_forward of another");
   EXPECT_TRUE(s.direction.empty());
+  // The same operators on other amounts: one that differs is enough, whichever is asked about.
+  for (const bool bytes : {true, false}) {
+    other = *e.report.timeline;
+    SpanKind& kind = other.kinds[other.spans[find(e, 0, 0, 0)].kind];
+    if (bytes)
+      kind.bytes += 1;
+    else
+      kind.flops += 1;
+    EXPECT_TRUE(explain_span(e, other, find(e, 1, 0, 1)).direction.empty());
+    EXPECT_TRUE(explain_span(e, other, find(e, 1, 0, 0)).direction.empty());
+  }
+  EXPECT_EQ(explain_span(e, Timeline(*e.report.timeline), find(e, 1, 0, 1)).direction, "forward");
 }
 
 TEST(Dimensions, HaveANameForEveryOperator) {
@@ -211,6 +349,23 @@ TEST(Dimensions, HaveANameForEveryOperator) {
   }
   EXPECT_EQ(program::shape_text({.op = program::Operator::attention_forward, .dtype = DType::bf16, .dims = {1, 8192, 16, 1, 128, 128, 1}}),
             "1 sample x 8192 positions x 16 query heads x 1 kv head x 128 qk width x 128 v width, causal, bf16");
+}
+
+TEST(Dimensions, NameWhatNumbersOnlyStandFor) {
+  const auto text = [](program::Operator op, std::array<std::int64_t, 4> dims) {
+    program::Shape shape{.op = op, .dtype = DType::bf16};
+    std::copy(dims.begin(), dims.end(), shape.dims.begin());
+    return program::shape_text(shape);
+  };
+  EXPECT_EQ(text(program::Operator::linear_forward, {8, 16, 32, 0}), "8 tokens x 16 in x 32 out, bf16");
+  EXPECT_EQ(text(program::Operator::linear_forward, {8, 16, 32, 1 + static_cast<int>(program::Scaling::current)}),
+            "8 tokens x 16 in x 32 out, current scaling, bf16");
+  const program::Quantisation gradient = program::Quantisation::of(program::Scaling::delayed, program::Role8::gradient);
+  const program::Quantisation input = program::Quantisation::of(program::Scaling::blockwise, program::Role8::input);
+  EXPECT_EQ(text(program::Operator::quantise, {8, 256, gradient.number(), static_cast<int>(program::Ways::plain)}),
+            "8 rows x 256 columns, e5m2, bf16");
+  EXPECT_EQ(text(program::Operator::quantise_delayed, {8, 256, input.number(), static_cast<int>(program::Ways::transposed)}),
+            "8 rows x 256 columns, e4m3, a scale for 1 x 128, transposed, bf16");
 }
 
 // Of a steady step every moment is accounted for: what a span needed was there before it started, and the last of it just then.
