@@ -18,8 +18,8 @@ struct EditableField {
   DocumentKind document = DocumentKind::plan;
   std::string group;  // "Parallelism", "Device", "Network: nvlink"
   std::string label;  // "tp", "memory bandwidth": short, within its group
-  // It has a default, and another value. Sizes that a document must give have none.
-  bool differs() const { return field.fallback && *field.fallback != field.value; }
+  // It has a default, and another value. Sizes that a document must give have none; of models and clusters a file says everything.
+  bool differs() const { return document == DocumentKind::plan && field.fallback && *field.fallback != field.value; }
 };
 
 // In the order in which they are best read; fields of one group stand together. Names and sources of figures are not among them: a cluster is varied

@@ -34,10 +34,23 @@ constexpr std::int64_t kMostDivisors = 4096;
 // What is refused after settings; nothing where the readers refuse them.
 using Judge = std::function<std::optional<Refusals>(const std::vector<std::string>&)>;
 
+// The work of writing down its schedule.
+double passes(const Cluster& cluster, const Plan& plan) {
+  const double ranks = static_cast<double>(plan.parallel.tp) * static_cast<double>(plan.parallel.cp) * static_cast<double>(plan.parallel.pp);
+  const double dp = std::max(1.0, static_cast<double>(cluster.devices) / std::max(1.0, ranks));
+  return 2.0 * static_cast<double>(plan.batch.global) / (static_cast<double>(std::max<std::int64_t>(1, plan.batch.micro)) * dp) *
+         static_cast<double>(plan.parallel.pp) * static_cast<double>(plan.parallel.vp);
+}
+double most_passes(const Inputs& inputs) {
+  constexpr double kUsual = 1 << 17;
+  return std::max(kUsual, 4 * passes(inputs.cluster, inputs.plan));
+}
+
 bool of_the_plan(const std::string& path) { return !path.starts_with("cluster.") && !path.starts_with("model."); }
 
-Judge judge_of(const Inputs& inputs) {
-  return [&inputs](const std::vector<std::string>& settings) -> std::optional<Refusals> {
+Judge judge_of(const Inputs& inputs, const std::atomic<bool>* cancel = nullptr) {
+  return [&inputs, cancel, most = most_passes(inputs)](const std::vector<std::string>& settings) -> std::optional<Refusals> {
+    if (cancel && *cancel) return std::nullopt;
     std::vector<Setting> plan, cluster, model;
     for (const std::string& text : settings) {
       Setting s = parse_setting(text);
@@ -50,6 +63,7 @@ Judge judge_of(const Inputs& inputs) {
     }
     try {
       const Plan changed = read_plan(apply_settings(write_plan(inputs.plan), "plan", plan), "plan");
+      if (passes(inputs.cluster, changed) > most) return std::nullopt;
       if (cluster.empty() && model.empty()) return program::refusals(inputs.model, inputs.cluster, changed);
       const Cluster machine = read_cluster(apply_settings(write_cluster(inputs.cluster), "cluster", cluster), "cluster");
       Model other = read_model(apply_settings(write_model(inputs.model), "model", model), "model");
@@ -61,15 +75,20 @@ Judge judge_of(const Inputs& inputs) {
   };
 }
 
-Judge judge_of(const PlanFlags& flags, const Inputs& inputs) {
-  return [&flags, &inputs](const std::vector<std::string>& settings) -> std::optional<Refusals> {
+Judge judge_of(const PlanFlags& flags, const Inputs& inputs, const std::atomic<bool>* cancel) {
+  return [&flags, &inputs, cancel, most = most_passes(inputs)](const std::vector<std::string>& settings) -> std::optional<Refusals> {
+    if (cancel && *cancel) return std::nullopt;
     PlanFlags changed = flags;
     changed.settings.insert(changed.settings.end(), settings.begin(), settings.end());
     try {
-      if (std::all_of(settings.begin(), settings.end(), of_the_plan))
-        return program::refusals(inputs.model, inputs.cluster, plan_on(changed, inputs.model, inputs.cluster));
+      if (std::all_of(settings.begin(), settings.end(), of_the_plan)) {
+        const Plan plan = plan_on(changed, inputs.model, inputs.cluster);
+        if (passes(inputs.cluster, plan) > most) return std::nullopt;
+        return program::refusals(inputs.model, inputs.cluster, plan);
+      }
       changed.profile.clear();  // decides nothing of what is legal
       const Inputs in = load_inputs(changed);
+      if (passes(in.cluster, in.plan) > most) return std::nullopt;
       return program::refusals(in.model, in.cluster, in.plan);
     } catch (const Error&) {
       return std::nullopt;
@@ -237,6 +256,16 @@ std::vector<std::string> candidates(const Inputs& in, const Field& field, const 
   return out;
 }
 
+// The same of a field that a refusal only speaks of: a few, what it says and the default first.
+std::vector<std::string> few_candidates(const Inputs& in, const Field& field, const std::vector<std::string>& said) {
+  std::vector<std::string> out = candidates(in, field, said);
+  std::stable_partition(out.begin(), out.end(), [&](const std::string& value) {
+    return value == field.fallback || (field.kind == FieldKind::whole && std::find(said.begin(), said.end(), value) != said.end());
+  });
+  if (out.size() > kMostOfTied) out.resize(kMostOfTied);
+  return out;
+}
+
 // --- Mends -------------------------------------------------------------------------------------------------------------------------------------
 
 // The fields that a refusal is about, its own first.
@@ -285,9 +314,7 @@ std::vector<std::string> company(const Inputs& inputs, const std::vector<Editabl
   std::vector<std::string> out;
   for (const Field* other : tied(all, refusal.field, said)) {
     if (!of_the_plan(other->path) || std::find(keep.begin(), keep.end(), other->path) != keep.end()) continue;
-    std::vector<std::string> values = candidates(inputs, *other, said);
-    if (values.size() > kMostOfTied) values.resize(kMostOfTied);
-    for (const std::string& value : values) out.push_back(other->path + "=" + value);
+    for (const std::string& value : few_candidates(inputs, *other, said)) out.push_back(other->path + "=" + value);
   }
   return out;
 }
@@ -313,8 +340,7 @@ std::vector<Mend> search(const Inputs& inputs, const std::string& own, const std
   };
   for (std::size_t i = 0; i < about.size(); ++i) {
     const bool axes = own == "parallel", itself = i == 0 || (axes && i < 3);
-    std::vector<std::string> values = candidates(inputs, *about[i], said);
-    if (!itself && values.size() > kMostOfTied) values.resize(kMostOfTied);
+    const std::vector<std::string> values = itself ? candidates(inputs, *about[i], said) : few_candidates(inputs, *about[i], said);
     std::size_t wanted = itself && !axes ? 2 : 1;
     for (const std::string& value : values) {
       if (wanted == 0) break;
@@ -414,11 +440,11 @@ std::vector<LegalValue> legal_of(const Inputs& inputs, const std::string& path, 
 
 std::vector<Mend> mends(const Inputs& inputs, const Refusal& refusal) { return mends_of(inputs, refusal, judge_of(inputs)); }
 
-std::vector<Mend> mends(const PlanFlags& flags, const Inputs& inputs, const Refusal& refusal) {
-  return mends_of(inputs, refusal, judge_of(flags, inputs));
+std::vector<Mend> mends(const PlanFlags& flags, const Inputs& inputs, const Refusal& refusal, const std::atomic<bool>* cancel) {
+  return mends_of(inputs, refusal, judge_of(flags, inputs, cancel));
 }
 
-std::vector<Mend> mends(const PlanFlags& flags, const Inputs& inputs, const Error& error) {
+std::vector<Mend> mends(const PlanFlags& flags, const Inputs& inputs, const Error& error, const std::atomic<bool>* cancel) {
   // The flag or setting, and the fields: "--tp (parallel.tp)", "--set batch.micro", "plan.json: batch.global".
   std::vector<std::string> said = words_of(error.where() + " " + error.hint() + " " + error.message());
   const std::vector<EditableField> all = fields(inputs);
@@ -427,16 +453,16 @@ std::vector<Mend> mends(const PlanFlags& flags, const Inputs& inputs, const Erro
     if (find_field(all, word) != nullptr) own = word;
   for (const Given& given : inputs.given)
     if (own.empty() && given.where == error.where()) own = given.path;
-  const Judge judge = judge_of(flags, inputs);
+  const Judge judge = judge_of(flags, inputs, cancel);
   return search(inputs, own, said, judge, [](const Refusals&) { return nullptr; });
 }
 
 std::vector<LegalValue> legal_values(const Inputs& inputs, const std::string& path, const LegalOptions& options) {
-  return legal_of(inputs, path, options, judge_of(inputs));
+  return legal_of(inputs, path, options, judge_of(inputs, options.cancel));
 }
 
 std::vector<LegalValue> legal_values(const PlanFlags& flags, const Inputs& inputs, const std::string& path, const LegalOptions& options) {
-  return legal_of(inputs, path, options, judge_of(flags, inputs));
+  return legal_of(inputs, path, options, judge_of(flags, inputs, options.cancel));
 }
 
 }  // namespace orrery::app

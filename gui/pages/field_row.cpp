@@ -123,7 +123,7 @@ void FieldRow::show_field(const app::EditableField& field, bool said) {
     line_->setModified(false);
   }
   const bool differs = field_.differs();
-  tint(name_, differs ? "section" : "plain");
+  tint(name_, differs || (said && field_.document != app::DocumentKind::plan) ? "section" : "plain");
   reset_->setVisible(said || differs);
   reset_->setToolTip(f.fallback && !said ? tr("Back to the default, %1").arg(words(*f.fallback))
                      : f.fallback        ? tr("Take this edit back (default: %1)").arg(words(*f.fallback))

@@ -52,12 +52,12 @@ void ProblemsCard::refresh() {
   if (problems.empty()) return;
   const std::shared_ptr<const Answer> readable = answer->inputs ? answer : state_.last_good();
   if (!readable || !readable->inputs) return;
-  mends_.ask([this, answer, readable, problems]() mutable -> std::function<void()> {
+  mends_.ask([this, answer, readable, problems](const std::atomic<bool>* cancel) mutable -> std::function<void()> {
     if (answer->error) {
-      problems.front().mends = app::mends(answer->question, *readable->inputs, *answer->error);
+      problems.front().mends = app::mends(answer->question, *readable->inputs, *answer->error, cancel);
     } else {
       for (std::size_t i = 0; i < std::min(kMost, problems.size()); ++i)
-        problems[i].mends = app::mends(answer->question, *readable->inputs, answer->refusals[i]);
+        problems[i].mends = app::mends(answer->question, *readable->inputs, answer->refusals[i], cancel);
     }
     return [this, problems] { show_problems(problems); };
   });

@@ -148,7 +148,9 @@ SetupPage::SetupPage(ViewState& state, QWidget* parent) : Page(state, "setup", t
   connect(problems_, &ProblemsCard::field_wanted, this, [this](const QString& path) {
     find_->clear();
     only_changed_->setChecked(false);
-    if (list_->go_to(path.toStdString())) show_document(list_->document());
+    if (!list_->go_to(path.toStdString())) return;
+    show_document(list_->document());
+    explain(list_->row(path.toStdString()));
   });
   connect(&state, &ViewState::answer_changed, this, &SetupPage::refresh);
   connect(&state, &ViewState::question_changed, this, [this] { document_problem_->hide(); });
@@ -314,7 +316,8 @@ void SetupPage::refresh() {
   update_filter();
   show_problems();
   const std::int64_t dp = program::data_parallel(in.cluster, in.plan), at_once = std::max<std::int64_t>(1, in.plan.batch.micro * dp);
-  pictures_.ask([this, plan = in.plan, microbatches = std::max<std::int64_t>(1, in.plan.batch.global / at_once)]() -> std::function<void()> {
+  pictures_.ask([this, plan = in.plan, microbatches = std::max<std::int64_t>(1, in.plan.batch.global / at_once)](
+                    const std::atomic<bool>* /*cancel*/) -> std::function<void()> {
     view::SchedulePicture picture = view::schedule_picture(plan, microbatches, kMostCells * static_cast<std::size_t>(program::pipeline_ranks(plan)));
     return [this, picture = std::move(picture)] { schedule_->show_picture(picture); };
   });
@@ -382,8 +385,8 @@ void SetupPage::explain(FieldRow* row) {
   show_help(*row, nullptr);
   const std::shared_ptr<const Answer> answer = state().answer();
   if (!answer || !answer->inputs) return;
-  legal_.ask([this, answer, path = row->field().field.path]() -> std::function<void()> {
-    std::vector<app::LegalValue> legal = app::legal_values(answer->question, *answer->inputs, path, {.with_company = true});
+  legal_.ask([this, answer, path = row->field().field.path](const std::atomic<bool>* cancel) -> std::function<void()> {
+    std::vector<app::LegalValue> legal = app::legal_values(answer->question, *answer->inputs, path, {.with_company = true, .cancel = cancel});
     return [this, path, legal = std::move(legal)] {
       if (!looked_at_ || looked_at_->field().field.path != path) return;
       looked_at_->show_legal(legal);

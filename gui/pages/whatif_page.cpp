@@ -193,7 +193,8 @@ void WhatIfPage::refresh() {
   }
   if (answer && answer->timeline() && state().settled()) {
     const std::shared_ptr<const Timeline> timeline(answer->explored, answer->timeline());
-    indices_.ask([this, timeline, until = pinned ? to_picoseconds(pinned->step_time) : Picoseconds{}]() -> std::function<void()> {
+    indices_.ask([this, timeline,
+                  until = pinned ? to_picoseconds(pinned->step_time) : Picoseconds{}](const std::atomic<bool>* /*cancel*/) -> std::function<void()> {
       auto index = std::make_shared<const view::SpanIndex>(timeline);
       return [this, index, until] { strip_->show_index(index, until); };
     });
@@ -205,9 +206,9 @@ void WhatIfPage::refresh() {
 void WhatIfPage::find_knobs() {
   const std::shared_ptr<const Answer> answer = state().answer();
   if (knobs_.empty()) show_knobs(view::knobs(answer->question, *answer->inputs));
-  legal_.ask([this, answer]() -> std::function<void()> {
+  legal_.ask([this, answer](const std::atomic<bool>* cancel) -> std::function<void()> {
     std::vector<view::Knob> knobs = view::knobs(answer->question, *answer->inputs);
-    for (view::Knob& knob : knobs) knob = view::with_stops(std::move(knob), answer->question, *answer->inputs);
+    for (view::Knob& knob : knobs) knob = view::with_stops(std::move(knob), answer->question, *answer->inputs, cancel);
     return [this, answer, knobs = std::move(knobs)] {
       if (state().question() == answer->question) show_knobs(knobs);
     };

@@ -11,21 +11,23 @@ Latest::Latest(QObject* parent) : QObject(parent) {
   });
 }
 
-void Latest::ask(std::function<std::function<void()>()> work) {
+void Latest::ask(Work work) {
   ++asked_;
   next_ = std::move(work);
+  job_.cancel();
   if (!job_.running()) start();
 }
 
 void Latest::forget() {
   ++asked_;
   next_ = nullptr;
+  job_.cancel();
   if (!job_.running()) answered_ = asked_;
 }
 
 void Latest::start() {
   job_.start([this, work = std::exchange(next_, nullptr), number = asked_](Job::Control& control) {
-    const std::function<void()> done = work();
+    const std::function<void()> done = work(control.cancel());
     control.post([this, done, number] {
       if (number != asked_) return;
       answered_ = number;

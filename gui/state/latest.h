@@ -2,6 +2,7 @@
 #pragma once
 
 #include <QObject>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 
@@ -15,9 +16,11 @@ class Latest : public QObject {
  public:
   explicit Latest(QObject* parent = nullptr);
 
+  // `cancel` becomes true when nobody wants to know any more.
+  using Work = std::function<std::function<void()>(const std::atomic<bool>* cancel)>;
   // `work` runs on another thread, and what it returns then runs on this one, unless a newer ask() came meanwhile. An ask() that waits its turn is
   // dropped when a newer one comes. `work` must not refer to what this thread may change.
-  void ask(std::function<std::function<void()>()> work);
+  void ask(Work work);
   // Whatever is asked or being worked on is not wanted any more.
   void forget();
   bool busy() const { return asked_ != answered_; }
@@ -26,7 +29,7 @@ class Latest : public QObject {
   void start();
 
   std::uint64_t asked_ = 0, answered_ = 0;
-  std::function<std::function<void()>()> next_;
+  Work next_;
   Job job_;
 };
 

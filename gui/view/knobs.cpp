@@ -138,9 +138,13 @@ std::vector<Knob> knobs(const app::PlanFlags& question, const app::Inputs& input
   return out;
 }
 
-Knob with_stops(Knob knob, const app::PlanFlags& question, const app::Inputs& inputs) {
+Knob with_stops(Knob knob, const app::PlanFlags& question, const app::Inputs& inputs, const std::atomic<bool>* cancel) {
+  constexpr std::ptrdiff_t kEnough = 4;
   if (knob.kind == KnobKind::factor) return knob;
-  knob.stops = app::legal_values(question, inputs, knob.path, {.with_company = true});
+  knob.stops = app::legal_values(question, inputs, knob.path, {.with_company = true, .cancel = cancel});
+  const auto alone = [](const app::LegalValue& v) { return v.settings.size() == 1; };
+  if (knob.kind == KnobKind::stops && std::count_if(knob.stops.begin(), knob.stops.end(), alone) >= kEnough)
+    std::erase_if(knob.stops, [&](const app::LegalValue& v) { return !alone(v) && v.value != knob.value; });
   const bool here = std::any_of(knob.stops.begin(), knob.stops.end(), [&](const app::LegalValue& v) { return v.value == knob.value; });
   if (!here) {
     const auto at =

@@ -1,6 +1,7 @@
 // What a plan can be turned by: sliders with legal stops, switches, choices, and quantities of the machine by a factor.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -35,8 +36,8 @@ inline constexpr int kOctave = 4, kReach = 8;
 
 // The knobs of a question in the order in which they stand, without their stops (which take a while; see with_stops). `inputs`: the question's.
 std::vector<Knob> knobs(const app::PlanFlags& question, const app::Inputs& inputs);
-// Fills the stops of one knob.
-Knob with_stops(Knob knob, const app::PlanFlags& question, const app::Inputs& inputs);
+// Fills the stops of one knob. Values that need another field's change are left out where there are enough without.
+Knob with_stops(Knob knob, const app::PlanFlags& question, const app::Inputs& inputs, const std::atomic<bool>* cancel = nullptr);
 
 // Where the knob stands: the index of its stop, or the position of a factor (0: as the cluster has it).
 int position(const Knob& knob);
