@@ -383,8 +383,8 @@ class Schema {
   Tree properties_ = Tree::object(), required_ = Tree::list();
 };
 
-// Lists a struct's fields as they are. Structs inside come as their own fields; one that may be null, and lists of structs that may be, come as a
-// whole as well. Members of maps whose keys no path can name are left out.
+// Lists a struct's fields as they are. Structs inside come as their own fields; one that may be null, and lists of structs that a document can do
+// without, come as a whole as well. Members of maps whose keys no path can name are left out.
 class Lister {
  public:
   static constexpr bool kWrites = true;
@@ -483,7 +483,7 @@ class Lister {
       fields_.back().value = null ? "null" : text_of(value);
     } else if constexpr (is_list<T>) {
       constexpr bool kOfLeaves = is_leaf<typename T::value_type>;
-      if (kOfLeaves || nullable) {
+      if (kOfLeaves || nullable || !rule.required) {
         fields_.push_back(describe<T>(path, rule, nullable));
         fields_.back().value = Writer::write(value).line();
       }

@@ -193,8 +193,7 @@ void WhatIfPage::refresh() {
   }
   if (answer && answer->timeline() && state().settled()) {
     const std::shared_ptr<const Timeline> timeline(answer->explored, answer->timeline());
-    indices_.ask([this, timeline,
-                  until = pinned ? to_picoseconds(pinned->step_time) : Picoseconds{}](const std::atomic<bool>* /*cancel*/) -> std::function<void()> {
+    indices_.ask([this, timeline, until = pinned ? to_picoseconds(pinned->step_time) : Picoseconds{}]() -> std::function<void()> {
       auto index = std::make_shared<const view::SpanIndex>(timeline);
       return [this, index, until] { strip_->show_index(index, until); };
     });

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <utility>
 
 #include "gui/state/job.h"
 
@@ -21,6 +22,10 @@ class Latest : public QObject {
   // `work` runs on another thread, and what it returns then runs on this one, unless a newer ask() came meanwhile. An ask() that waits its turn is
   // dropped when a newer one comes. `work` must not refer to what this thread may change.
   void ask(Work work);
+  // The same for work so short that it need not stop in between.
+  void ask(std::function<std::function<void()>()> work) {
+    ask(Work([work = std::move(work)](const std::atomic<bool>* /*cancel*/) { return work(); }));
+  }
   // Whatever is asked or being worked on is not wanted any more.
   void forget();
   bool busy() const { return asked_ != answered_; }

@@ -108,6 +108,7 @@ std::vector<Knob> knobs(const app::PlanFlags& question, const app::Inputs& input
   machine.push_back(
       {"cluster.device.memory_bandwidth", inputs.cluster.device.kind == DeviceKind::gpu ? "HBM" : "memory", "bandwidth of the device's memory"});
   machine.push_back({"cluster.device.memory", "memory size"});
+  machine.push_back({"cluster.device.clock", "clock"});
   // What the question itself says of the machine must not count as what the machine has.
   app::PlanFlags plain = question;
   std::erase_if(plain.settings, [&](const std::string& s) {
@@ -132,7 +133,34 @@ std::vector<Knob> knobs(const app::PlanFlags& question, const app::Inputs& input
     knob.path = field->field.path, knob.label = known.label, knob.group = "Machine";
     knob.about = known.about.empty() ? field->field.about : known.about;
     knob.value = field->field.value, knob.base = before->field.value;
+    const double number = quantity(knob.base)->number;  // plain numbers have limits, in the same unit
+    const auto allowed = [&](int at) {
+      const double value = number * std::exp2(static_cast<double>(at) / kOctave);
+      return field->field.kind != FieldKind::number || (value >= field->field.least.value_or(0) && value <= field->field.most.value_or(1e300));
+    };
+    knob.least = -kReach, knob.most = kReach;
+    while (knob.least < 0 && !allowed(knob.least)) ++knob.least;
+    while (knob.most > 0 && !allowed(knob.most)) --knob.most;
     knob.said = says(question, knob.path);
+    out.push_back(std::move(knob));
+  }
+  if (const app::EditableField* slow = app::find_field(all, "cluster.slow")) {
+    Knob knob;
+    knob.kind = KnobKind::stops;
+    knob.path = slow->field.path, knob.label = "one straggler", knob.group = "Machine", knob.value = slow->field.value;
+    knob.about = "device 0 computes so many times as long as the others";
+    knob.said = says(question, knob.path);
+    knob.stops = {{"[]", {knob.path + "="}}};
+    knob.names = {"none"};
+    for (const char* factor : {"1.05", "1.1", "1.25", "1.5", "2", "3"}) {
+      const std::string value = fmt::format(R"([{{"device": 0, "factor": {}}}])", factor);
+      knob.stops.push_back({value, {knob.path + "=" + value}});
+      knob.names.push_back(fmt::format("×{} longer", factor));
+    }
+    if (std::none_of(knob.stops.begin(), knob.stops.end(), [&](const app::LegalValue& v) { return v.value == knob.value; })) {
+      knob.stops.push_back({knob.value, {knob.path + "=" + knob.value}});
+      knob.names.emplace_back("as set");
+    }
     out.push_back(std::move(knob));
   }
   return out;
@@ -140,7 +168,7 @@ std::vector<Knob> knobs(const app::PlanFlags& question, const app::Inputs& input
 
 Knob with_stops(Knob knob, const app::PlanFlags& question, const app::Inputs& inputs, const std::atomic<bool>* cancel) {
   constexpr std::ptrdiff_t kEnough = 4;
-  if (knob.kind == KnobKind::factor) return knob;
+  if (knob.kind == KnobKind::factor || !knob.names.empty()) return knob;
   knob.stops = app::legal_values(question, inputs, knob.path, {.with_company = true, .cancel = cancel});
   const auto alone = [](const app::LegalValue& v) { return v.settings.size() == 1; };
   if (knob.kind == KnobKind::stops && std::count_if(knob.stops.begin(), knob.stops.end(), alone) >= kEnough)
@@ -175,11 +203,11 @@ int position(const Knob& knob) {
   };
   const double a = in_base_units(knob.value), b = in_base_units(knob.base);
   if (!(a > 0) || !(b > 0)) return 0;
-  return std::clamp(static_cast<int>(std::lround(kOctave * std::log2(a / b))), -kReach, kReach);
+  return std::clamp(static_cast<int>(std::lround(kOctave * std::log2(a / b))), knob.least, knob.most);
 }
 
-int least_position(const Knob& knob) { return knob.kind == KnobKind::factor ? -kReach : 0; }
-int most_position(const Knob& knob) { return knob.kind == KnobKind::factor ? kReach : std::max(0, static_cast<int>(knob.stops.size()) - 1); }
+int least_position(const Knob& knob) { return knob.kind == KnobKind::factor ? knob.least : 0; }
+int most_position(const Knob& knob) { return knob.kind == KnobKind::factor ? knob.most : std::max(0, static_cast<int>(knob.stops.size()) - 1); }
 
 std::vector<std::pair<std::string, std::string>> settings_at(const Knob& knob, int position) {
   if (knob.kind == KnobKind::factor) return {{knob.path, position == 0 ? std::string{} : scaled(knob.base, position)}};
@@ -196,10 +224,14 @@ std::vector<std::pair<std::string, std::string>> settings_at(const Knob& knob, i
 std::string text_at(const Knob& knob, int position) {
   if (knob.kind == KnobKind::factor) {
     const std::string text = plainly(scaled(knob.base, position));
+    const std::string unit = quantity(knob.base) ? quantity(knob.base)->unit : std::string{};
+    if (unit.empty()) return "×" + rounded(std::exp2(static_cast<double>(position) / kOctave));
     return position == 0 ? text : fmt::format("{}  ×{}", text, rounded(std::exp2(static_cast<double>(position) / kOctave)));
   }
   if (knob.stops.empty()) return knob.value;
-  const std::string& value = knob.stops[static_cast<std::size_t>(std::clamp(position, 0, most_position(knob)))].value;
+  const auto at = static_cast<std::size_t>(std::clamp(position, 0, most_position(knob)));
+  if (at < knob.names.size()) return knob.names[at];
+  const std::string& value = knob.stops[at].value;
   if (knob.kind == KnobKind::yes_no) return value == "true" ? "yes" : "no";
   return value;
 }

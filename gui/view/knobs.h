@@ -26,6 +26,8 @@ struct Knob {
   std::string group;                   // "Plan", "Machine"
   std::string value;                   // present, as in a setting
   std::vector<app::LegalValue> stops;  // of the first three kinds; the present value is among them, legal or not
+  std::vector<std::string> names{};    // of stops that are always the same: how they are called
+  int least = 0, most = 0;             // positions of a factor
   std::string base;                    // of a factor: the value without the question's own setting
   bool said = false;                   // the question says something about it
   bool operator==(const Knob&) const = default;
