@@ -9,6 +9,7 @@
 #include <QWheelEvent>
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/quantity_text.h"
 
@@ -27,6 +28,8 @@ QString words(std::string_view text) { return QString::fromUtf8(text.data(), sta
 QString time_text(Picoseconds t) { return words(format_seconds(t)); }
 
 QString place_text(Picoseconds t) { return words(view::format_time(t, Picoseconds{1'000'000})); }  // to a microsecond
+
+QString slot_text(std::size_t slot) { return slot == kWaitingSlot ? QStringLiteral("waiting") : words(view::slot_name(slot)); }
 
 QString cause_text(WaitCause cause) {
   switch (cause) {
@@ -297,6 +300,11 @@ void TimelineChart::set_matches(std::shared_ptr<const std::vector<view::SpanId>>
   update();
 }
 
+void TimelineChart::set_illegal(bool illegal) {
+  if (illegal == std::exchange(illegal_, illegal)) return;
+  if (!scene_.index) update();
+}
+
 void TimelineChart::set_critical(bool shown) {
   if (shown == scene_.critical) return;
   scene_.critical = shown;
@@ -400,11 +408,29 @@ QRectF TimelineChart::legend_rect(std::size_t slot) const {
 std::vector<std::pair<std::size_t, QRectF>> TimelineChart::legend_items(const Geometry& g, const QFont& font) const {
   std::vector<std::pair<std::size_t, QRectF>> items;
   const QFontMetricsF metrics(font);
-  double x = g.legend.left();
+  std::vector<double> widths;
+  double sum = 0, longest = 0;
   for (const std::size_t slot : legend_) {
-    const QString name = slot == kWaitingSlot ? QStringLiteral("waiting") : words(view::slot_name(slot));
-    const double width = 16 + metrics.horizontalAdvance(name) + 14;
-    items.emplace_back(slot, QRectF(x, g.legend.top(), width, g.legend.height()));
+    widths.push_back(metrics.horizontalAdvance(slot_text(slot)));
+    sum += widths.back();
+    longest = std::max(longest, widths.back());
+  }
+  // Where there are too many for the line, they move together; where that is not enough, the longest names are cut short.
+  const auto count = static_cast<double>(legend_.size());
+  double room = g.legend.width() - 16 * count;
+  if (scene_.critical) room -= 33 + metrics.horizontalAdvance(tr("critical path"));
+  if (scene_.differences) room -= 72 + metrics.horizontalAdvance(tr("half as long")) + metrics.horizontalAdvance(tr("twice"));
+  const double gap = count > 0 ? std::clamp((room - sum) / count, 6.0, 14.0) : 14.0;
+  const auto cut_to = [&](double most) {
+    double total = 0;
+    for (const double w : widths) total += std::min(w, most);
+    return total;
+  };
+  while (longest > 24 && cut_to(longest) > room - gap * count) longest -= 1;
+  double x = g.legend.left();
+  for (std::size_t i = 0; i < legend_.size(); ++i) {
+    const double width = 16 + std::min(widths[i], longest) + gap;
+    items.emplace_back(legend_[i], QRectF(x, g.legend.top(), width, g.legend.height()));
     x += width;
   }
   return items;
@@ -474,10 +500,12 @@ QString TimelineChart::describe(QPointF point) const {
 
 void TimelineChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const {
   if (!scene_.index || scene_.index->lanes().empty()) {
-    paint_empty(painter, size, theme, tr("No timeline yet"),
-                tr("It appears with the first answer: ask for a plan on the Setup page, or open a trace that 'orrery simulate --trace' or 'orrery "
-                   "run --trace' "
-                   "wrote (Ctrl+O, or drop it here)."));
+    paint_empty(
+        painter, size, theme, tr("No timeline yet"),
+        illegal_ ? tr("This plan cannot be compiled: the Setup page says why and offers a mend.")
+                 : tr("It appears with the first answer: ask for a plan on the Setup page, or open a trace that 'orrery simulate --trace' or 'orrery "
+                      "run --trace' "
+                      "wrote (Ctrl+O, or drop it here)."));
     return;
   }
   const Geometry g = geometry(size);
@@ -526,7 +554,7 @@ void TimelineChart::paint_legend(QPainter& p, const Geometry& g, const Theme& th
       if (slot == view::kRecomputeSlot) p.fillRect(box, QBrush(QColor(theme.ground), Qt::BDiagPattern));
     }
     p.setPen(on ? theme.ink : theme.faint);
-    p.drawText(rect.adjusted(16, 0, 0, 0), Qt::AlignVCenter, slot == kWaitingSlot ? QStringLiteral("waiting") : words(view::slot_name(slot)));
+    p.drawText(rect.adjusted(16, 0, 0, 0), Qt::AlignVCenter, QFontMetricsF(p.font()).elidedText(slot_text(slot), Qt::ElideRight, rect.width() - 20));
     x = rect.right();
   }
   if (scene_.critical) {
@@ -589,13 +617,21 @@ void TimelineChart::paint_minimap(QPainter& p, const Geometry& g, const Theme& t
   }
   const view::TimeAxis whole(axis_.whole(), map.width());
   if (scene_.matches) {
-    double last = -1;
-    for (const view::SpanId id : *scene_.matches) {
-      const double x = std::round(map.left() + whole.pixel(scene_.index->range(id).begin));
-      if (x == last) continue;
-      p.fillRect(QRectF(x, map.bottom() - 4, 2, 6), theme.accent);
-      last = x;
+    // A tick a pixel, of which there are few; the matches may be millions, and they change seldom.
+    if (tick_matches_ != scene_.matches || tick_index_ != scene_.index || tick_whole_ != axis_.whole() || tick_width_ != map.width()) {
+      tick_matches_ = scene_.matches, tick_index_ = scene_.index, tick_whole_ = axis_.whole(), tick_width_ = map.width();
+      std::vector<bool> marked(static_cast<std::size_t>(std::max(0.0, map.width())) + 2);
+      for (const view::SpanId id : *scene_.matches) {
+        const double x = std::round(whole.pixel(scene_.index->range(id).begin));
+        if (x >= 0 && x < static_cast<double>(marked.size())) marked[static_cast<std::size_t>(x)] = true;
+      }
+      ticks_.clear();
+      for (std::size_t x = 0; x < marked.size(); ++x)
+        if (marked[x]) ticks_.push_back(static_cast<double>(x));
     }
+    for (const double x : ticks_) p.fillRect(QRectF(std::round(map.left()) + x, map.bottom() - 4, 2, 6), theme.accent);
+  } else {
+    tick_matches_.reset(), tick_index_.reset();
   }
   const double x0 = map.left() + whole.pixel(axis_.range().begin), x1 = map.left() + whole.pixel(axis_.range().end);
   const QRectF view(x0, map.top() - 1, std::max(3.0, x1 - x0), map.height() + 2);
@@ -897,7 +933,8 @@ void TimelineChart::hover(QPointF point) {
     if (!rect.contains(point)) continue;
     setCursor(Qt::PointingHandCursor);
     const auto number = std::find(legend_.begin(), legend_.end(), slot) - legend_.begin() + 1;
-    Q_EMIT hovered(tr("Click: show only this (with Shift: this too). Key %1.").arg(number));
+    const QString what = tr("%1  —  click: show only this (with Shift: this too).").arg(slot_text(slot));
+    Q_EMIT hovered(number <= 9 ? what + tr(" Key %1.").arg(number) : what);
     return;
   }
   setCursor(g.gutter.contains(point) ? Qt::PointingHandCursor : Qt::ArrowCursor);

@@ -70,6 +70,7 @@ class TimelineChart : public Chart {
   void set_matches(std::shared_ptr<const std::vector<view::SpanId>> matches);  // by place; null: no search
   bool critical() const { return scene_.critical; }
   void set_critical(bool shown);
+  void set_illegal(bool illegal);  // the plan: said where there is no timeline
 
   // --- rows
   const view::LayoutChoice& layout_choice() const { return choice_; }
@@ -170,6 +171,13 @@ class TimelineChart : public Chart {
     bool dark = false;
     bool operator==(const DensityKey&) const = default;
   };
+  bool illegal_ = false;
+  // Pixels of the minimap under which something matches, and what they were made from.
+  mutable std::vector<double> ticks_;
+  mutable std::shared_ptr<const std::vector<view::SpanId>> tick_matches_;
+  mutable std::shared_ptr<const view::SpanIndex> tick_index_;
+  mutable view::TimeRange tick_whole_;
+  mutable double tick_width_ = 0;
   mutable DensityKey density_key_;
   mutable QImage density_image_;
 };

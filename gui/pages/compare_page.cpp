@@ -145,13 +145,22 @@ ComparePage::ComparePage(ViewState& state, QWidget* parent) : Page(state, "compa
     gather();
     if (this->state().run() && !this->state().run()->result.steps.empty()) choose("predicted", "measured");
   });
-  connect(&state, &ViewState::answer_changed, this, &ComparePage::gather);
+  connect(&state, &ViewState::answer_changed, this, [this] {
+    stale_ = true;
+    if (isVisible()) gather();
+  });
   gather();
 }
 
 ComparePage::~ComparePage() { loading_.cancel(); }
 
+void ComparePage::showEvent(QShowEvent* event) {
+  Page::showEvent(event);
+  if (stale_) gather();
+}
+
 void ComparePage::gather() {
+  stale_ = false;
   std::vector<Source> sources;
   const auto add = [&](const QString& key, const QString& title, app::Summary summary, double capacity) {
     summary.label = title.toStdString();  // the charts say which is which
@@ -279,7 +288,7 @@ std::optional<QString> ComparePage::csv() const {
 
 QString ComparePage::command() const {
   const Source *a = chosen(a_), *b = chosen(b_);
-  if (a == nullptr || b == nullptr || a->file.isEmpty() || b->file.isEmpty()) return {};
+  if (a == nullptr || b == nullptr || !QFileInfo::exists(a->file) || !QFileInfo::exists(b->file)) return {};
   app::PlanFlags flags;
   flags.profile = state().question().profile;
   return of(app::command_line(flags, "compare", {a->file.toStdString(), b->file.toStdString()}));

@@ -36,6 +36,9 @@ class ComparePage : public Page {
   void open(const QString& file, bool for_a);
   const std::optional<app::CompareReport>& report() const { return report_; }
 
+ protected:
+  void showEvent(QShowEvent* event) override;
+
  private:
   // Something that a step can be taken from.
   struct Source {
@@ -62,6 +65,7 @@ class ComparePage : public Page {
   std::vector<Source> sources_, files_;
   std::optional<app::CompareReport> report_;
   Job loading_;
+  bool stale_ = false;  // the answer changed while the page was not seen
 };
 
 }  // namespace orrery::gui

@@ -99,7 +99,9 @@ EnergyPage::EnergyPage(ViewState& state, QWidget* parent) : Page(state, "energy"
   connect(&state, &ViewState::answer_changed, this, &EnergyPage::refresh);
   connect(&state, &ViewState::timeline_changed, this, &EnergyPage::refresh);
   connect(&state, &ViewState::rank_changed, this, &EnergyPage::refresh);
-  connect(&state, &ViewState::cursor_changed, this, [this] { power_->set_cursor(this->state().cursor()); });
+  connect(&state, &ViewState::cursor_changed, this, [this] {
+    if (isVisible()) power_->set_cursor(this->state().cursor());
+  });
   connect(&state, &ViewState::range_changed, this, [this] { power_->set_range(this->state().range()); });
   connect(whose_, &QComboBox::currentIndexChanged, this, &EnergyPage::refresh);
   connect(power_, &TimeChart::hovered, this, [this](Picoseconds time) { this->state().set_cursor(time); });

@@ -4,6 +4,7 @@
 
 #include <QHBoxLayout>
 #include <QLabel>
+#include <QPointer>
 #include <QScrollBar>
 #include <QTimer>
 #include <QToolButton>
@@ -188,12 +189,19 @@ bool FieldList::go_to(const std::string& path) {
   folded_.erase(key(wanted->field()));
   lay_out();
   wanted->focus_editor();
-  QTimer::singleShot(0, this, [this, wanted] { ensureWidgetVisible(wanted, 0, 80); });  // once there is a layout
+  QTimer::singleShot(0, this, [this, row = QPointer<FieldRow>(wanted)] {
+    if (row) ensureWidgetVisible(row, 0, 80);
+  });  // once there is a layout
   return true;
 }
 
+void FieldList::forget_refusals() {
+  for (const auto& [path, row] : rows_) row->forget_refusal();
+}
+
 void FieldList::clear_problems() {
-  for (const auto& [path, row] : rows_) row->show_problem({});
+  for (const auto& [path, row] : rows_)
+    if (!row->refused()) row->show_problem({});
 }
 
 }  // namespace orrery::gui

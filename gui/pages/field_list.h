@@ -37,7 +37,8 @@ class FieldList : public QScrollArea {
   FieldRow* row(const std::string& path);
   // Unfolds the group, scrolls there and gives it the keyboard.
   bool go_to(const std::string& path);
-  void clear_problems();
+  void clear_problems();   // but those of refused edits
+  void forget_refusals();  // what was refused goes with the next answer
 
  Q_SIGNALS:
   void row_made(orrery::gui::FieldRow* row);

@@ -112,12 +112,12 @@ void FieldRow::fill_combo() {
 void FieldRow::show_field(const app::EditableField& field, bool said) {
   field_ = field;
   const Field& f = field_.field;
-  if (combo_) {
+  if (combo_ && !refused_) {
     const QSignalBlocker quiet(combo_);
     int at = combo_->findData(words(f.value));
     if (at < 0) at = combo_->findData(words(view::shown_text(f)));
     combo_->setCurrentIndex(at);
-  } else if (!line_->hasFocus() || !line_->isModified()) {
+  } else if (line_ && !refused_ && (!line_->hasFocus() || !line_->isModified())) {
     line_->setText(words(view::shown_text(f)));
     line_->setCursorPosition(0);
     line_->setModified(false);
@@ -186,7 +186,13 @@ void FieldRow::focus_editor() {
   if (line_) line_->selectAll();
 }
 
+void FieldRow::refuse(const QString& text, const std::vector<app::Mend>& mends) {
+  refused_ = true;
+  show_problem(text, mends);
+}
+
 void FieldRow::commit() {
+  refused_ = false;
   if (combo_) {
     Q_EMIT committed(combo_->currentData().toString());
     return;
@@ -211,7 +217,8 @@ bool FieldRow::eventFilter(QObject* watched, QEvent* event) {
       commit();
       return true;
     }
-    if (key == Qt::Key_Escape && line_->isModified()) {
+    if (key == Qt::Key_Escape && (line_->isModified() || refused_)) {
+      refused_ = false;
       line_->setModified(false);
       line_->setText(words(view::shown_text(field_.field)));
       Q_EMIT typing(line_->text());

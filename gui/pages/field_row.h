@@ -29,6 +29,10 @@ class FieldRow : public QWidget {
   // What is wrong with it, with a button for each way out; an empty text: nothing.
   void show_problem(const QString& text, const std::vector<app::Mend>& mends = {});
   QString problem() const;
+  // What was committed cannot be: it stays with what is wrong with it through answers, until it is edited or the refusal is forgotten.
+  void refuse(const QString& text, const std::vector<app::Mend>& mends);
+  bool refused() const { return refused_; }
+  void forget_refusal() { refused_ = false; }
   // Values that are legal given all others: the others are pale, and arrow keys step from one to the next.
   void show_legal(const std::vector<app::LegalValue>& legal);
   const std::vector<std::string>& legal() const { return legal_; }
@@ -59,6 +63,7 @@ class FieldRow : public QWidget {
   QWidget* problem_box_ = nullptr;
   QLabel* problem_ = nullptr;
   QHBoxLayout* mends_ = nullptr;
+  bool refused_ = false;
 };
 
 }  // namespace orrery::gui

@@ -10,6 +10,7 @@
 #include <QToolButton>
 #include <QWheelEvent>
 #include <algorithm>
+#include <utility>
 
 #include "gui/state/view_state.h"
 
@@ -65,7 +66,21 @@ KnobWidget::KnobWidget(const view::Knob& knob, QWidget* parent)
     slider_->setPageStep(knob.kind == view::KnobKind::factor ? view::kOctave : 1);
     if (knob.kind == view::KnobKind::factor) slider_->setTickInterval(view::kOctave);
     connect(slider_, &QSlider::sliderPressed, this, [this] { gesture_ = ViewState::new_gesture(); });
-    connect(slider_, &QSlider::sliderReleased, this, [this] { gesture_ = 0; });
+    connect(slider_, &QSlider::sliderReleased, this, [this] {
+      gesture_ = 0;
+      if (!held_) return;
+      // What came meanwhile may be of an earlier place: the slider stays where it was let go.
+      view::Knob knob = *std::exchange(held_, std::nullopt);
+      const int at = slider_->value();
+      if (knob.kind == view::KnobKind::stops && !knob_.stops.empty())
+        knob.value = knob_.stops[static_cast<std::size_t>(std::clamp(at, 0, view::most_position(knob_)))].value;
+      show_knob(knob);
+      if (knob.kind == view::KnobKind::factor) {
+        const QSignalBlocker quiet(slider_);
+        slider_->setValue(at);
+        say(at);
+      }
+    });
     connect(slider_, &QSlider::valueChanged, this, [this](int at) {
       say(at);
       Q_EMIT turned(at, slider_->isSliderDown() ? gesture_ : 0);
@@ -99,10 +114,14 @@ void KnobWidget::show_reset(bool shown) { reset_->setVisible(shown); }
 bool KnobWidget::dragging() const { return slider_ && slider_->isSliderDown(); }
 
 void KnobWidget::show_knob(const view::Knob& knob) {
+  if (dragging()) {  // the stops must stay those of the slider's range
+    held_ = knob;
+    return;
+  }
+  held_.reset();
   knob_ = knob;
   const int at = view::position(knob_);
   if (slider_) {
-    if (dragging()) return;
     const QSignalBlocker quiet(slider_);
     slider_->setRange(view::least_position(knob_), view::most_position(knob_));
     slider_->setValue(at);

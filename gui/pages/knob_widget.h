@@ -3,6 +3,7 @@
 
 #include <QWidget>
 #include <cstdint>
+#include <optional>
 
 #include "gui/view/knobs.h"
 
@@ -21,7 +22,7 @@ class KnobWidget : public QWidget {
   explicit KnobWidget(const view::Knob& knob, QWidget* parent = nullptr);
 
   const view::Knob& knob() const { return knob_; }
-  // The same knob after an answer; not while it is being dragged.
+  // The same knob after an answer; while it is being dragged, when it is let go.
   void show_knob(const view::Knob& knob);
   bool dragging() const;
   void show_reset(bool shown);
@@ -35,6 +36,7 @@ class KnobWidget : public QWidget {
   void say(int position);
 
   view::Knob knob_;
+  std::optional<view::Knob> held_;  // came while this one was dragged
   QLabel *name_, *value_;
   QSlider* slider_ = nullptr;
   QCheckBox* box_ = nullptr;

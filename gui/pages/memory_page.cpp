@@ -155,10 +155,15 @@ MemoryPage::MemoryPage(ViewState& state, QWidget* parent) : Page(state, "memory"
 
   connect(&state, &ViewState::answer_changed, this, &MemoryPage::refresh);
   connect(&state, &ViewState::timeline_changed, this, &MemoryPage::refresh);
-  connect(&state, &ViewState::rank_changed, this, &MemoryPage::refresh);
+  connect(&state, &ViewState::rank_changed, this, [this] {
+    if (!picking_) rank_chosen_ = true;  // here or elsewhere
+    refresh();
+  });
   connect(&state, &ViewState::measured_changed, this, &MemoryPage::show_figures);
   connect(&state, &ViewState::cursor_changed, this, &MemoryPage::show_cursor);
-  connect(&state, &ViewState::range_changed, this, [this] { chart_->set_range(this->state().range()); });
+  connect(&state, &ViewState::range_changed, this, [this] {
+    if (isVisible()) chart_->set_range(this->state().range());
+  });
   connect(stages_, &StagesChart::chosen, this, [this](std::uint32_t rank) {
     rank_chosen_ = true;
     this->state().set_rank(rank);
@@ -188,6 +193,8 @@ QList<const Chart*> MemoryPage::charts() const { return {chart_, stages_}; }
 void MemoryPage::showEvent(QShowEvent* event) {
   Page::showEvent(event);
   refresh();
+  chart_->set_range(state().range());
+  show_cursor();
 }
 
 void MemoryPage::refresh() {
@@ -225,8 +232,14 @@ void MemoryPage::refresh() {
     } catch (const Error& e) {
       out->why = words(e.what());
     }
-    return [this, out] {
+    return [this, out, rank] {
       figures_ = out;
+      if (!rank_chosen_ && out->story) {  // whoever looks at one rank looks at the one on show here
+        asked_rank_ = rank;
+        picking_ = true;
+        state().set_rank(rank);
+        picking_ = false;
+      }
       show_figures();
     };
   });
@@ -276,7 +289,7 @@ std::size_t MemoryPage::sample() const {
 }
 
 void MemoryPage::show_cursor() {
-  if (!isVisible() && !figures_) return;
+  if (!isVisible()) return;
   chart_->set_cursor(state().cursor());
   stages_->set_cursor(state().cursor());
   if (!figures_ || !figures_->story) return;

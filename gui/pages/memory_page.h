@@ -52,6 +52,7 @@ class MemoryPage : public Page {
   std::shared_ptr<const Answer> asked_;
   std::uint32_t asked_rank_ = 0;
   bool rank_chosen_ = false;  // by the user, rather than the fullest
+  bool picking_ = false;      // the fullest is being made the state's rank
 
   StagesChart* stages_;
   MemoryChart* chart_;

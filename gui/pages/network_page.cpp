@@ -207,7 +207,10 @@ void NetworkPage::refresh_moment() {
   time_->setText(cursor ? words(format_seconds(*cursor)) : tr("no cursor"));
   if (!at_cursor_->isChecked() || !figures_) return;
   const Picoseconds time = cursor.value_or(Picoseconds{0});
-  if (moment_ && moment_->time == time) return;
+  if (moment_ && moment_->time == time) {
+    moment_work_.forget();  // of a time in between
+    return;
+  }
   const std::shared_ptr<const Figures> figures = figures_;
   moment_work_.ask([this, figures, time]() -> std::function<void()> {
     auto out = std::make_shared<Moment>();

@@ -21,6 +21,7 @@
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
+#include <utility>
 
 #include "core/cluster_json.h"
 #include "gui/charts/schedule_chart.h"
@@ -153,7 +154,10 @@ SetupPage::SetupPage(ViewState& state, QWidget* parent) : Page(state, "setup", t
     explain(list_->row(path.toStdString()));
   });
   connect(&state, &ViewState::answer_changed, this, &SetupPage::refresh);
-  connect(&state, &ViewState::question_changed, this, [this] { document_problem_->hide(); });
+  connect(&state, &ViewState::question_changed, this, [this] {
+    document_problem_->hide();
+    list_->forget_refusals();
+  });
   refresh();
 }
 
@@ -280,31 +284,36 @@ bool SetupPage::settled() const { return problems_->settled() && !pictures_.busy
 
 void SetupPage::showEvent(QShowEvent* event) {
   Page::showEvent(event);
-  if (wanted_) return;
-  wanted_ = true;
-  models_->show_entries(view::model_catalog());
-  clusters_->show_entries(view::cluster_catalog());
-  refresh();
+  if (!std::exchange(wanted_, true)) {
+    models_->show_entries(view::model_catalog());
+    clusters_->show_entries(view::cluster_catalog());
+  }
+  if (state().answer() != shown_) refresh();
 }
 
 void SetupPage::refresh() {
   const std::shared_ptr<const Answer> answer = state().answer();
-  if (!wanted_ || !answer || !answer->inputs) return;
+  if (!wanted_ || !isVisible() || !answer || !answer->inputs) return;
+  shown_ = answer;
   const app::Inputs& in = *answer->inputs;
   const app::PlanFlags& question = answer->question;
   {
     const QSignalBlocker a(model_), b(cluster_);
     const view::ClusterName cluster = view::cluster_name(in.plan.cluster);
-    model_->setCurrentIndex(model_->findText(words(in.plan.model)));
-    model_->setEditText(words(in.plan.model));
-    cluster_->setCurrentIndex(cluster_->findText(words(cluster.name)));
-    cluster_->setEditText(words(cluster.name));
+    const auto show = [](QComboBox* box, const std::string& name) {
+      if (box->lineEdit()->hasFocus() && box->lineEdit()->isModified()) return;  // somebody types
+      if (box->currentText() == words(name) && box->currentIndex() >= 0) return;
+      box->setCurrentIndex(box->findText(words(name)));
+      box->setEditText(words(name));
+      box->lineEdit()->setCursorPosition(0);
+    };
+    show(model_, in.plan.model);
+    show(cluster_, cluster.name);
     if (!devices_->hasFocus() || !devices_->isModified()) {
       devices_->setText(QString::number(in.cluster.devices));
       devices_->setModified(false);
     }
   }
-  for (QLineEdit* line : {model_->lineEdit(), cluster_->lineEdit()}) line->setCursorPosition(0);
   model_facts_->setText(words(view::facts(in.model)));
   cluster_facts_->setText(words(view::facts(in.cluster)));
   plan_file_->setText(question.plan.empty() ? tr("made of the fields below") : words(question.plan));
@@ -369,7 +378,7 @@ void SetupPage::edit(FieldRow* row, const QString& text) {
     std::erase_if(mends, [&](const app::Mend& m) { return m.settings.front().starts_with(field.path + "="); });
     for (app::Mend& m : mends) m.settings.insert(m.settings.begin(), field.path + "=" + value);
   }
-  row->show_problem(told(*error), mends);
+  row->refuse(told(*error), mends);  // until it is edited again, or the question changes
 }
 
 void SetupPage::reset(const FieldRow* row) {
@@ -461,6 +470,7 @@ void SetupPage::choose_model(const QString& name) {
     document_problem_->setText(told(e));
     return document_problem_->show();
   }
+  model_->lineEdit()->setModified(false);
   state().ask(std::move(question), tr("model %1").arg(name.trimmed()));
 }
 
@@ -487,6 +497,7 @@ void SetupPage::choose_cluster(const QString& name, const QString& devices) {
     document_problem_->setText(told(e));
     return document_problem_->show();
   }
+  cluster_->lineEdit()->setModified(false);
   const QString what = tr("cluster %1").arg(words(question.cluster));
   state().ask(std::move(question), what);
 }

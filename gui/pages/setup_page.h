@@ -1,6 +1,7 @@
 // What is simulated: model, cluster and plan, and every field of them.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "app/fields.h"
@@ -20,6 +21,7 @@ class QVBoxLayout;
 
 namespace orrery::gui {
 
+struct Answer;
 class CatalogModel;
 class ElidedLabel;
 class FieldList;
@@ -74,6 +76,7 @@ class SetupPage : public Page {
   QWidget* chips_ = nullptr;
   FieldRow* looked_at_ = nullptr;
   Latest legal_, pictures_;
+  std::shared_ptr<const Answer> shown_;
   bool wanted_ = false;  // shown at least once: the lists are filled then
 };
 

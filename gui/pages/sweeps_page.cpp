@@ -12,6 +12,7 @@
 #include <QSignalBlocker>
 #include <QToolButton>
 #include <algorithm>
+#include <utility>
 
 #include "app/command_line.h"
 #include "app/fields.h"
@@ -146,8 +147,13 @@ SweepsPage::SweepsPage(ViewState& state, QWidget* parent) : Page(state, "sweeps"
   connect(&sweeping_, &Job::failed, this, [this](const Error& error) { bar_->say(QString::fromUtf8(error.what()), true); });
   connect(&suggesting_, &Job::failed, this, [](const Error& /*error*/) {});  // then there are no suggestions
   connect(&suggesting_, &Job::finished, this, [this] {
+    // What was asked for meanwhile comes first; then each field that has no values, once.
     for (int number = 0; number < static_cast<int>(axes_.size()); ++number)
-      if (axes_[static_cast<std::size_t>(number)].values->text().isEmpty() && number != suggesting_axis_.value_or(-1)) suggest(number, false);
+      if (std::exchange(axes_[static_cast<std::size_t>(number)].waits, false)) return suggest(number, true);
+    for (int number = 0; number < static_cast<int>(axes_.size()) && !suggesting_.running(); ++number) {
+      const AxisEdit& axis = axes_[static_cast<std::size_t>(number)];
+      if (axis.values->text().isEmpty() && axis.path->currentText().trimmed().toStdString() != axis.tried) suggest(number, false);
+    }
   });
   connect(&state, &ViewState::sweep_changed, this, &SweepsPage::show_report);
   connect(&state, &ViewState::table_opened, this, &SweepsPage::open);
@@ -187,9 +193,15 @@ SweepsPage::AxisEdit SweepsPage::make_axis(int number, const QString& path) {
   return axis;
 }
 
+void SweepsPage::showEvent(QShowEvent* event) {
+  Page::showEvent(event);
+  fill_paths();
+}
+
 void SweepsPage::fill_paths() {
   const auto& answer = state().answer();
-  if (!answer || !answer->inputs) return;
+  if (!isVisible() || !answer || !answer->inputs || answer == filled_) return;
+  filled_ = answer;
   QStringList paths;
   for (const char* path : kFirst) paths << path;
   const std::vector<app::EditableField> fields = app::fields(*answer->inputs);
@@ -205,15 +217,19 @@ void SweepsPage::fill_paths() {
     box->addItems(paths);
     box->setEditText(now);
   }
-  if (!suggesting_axis_ && axes_.front().values->text().isEmpty()) suggest(0, false);
+  if (axes_.front().tried.empty() && axes_.front().values->text().isEmpty()) suggest(0, false);
 }
 
 void SweepsPage::suggest(int number, bool replace) {
-  const AxisEdit& axis = axes_[static_cast<std::size_t>(number)];
+  AxisEdit& axis = axes_[static_cast<std::size_t>(number)];
   const std::string path = axis.path->currentText().trimmed().toStdString();
   const auto& answer = state().answer();
-  if (path.empty() || !answer || !answer->inputs || suggesting_.running()) return;
-  suggesting_axis_ = number;
+  if (path.empty() || !answer || !answer->inputs) return;
+  if (suggesting_.running()) {
+    axis.waits = axis.waits || replace;
+    return;
+  }
+  axis.tried = path;
   const app::PlanFlags question = answer->question;
   const app::Inputs inputs = *answer->inputs;
   suggesting_.start([this, number, path, question, inputs, replace](Job::Control& control) {
@@ -270,7 +286,8 @@ void SweepsPage::sweep() {
 }
 
 void SweepsPage::open(const QString& file) {
-  if (sweeping_.running()) return;
+  if (sweeping_.running())
+    return state().say(tr("A sweep is running: stop it, or open %1 when it is done").arg(QFileInfo(file).fileName()), Tone::bad);
   try {
     const std::string text = read_text_file(file.toStdString());
     if (text.find("\"sweep/1\"") != std::string::npos) {

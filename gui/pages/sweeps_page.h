@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "app/sweep.h"
@@ -19,6 +20,7 @@ namespace orrery::gui {
 
 class HeatChart;
 class JobBar;
+struct Answer;
 
 class SweepsPage : public Page {
   Q_OBJECT
@@ -41,11 +43,16 @@ class SweepsPage : public Page {
   // The table that `orrery sweep` printed (CSV or JSON), or a sweep to run.
   void open(const QString& file);
 
+ protected:
+  void showEvent(QShowEvent* event) override;
+
  private:
   struct AxisEdit {
     QComboBox* path = nullptr;
     QLineEdit* values = nullptr;
     QToolButton* suggest = nullptr;
+    std::string tried;   // the field that values were last looked for
+    bool waits = false;  // values were asked for while others were looked for
   };
   AxisEdit make_axis(int number, const QString& path);
   std::vector<app::SweepAxis> axes() const;  // throws Error
@@ -67,7 +74,7 @@ class SweepsPage : public Page {
   bool own_ = false;
   QString file_;
   Job sweeping_, suggesting_;
-  std::optional<int> suggesting_axis_;
+  std::shared_ptr<const Answer> filled_;  // that the fields are of
 };
 
 }  // namespace orrery::gui

@@ -1,11 +1,13 @@
 #include "gui/pages/timeline_page.h"
 
 #include <QAction>
+#include <QApplication>
 #include <QHBoxLayout>
 #include <QKeyEvent>
 #include <QLabel>
 #include <QLineEdit>
 #include <QMenu>
+#include <QShowEvent>
 #include <QSplitter>
 #include <QTextBrowser>
 #include <QToolButton>
@@ -14,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <utility>
 
 #include "app/command_line.h"
@@ -139,10 +142,17 @@ TimelinePage::TimelinePage(ViewState& state, QWidget* parent)
 
   // --- the state
   connect(&state, &ViewState::timeline_changed, this, &TimelinePage::refresh);
+  connect(&state, &ViewState::answer_changed, this, [this] {
+    const auto& answer = this->state().answer();
+    chart_->set_illegal(answer && !answer->explored);
+  });
+  chart_->set_illegal(state.answer() && !state.answer()->explored);
   connect(&state, &ViewState::measured_changed, this, &TimelinePage::refresh);
   connect(&state, &ViewState::selection_changed, this, &TimelinePage::select_from_state);
   connect(&state, &ViewState::range_changed, this, &TimelinePage::range_from_state);
-  connect(&state, &ViewState::cursor_changed, this, [this] { chart_->set_cursor(this->state().cursor()); });
+  connect(&state, &ViewState::cursor_changed, this, [this] {
+    if (isVisible()) chart_->set_cursor(this->state().cursor());
+  });
   connect(job_, &Job::finished, this, &TimelinePage::refresh);
   // --- the chart
   connect(chart_, &TimelineChart::range_changed, this, [this] {
@@ -179,6 +189,7 @@ TimelinePage::TimelinePage(ViewState& state, QWidget* parent)
   });
   connect(uncover_, &QToolButton::clicked, this, [this] { this->state().set_measured(std::nullopt); });
   connect(details_, &QTextBrowser::anchorClicked, this, &TimelinePage::follow_link);
+  for (QWidget* each : {static_cast<QWidget*>(over_), static_cast<QWidget*>(uncover_)}) each->hide();  // nothing lies over it yet
   status_->setText(plain_keys());
   show_matches();
   refresh();
@@ -191,11 +202,12 @@ QList<const Chart*> TimelinePage::charts() const { return {chart_}; }
 
 QString TimelinePage::command() const { return QString::fromStdString(app::command_line(state().question(), "simulate", {"--trace", "trace.json"})); }
 
-bool TimelinePage::settled() const { return !job_->running() && shown_ == state().timeline(); }
+bool TimelinePage::settled() const { return !isVisible() || (!job_->running() && !finding_.busy() && shown_ == state().timeline()); }
 
 // --- Timelines -----------------------------------------------------------------------------------------------------------------------------------
 
 void TimelinePage::refresh() {
+  if (!isVisible()) return;
   wanted_ = state().timeline();
   wanted_over_ = state().measured() ? state().measured()->timeline : nullptr;
   if ((wanted_ == shown_ && wanted_over_ == shown_over_) || job_->running()) return;  // a job that ends comes back here
@@ -274,17 +286,33 @@ void TimelinePage::fill_streams() {
 // --- Search --------------------------------------------------------------------------------------------------------------------------------------
 
 void TimelinePage::search() {
+  finding_.forget();
   matches_ = nullptr;
   found_->setToolTip({});
   const QString text = search_->text().trimmed();
   if (!text.isEmpty() && chart_->index()) {
-    const view::SpanIndex& index = *chart_->index();
-    const view::SpanQuery query = view::parse_query(text.toStdString(), index.timeline());
-    auto found = view::find(index.timeline(), query);
-    std::sort(found.begin(), found.end(), [&](view::SpanId a, view::SpanId b) { return index.place(a) < index.place(b); });
-    if (query.problem.empty()) matches_ = std::make_shared<const std::vector<view::SpanId>>(std::move(found));
+    const view::SpanQuery query = view::parse_query(text.toStdString(), chart_->index()->timeline());
     found_->setText(query.problem.empty() ? QString() : words(query.problem));
+    const auto look = [index = chart_->index(), query] {
+      auto found = view::find(index->timeline(), query);
+      std::sort(found.begin(), found.end(), [&](view::SpanId a, view::SpanId b) { return index->place(a) < index->place(b); });
+      return std::make_shared<const std::vector<view::SpanId>>(std::move(found));
+    };
+    if (query.problem.empty() && chart_->index()->timeline().spans.size() > kAtOnce) {
+      finding_.ask([this, look]() -> std::function<void()> {
+        return [this, found = look()] {
+          matches_ = found;
+          mark_matches();
+        };
+      });
+    } else if (query.problem.empty()) {
+      matches_ = look();
+    }
   }
+  mark_matches();
+}
+
+void TimelinePage::mark_matches() {
   chart_->set_matches(matches_ && !matches_->empty() ? matches_ : nullptr);
   show_matches();
 }
@@ -360,6 +388,7 @@ void TimelinePage::select_from_state() {
 }
 
 void TimelinePage::range_from_state() {
+  if (shown_ != state().timeline()) return;  // of another timeline
   const auto range = state().range();
   chart_->show_range(range ? std::optional(view::TimeRange{range->first, range->second}) : std::nullopt);
 }
@@ -559,7 +588,13 @@ void TimelinePage::keyPressEvent(QKeyEvent* event) {
 
 void TimelinePage::showEvent(QShowEvent* event) {
   Page::showEvent(event);
-  chart_->setFocus();
+  refresh();
+  range_from_state();
+  select_from_state();
+  chart_->set_cursor(state().cursor());
+  // Not when the window comes back, nor away from the list of pages: its arrow keys walk on from here.
+  const QWidget* focus = QApplication::focusWidget();
+  if (!event->spontaneous() && (focus == nullptr || focus->objectName() != QStringLiteral("pages"))) chart_->setFocus();
 }
 
 void TimelinePage::changeEvent(QEvent* event) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gui/page.h"
+#include "gui/state/latest.h"
 #include "gui/view/span_index.h"
 
 class QLabel;
@@ -49,6 +50,7 @@ class TimelinePage : public Page {
   void refresh();  // builds the indices of what the state shows, at once or on another thread
   void take(const std::shared_ptr<const Indexed>& indexed);
   void search();
+  void mark_matches();
   void go_to_match(bool forward);
   void show_details();
   void show_matches();
@@ -68,6 +70,7 @@ class TimelinePage : public Page {
   QToolButton *previous_, *next_, *critical_, *uncover_;
   QMenu* streams_;
   Job* job_;
+  Latest finding_;
   std::shared_ptr<const Timeline> wanted_, wanted_over_, shown_, shown_over_;
   std::shared_ptr<const std::vector<view::SpanId>> matches_;
 };

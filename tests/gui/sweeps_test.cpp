@@ -112,6 +112,27 @@ TEST(SweepsPage, SuggestsLegalValues) {
   EXPECT_TRUE(find<QLineEdit>(&p.page, "values 2")->text().startsWith("0, 1")) << find<QLineEdit>(&p.page, "values 2")->text().toStdString();
 }
 
+TEST(SweepsPage, LooksOnceForValuesOfFieldsThatHaveNone) {
+  Page p;
+  p.field(1, "seed", "");
+  p.field(2, "cluster.device.memory", "");
+  QTest::mouseClick(find<QToolButton>(&p.page, "suggest values 1"), Qt::LeftButton);
+  EXPECT_TRUE(wait_for([&] { return p.page.settled(); }));  // two fields without values must not ask for each other for ever
+  QCoreApplication::processEvents();
+  EXPECT_TRUE(p.page.settled());
+}
+
+TEST(SweepsPage, SuggestsInTurnWhatIsAskedForMeanwhile) {
+  Page p;
+  p.field(1, "parallel.tp", "");
+  p.field(2, "sharding.zero", "9");
+  QTest::mouseClick(find<QToolButton>(&p.page, "suggest values 1"), Qt::LeftButton);
+  QTest::mouseClick(find<QToolButton>(&p.page, "suggest values 2"), Qt::LeftButton);
+  ASSERT_TRUE(wait_for([&] { return p.page.settled(); }));
+  EXPECT_TRUE(find<QLineEdit>(&p.page, "values 1")->text().startsWith("1")) << find<QLineEdit>(&p.page, "values 1")->text().toStdString();
+  EXPECT_TRUE(find<QLineEdit>(&p.page, "values 2")->text().startsWith("0, 1")) << find<QLineEdit>(&p.page, "values 2")->text().toStdString();
+}
+
 TEST(SweepsPage, TellsWhatIsWrongInPlace) {
   Page p;
   p.field(1, "parallel.tp", "");
@@ -161,6 +182,10 @@ TEST(SweepsPage, CancelledItKeepsWhatWasDone) {
   QTest::mouseClick(find<QPushButton>(&p.page, "Sweep"), Qt::LeftButton);
   ASSERT_TRUE(wait_for([&] { return find<QProgressBar>(&p.page, "progress")->value() > 0; }));
   EXPECT_EQ(p.page.running(), "a sweep");
+  QSignalSpy told(&p.asked.state, &ViewState::message);
+  p.page.open("table.csv");
+  ASSERT_EQ(told.count(), 1);
+  EXPECT_TRUE(told[0][0].toString().contains("table.csv"));
   p.page.stop();
   ASSERT_TRUE(wait_for([&] { return p.page.settled(); }));
   ASSERT_TRUE(p.asked.state.sweep());

@@ -76,6 +76,7 @@ TEST(TimelinePage, WithoutATimelineSaysWhatToDo) {
   page.resize(900, 500);
   page.show();
   EXPECT_EQ(page.chart().index(), nullptr);
+  EXPECT_TRUE(find<QToolButton>(&page, "Take it away")->isHidden());  // nothing lies over it
   EXPECT_FALSE(page.csv());
   EXPECT_TRUE(page.settled());
   QTest::keyClick(&page.chart(), Qt::Key_W);

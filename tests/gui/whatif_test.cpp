@@ -112,6 +112,23 @@ TEST_F(WhatIf, ChoicesSayWhatTheyChangeWithThem) {
   EXPECT_GE(plan().parallel.vp, 2);
 }
 
+TEST_F(WhatIf, ASliderThatIsHeldKeepsItsStops) {
+  KnobWidget* knob = page.knob("parallel.tp");
+  QSlider* held = slider("parallel.tp");
+  const int most = held->maximum();
+  ASSERT_GT(most, 0);
+  held->setSliderDown(true);
+  view::Knob fewer = knob->knob();
+  fewer.stops.resize(1);
+  fewer.value = fewer.stops.front().value;
+  knob->show_knob(fewer);
+  EXPECT_EQ(held->maximum(), most);
+  EXPECT_EQ(view::most_position(knob->knob()), most);  // what the slider can reach has a stop
+  held->setSliderDown(false);
+  EXPECT_EQ(held->maximum(), 0);
+  EXPECT_EQ(view::most_position(knob->knob()), 0);
+}
+
 TEST_F(WhatIf, PinningAgainStartsAnew) {
   slider("parallel.tp")->setValue(0);
   settle();
