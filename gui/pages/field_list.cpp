@@ -189,8 +189,8 @@ bool FieldList::go_to(const std::string& path) {
   folded_.erase(key(wanted->field()));
   lay_out();
   wanted->focus_editor();
-  QTimer::singleShot(0, this, [this, row = QPointer<FieldRow>(wanted)] {
-    if (row) ensureWidgetVisible(row, 0, 80);
+  QTimer::singleShot(0, this, [this, guarded = QPointer<FieldRow>(wanted)] {
+    if (guarded) ensureWidgetVisible(guarded, 0, 80);
   });  // once there is a layout
   return true;
 }

@@ -300,15 +300,15 @@ void SetupPage::refresh() {
   {
     const QSignalBlocker a(model_), b(cluster_);
     const view::ClusterName cluster = view::cluster_name(in.plan.cluster);
-    const auto show = [](QComboBox* box, const std::string& name) {
+    const auto put = [](QComboBox* box, const std::string& name) {
       if (box->lineEdit()->hasFocus() && box->lineEdit()->isModified()) return;  // somebody types
       if (box->currentText() == words(name) && box->currentIndex() >= 0) return;
       box->setCurrentIndex(box->findText(words(name)));
       box->setEditText(words(name));
       box->lineEdit()->setCursorPosition(0);
     };
-    show(model_, in.plan.model);
-    show(cluster_, cluster.name);
+    put(model_, in.plan.model);
+    put(cluster_, cluster.name);
     if (!devices_->hasFocus() || !devices_->isModified()) {
       devices_->setText(QString::number(in.cluster.devices));
       devices_->setModified(false);
