@@ -135,11 +135,8 @@ std::string occasion(const program::Program& program, const MemoryStory& story, 
   const program::PassTemplate& pass = role.passes[instance.pass];
   const program::Instruction& in = role.instructions[pass.first + s.instruction];
   std::string out = pass.name;
-  if (pass.kind != program::PassKind::optimizer) {
-    const std::int64_t splits = program.splits;
-    out += fmt::format(" of micro-batch {}", instance.of(in) / splits);
-    if (splits > 1) out += fmt::format(", split {}", instance.of(in) % splits);
-  }
+  // The split is in the name of its pass.
+  if (pass.kind != program::PassKind::optimizer) out += fmt::format(" of micro-batch {}", instance.of(in) / program.splits);
   const bool works = in.opcode != program::Opcode::wait && in.opcode != program::Opcode::host_wait;
   if (works) out += fmt::format(": {}", program::name(in.op));
   if (in.layer != program::kNone) out += fmt::format("{} layer {}", works ? "," : ":", in.layer);

@@ -67,8 +67,8 @@ struct Holding {
 };
 std::vector<Holding> holdings(const MemoryStory& story, std::size_t sample);
 
-// In words, which instruction made a sample: "backward of micro-batch 3: linear_input_grad, layer 12"; with sequence splits "… micro-batch 3, split
-// 1: …".
+// In words, which instruction made a sample: "backward of micro-batch 3: linear_input_grad, layer 12"; the name of a pass says its split of the
+// sequence: "forward, split 1 of micro-batch 3: …".
 std::string occasion(const program::Program& program, const MemoryStory& story, std::size_t sample);
 
 }  // namespace orrery::app

@@ -131,6 +131,8 @@ TEST(MemoryStory, CountsMicroBatchesAsWholeSequences) {
   const auto says = [&](const std::string& text) {
     return std::any_of(said.begin(), said.end(), [&](const std::string& s) { return s.find(text) != std::string::npos; });
   };
+  EXPECT_TRUE(says("split 1 of micro-batch 7"));
+  EXPECT_FALSE(says("split 1 of micro-batch 7, split 1"));
   EXPECT_FALSE(says("micro-batch 8"));
 }
 
