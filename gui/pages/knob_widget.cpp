@@ -70,12 +70,12 @@ KnobWidget::KnobWidget(const view::Knob& knob, QWidget* parent)
       gesture_ = 0;
       if (!held_) return;
       // What came meanwhile may be of an earlier place: the slider stays where it was let go.
-      view::Knob knob = *std::exchange(held_, std::nullopt);
+      view::Knob later = *std::exchange(held_, std::nullopt);
       const int at = slider_->value();
-      if (knob.kind == view::KnobKind::stops && !knob_.stops.empty())
-        knob.value = knob_.stops[static_cast<std::size_t>(std::clamp(at, 0, view::most_position(knob_)))].value;
-      show_knob(knob);
-      if (knob.kind == view::KnobKind::factor) {
+      if (later.kind == view::KnobKind::stops && !knob_.stops.empty())
+        later.value = knob_.stops[static_cast<std::size_t>(std::clamp(at, 0, view::most_position(knob_)))].value;
+      show_knob(later);
+      if (later.kind == view::KnobKind::factor) {
         const QSignalBlocker quiet(slider_);
         slider_->setValue(at);
         say(at);
