@@ -419,9 +419,10 @@ void Account::finish_timeline(const Options& options, const std::vector<Recordin
   for (const Arrow& a : arrows_)
     if (const std::uint32_t to = span_of(a.to_rank, a.to); to != kNoRecord) out.flows.push_back({span_of(a.from_rank, a.from), to});
   std::sort(out.flows.begin(), out.flows.end(), [](const Flow& a, const Flow& b) { return a.from < b.from; });
-  for (auto link = critical.rbegin(); link != critical.rend(); ++link)
-    if (const Recording& recording = recordings[link->rank]; !recording.as.empty())
-      out.critical.push_back(recording.as.front().second + recording.place[link->position]);
+  for (const Link& link : critical)
+    if (const Recording& recording = recordings[link.rank]; !recording.as.empty())
+      out.critical.push_back(recording.as.front().second + recording.place[link.position]);
+  std::reverse(out.critical.begin(), out.critical.end());
 }
 
 void Account::write(const Options& options, Result& result) {
