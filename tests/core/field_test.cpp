@@ -131,6 +131,7 @@ TEST(ClusterFields, GoIntoTheDeviceAndTheLevels) {
   EXPECT_TRUE(find(fields, "levels.1.size").nullable);
   EXPECT_EQ(find(fields, "devices").value, "64");
   EXPECT_EQ(find(fields, "device.efficiency.gemm.value").kind, FieldKind::number);
+  EXPECT_EQ(find(fields, "slow").value, "[]") << "a list that may be left out can be begun";
 }
 
 TEST(ClusterFields, SetToTheirOwnValueChangeNothing) {

@@ -75,6 +75,28 @@ TEST(Knobs, OfTheMachineAreFactorsOfWhatTheClusterHas) {
   EXPECT_EQ(text_at(nic, 0), "50 GB/s");
 }
 
+TEST(Knobs, TurnTheClockWithinItsLimits) {
+  const Knob clock = knob(question({"cluster.device.clock=0.841"}), "cluster.device.clock");  // 2^(-1/4)
+  EXPECT_EQ(position(clock), -1);
+  EXPECT_EQ(least_position(clock), -kOctave) << "half of it";
+  EXPECT_EQ(most_position(clock), 2) << "2^(2/4) = 1.41, and 2^(3/4) is more than 1.5";
+  EXPECT_EQ(text_at(clock, -kOctave), "×0.5");
+}
+
+TEST(Knobs, MakeOneDeviceAStraggler) {
+  const Knob none = knob(question(), "cluster.slow");
+  EXPECT_EQ(text_at(none, position(none)), "none");
+  EXPECT_EQ(settings_at(none, 0), (std::vector<std::pair<std::string, std::string>>{{"cluster.slow", ""}}));
+  for (int at = 1; at <= most_position(none); ++at) {
+    const auto settings = settings_at(none, at);
+    const Knob slow = knob(with_setting(question(), settings.front().first, settings.front().second), "cluster.slow");
+    EXPECT_EQ(position(slow), at);
+    EXPECT_TRUE(slow.said);
+  }
+  const Knob other = knob(question({R"(cluster.slow=[{"device": 3, "factor": 1.2}])"}), "cluster.slow");
+  EXPECT_EQ(text_at(other, position(other)), "as set");
+}
+
 // The setting of 1024 stages on 65536 micro-batches would be legal, but its schedule would be 10^8 passes long.
 TEST(Knobs, AreNotAskedForPlansThatTakeForEver) {
   const app::PlanFlags q = [] {
