@@ -130,7 +130,9 @@ MainWindow::MainWindow(ViewState& state, const QString& remember, QWidget* paren
   list_->setCurrentRow(std::max(0, list_->currentRow()));
 }
 
-MainWindow::~MainWindow() = default;
+MainWindow::~MainWindow() {
+  if (QWidget* focus = focusWidget()) focus->clearFocus();  // while its page is still there to be told
+}
 
 QFrame* MainWindow::make_first_steps() {
   auto* frame = new QFrame;

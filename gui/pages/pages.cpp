@@ -15,16 +15,9 @@ namespace orrery::gui {
 
 QList<Page*> make_pages(ViewState& state, QWidget* parent) {
   return {
-      new SetupPage(state, parent),
-      new TimelinePage(state, parent),
-      new MemoryPage(state, parent),
-      new NetworkPage(state, parent),
-      new EnergyPage(state, parent),
-      new WhatIfPage(state, parent),
-      new PlansPage(state, parent),
-      new ComparePage(state, parent),
-      new SweepsPage(state, parent),
-      new RunPage(state, parent),
+      new SetupPage(state, parent),  new TimelinePage(state, parent), new MemoryPage(state, parent), new NetworkPage(state, parent),
+      new EnergyPage(state, parent), new WhatIfPage(state, parent),   new PlansPage(state, parent),  new ComparePage(state, parent),
+      new SweepsPage(state, parent), new RunPage(state, parent),
   };
 }
 

@@ -163,6 +163,7 @@ SweepsPage::SweepsPage(ViewState& state, QWidget* parent) : Page(state, "sweeps"
 }
 
 SweepsPage::~SweepsPage() {
+  for (const AxisEdit& axis : axes_) axis.path->disconnect(this);  // losing the focus on the way out, it would still tell
   sweeping_.cancel();
   suggesting_.cancel();
 }
