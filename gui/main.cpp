@@ -24,7 +24,7 @@ using namespace orrery;
 
 struct Command {
   std::string file, model, cluster, profile, over, page, screenshot, size = "1280x800", colours;
-  std::vector<std::string> settings;
+  std::vector<std::string> settings, then;
   bool act = false;
 };
 
@@ -81,8 +81,15 @@ int show(const Command& command, int argc, char** argv) {
     for (const gui::Page* page : window.pages()) known.push_back(page->key().toStdString());
     throw Error("--page", fmt::format("'{}' is not a page", command.page), did_you_mean(command.page, known));
   }
-  if (command.act) {
+  for (const std::string& then : command.then) {
+    const std::size_t equals = then.find('=');
+    if (equals == std::string::npos) throw Error("--then", fmt::format("'{}' has no '='", then), "write PATH=VALUE: --then parallel.tp=4");
     gui::wait_until([&] { return state.settled(); }, 60);
+    if (!state.pinned()) state.pin();
+    state.set(then.substr(0, equals), then.substr(equals + 1));
+  }
+  if (command.act) {
+    gui::wait_until([&] { return state.settled() && window.page()->settled(); }, 60);
     window.page()->act();
   }
   if (!picture) {
@@ -115,6 +122,7 @@ int main(int argc, char** argv) {
   parser.add_option("--cluster", command.cluster, "a cluster's name and devices (dgx-h100:64), or a file");
   parser.add_option("--profile", command.profile, "a profile that 'orrery profile' made");
   parser.add_option("--set", command.settings, "PATH=VALUE of the plan, of model.… or of cluster.…")->allow_extra_args(false);
+  parser.add_option("--then", command.then, "PATH=VALUE: pins the answer, and asks what this changes")->allow_extra_args(false);
   parser.add_option("--over", command.over, "a trace to lay over the prediction");
   parser.add_option("--page", command.page,
                     "the page to begin with: setup, timeline, memory, network, energy, whatif, plans, compare, sweeps or run");
