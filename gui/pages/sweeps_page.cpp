@@ -209,8 +209,8 @@ void SweepsPage::fill_paths() {
   std::vector<QString> tips;
   for (const app::EditableField& field : fields)
     if (const QString path = of(field.field.path); !paths.contains(path)) paths << path;
-  for (std::size_t number = 0; number < axes_.size(); ++number) {
-    QComboBox* box = axes_[number].path;
+  for (const AxisEdit& axis : axes_) {
+    QComboBox* box = axis.path;
     if (box->count() == paths.size()) continue;
     const QSignalBlocker silent(box);
     const QString now = box->currentText();
