@@ -135,6 +135,7 @@ RunReport run(const Inputs& inputs, const RunSettings& settings) {
   // As the simulation's ideal time is made: of a GPU by the datasheet.
   options.peak = profile && !gpu ? profile->peak : cluster.device.peak_of(plan.precision.compute);
   options.progress = settings.progress;
+  options.timeline = settings.timeline;
   options.cancel = settings.cancel;
   options.checkpoints = checkpoints;
   options.record_routing = settings.record_routing;

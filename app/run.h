@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -22,6 +23,7 @@ struct RunSettings {
   executor::Launch launch;     // this process among those that run the plan together
   bool record_routing = true;  // what free routers chose, into RunReport::expert_load; a GPU waits for each
   std::function<void(const executor::StepReport&)> progress;
+  std::function<void(std::shared_ptr<const executor::StepTimeline>)> timeline{};  // as executor::RunOptions::timeline
   const std::atomic<bool>* cancel = nullptr;
   // `every` and `in_background` are the plan's: checkpoint.every_steps and checkpoint.mode.
   executor::CheckpointOptions checkpoints;

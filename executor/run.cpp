@@ -18,6 +18,7 @@
 #include "executor/comm/bytes.h"
 #include "executor/kernels/low_precision.h"
 #include "executor/rank.h"
+#include "executor/step_timeline.h"
 #include "program/check.h"
 #include "program/memory.h"
 
@@ -31,6 +32,9 @@ using program::Program;
 
 // Recent steps are kept whole until they take this much, so that the one nearest to the median can be shown.
 constexpr std::size_t kRecordBytes = std::size_t{64} << 20U;
+
+// Timelines of steps on the way are made so seldom that they take a hundredth of the time of one thread, whatever their size.
+constexpr int kTimelineShare = 99;
 
 bool runtime_does(Operator op) {
   return program::is_communication(op) || op == Operator::load_tokens || op == Operator::load_targets || op == Operator::wait;
@@ -66,6 +70,11 @@ bool ends_otherwise(const Program& program) {
 
 double gib(std::int64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(std::int64_t{1} << 30U); }
 
+// Whether the first step has more than those that follow it.
+bool begins_otherwise(const Program& program) {
+  return std::any_of(program.roles.begin(), program.roles.end(), [](const program::Role& role) { return !role.prologue.empty(); });
+}
+
 // What ranks report of one step.
 struct StepTotals {
   std::vector<double> loss;  // local sums, by place among the ranks that hold the same parameters
@@ -95,9 +104,13 @@ struct StepTotals {
 // What the ranks of this process report, and whether they all go on.
 class Progress {
  public:
+  using Clock = std::chrono::steady_clock;
+
   // `first`: number of the first step. With `agreed`, whoever agrees with the other processes decides; otherwise whoever asks first.
   Progress(const Program& program, const RunOptions& options, std::int64_t first, std::int64_t ranks, bool agreed)
-      : program_(program), options_(options), first_(first), ranks_(ranks), agreed_(agreed), decisions_(static_cast<std::size_t>(first), true) {}
+      : program_(program), options_(options), first_(first), ranks_(ranks), agreed_(agreed), decisions_(static_cast<std::size_t>(first), true) {
+    if (!options.timeline || agreed) next_record_.reset();
+  }
 
   // Every rank gets the same answer for the same step.
   bool goes_on(std::int64_t step) {
@@ -106,7 +119,10 @@ class Progress {
       changed_.wait(lock, [&] { return static_cast<std::int64_t>(decisions_.size()) > step || stopped_; });
       if (stopped_) return false;
     }
-    while (static_cast<std::int64_t>(decisions_.size()) <= step) decide_next(options_.cancel && options_.cancel->load());
+    while (static_cast<std::int64_t>(decisions_.size()) <= step) {
+      decide_next(options_.cancel && options_.cancel->load());
+      if (next_record_ && decisions_.back()) want_record(static_cast<std::int64_t>(decisions_.size()) - 1);
+    }
     return decisions_[static_cast<std::size_t>(step)];
   }
   // What is agreed for the next step that nothing is agreed for yet.
@@ -122,9 +138,11 @@ class Progress {
     changed_.notify_all();
   }
 
-  void finished(std::int64_t step, RankRunner& rank) {
+  // `place`: the rank's among those of this process.
+  void finished(std::int64_t step, std::size_t place, RankRunner& rank) {
     const double loss = rank.take_loss(), norm = rank.squared_gradient_norm();
     const StepRecord& record = rank.records().back();
+    hand_over(step - 1, place, rank);
     const std::lock_guard lock(mutex_);
     while (static_cast<std::int64_t>(steps_.size()) <= step - first_) {
       steps_.emplace_back();
@@ -171,6 +189,22 @@ class Progress {
     return steps_[static_cast<std::size_t>(i)];
   }
 
+  // The ranks' records of step `step`, if they were wanted and all have handed them over; wait_for(step + 1) has returned. Nothing older is kept.
+  std::vector<StepRecord> take_records(std::int64_t step) {
+    const std::lock_guard lock(mutex_);
+    const auto found = wanted_.find(step);
+    if (found == wanted_.end()) return {};
+    std::vector<StepRecord> records = std::move(found->second);
+    wanted_.erase(wanted_.begin(), std::next(found));
+    if (std::any_of(records.begin(), records.end(), [](const StepRecord& r) { return !r.timed || r.spans.empty(); })) return {};
+    return records;
+  }
+  // Records of steps that begin before that time are not wanted.
+  void no_records_until(Clock::time_point time) {
+    const std::lock_guard lock(mutex_);
+    if (next_record_) next_record_ = std::max(*next_record_, time);
+  }
+
   // Throws what the first failing rank threw, with the rank's name.
   void rethrow() {
     if (failure_) std::rethrow_exception(named(failed_rank_, failure_));
@@ -200,6 +234,25 @@ class Progress {
     decisions_.push_back(next < options_.steps && !cancel && !cancelled_at_);
   }
 
+  // No rank has begun the step: all will see that it is wanted.
+  void want_record(std::int64_t step) {
+    const Clock::time_point now = Clock::now();
+    if (now < *next_record_ || (step == 0 && begins_otherwise(program_))) return;
+    wanted_[step].resize(static_cast<std::size_t>(ranks_));
+    next_record_ = now + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.timeline_every.v));
+  }
+  // A step's record is whole when the next is done: what it started at its end may go on until then.
+  void hand_over(std::int64_t step, std::size_t place, const RankRunner& rank) {
+    if (!options_.timeline || rank.records().size() < 2) return;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!wanted_.contains(step)) return;
+    }
+    StepRecord copy = rank.records()[rank.records().size() - 2];
+    const std::lock_guard lock(mutex_);
+    wanted_[step][place] = std::move(copy);
+  }
+
   const Program& program_;
   const RunOptions& options_;
   const std::int64_t first_, ranks_;
@@ -213,6 +266,8 @@ class Progress {
   std::exception_ptr failure_;
   std::int64_t failed_rank_ = -1;
   std::int64_t left_ = 0;
+  std::map<std::int64_t, std::vector<StepRecord>> wanted_;                   // by step, and by rank
+  std::optional<Clock::time_point> next_record_ = Clock::time_point::min();  // nothing: none are wanted
 };
 
 StepReport report_of(const Program& program, std::int64_t step, const StepTotals& s, std::int64_t from) {
@@ -306,84 +361,11 @@ void correct(StepRecord& record, std::int64_t drift_ns, std::int64_t end_ns) {
   for (MemorySample& m : record.memory) m.time = Picoseconds{at(m.time.v)};
 }
 
-std::vector<WorkClass> kind_classes(const Program& program) {
-  std::vector<WorkClass> classes;
-  for (const program::Shape& shape : program.shapes) {
-    const WorkClass axis = shape.group == program::kNone ? WorkClass::pp_comm : program.group_class[shape.group];
-    classes.push_back(program::work_class(shape.op, axis));
-    classes.push_back(WorkClass::optimizer);
-  }
-  return classes;
-}
-
 Seconds median(std::vector<Seconds> values) {
   if (values.empty()) return {};
   std::sort(values.begin(), values.end());
   const std::size_t n = values.size();
   return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) * 0.5;
-}
-
-// Puts the ranks' records of one step together.
-void lay_out_timeline(const Program& program, bool last, const RunOptions& options, const std::vector<WorkClass>& classes,
-                      const std::vector<const StepRecord*>& records, Seconds period, RunResult& result) {
-  Timeline& t = result.timeline;
-  t.step = to_picoseconds(period);
-  for (const program::StreamDecl& s : program.streams) t.streams.push_back(s.name);
-  std::int64_t origin = std::numeric_limits<std::int64_t>::max();
-  for (const StepRecord* r : records) origin = std::min(origin, r->begin_ns);
-  const Picoseconds zero{origin * 1000};
-
-  std::vector<std::uint32_t> kind(classes.size(), std::numeric_limits<std::uint32_t>::max());
-  const auto kind_of = [&](std::uint32_t k) {
-    if (kind[k] != std::numeric_limits<std::uint32_t>::max()) return kind[k];
-    kind[k] = static_cast<std::uint32_t>(t.kinds.size());
-    const program::Shape& shape = program.shapes[k / 2];
-    SpanKind out;
-    out.name = program::name(shape.op);
-    out.work = classes[k];
-    out.flops = program::flops(shape).v;
-    out.bytes = program::is_communication(shape.op) ? shape.bytes : program::traffic(shape).v;
-    if (options.peak.v > 0 && out.flops > 0) out.ideal = to_picoseconds(Flops{out.flops} / options.peak);
-    t.kinds.push_back(std::move(out));
-    return kind[k];
-  };
-
-  // By source, destination, channel, and the micro-batch of this step or of a later one.
-  std::map<std::tuple<std::int64_t, std::int64_t, std::uint8_t, std::uint32_t>, std::pair<std::vector<std::uint32_t>, std::vector<std::uint32_t>>>
-      messages;
-  WaterfallBuilder waterfall(records.size());
-  for (std::size_t r = 0; r < records.size(); ++r) {
-    const auto rank = static_cast<std::int64_t>(r);
-    const program::Role& role = program.role_of(rank);
-    t.ranks.push_back(program::label(program, rank));
-    std::vector<Span> spans = records[r]->spans;
-    std::stable_sort(spans.begin(), spans.end(),
-                     [](const Span& a, const Span& b) { return std::tie(a.stream, a.start) < std::tie(b.stream, b.start); });
-    for (Span& span : spans) {
-      span.start -= zero;
-      span.end -= zero;
-      span.kind = kind_of(span.kind);
-      const SpanKind& k = t.kinds[span.kind];
-      if (span.stream == program::kComputeStream)
-        waterfall.add(span.rank, k.work, span.recompute, k.ideal, span.end - span.start, span.cause, span.waited, span.transfer);
-      const program::PassInstance& instance = (last ? role.epilogue : role.body)[span.pass];
-      const Instruction& in = role.instructions[role.passes[instance.pass].first + span.instruction];
-      if (in.opcode == Opcode::send || in.opcode == Opcode::recv) {
-        const std::int64_t peer = program::peer_of(program, rank, in);
-        const bool sends = in.opcode == Opcode::send;
-        auto& both = messages[{sends ? rank : peer, sends ? peer : rank, in.channel, std::uint32_t{instance.ahead} << 16U | instance.of(in)}];
-        (sends ? both.first : both.second).push_back(static_cast<std::uint32_t>(t.spans.size()));
-      }
-      t.spans.push_back(span);
-    }
-    for (MemorySample m : records[r]->memory) {
-      m.time -= zero;
-      t.memory.push_back(m);
-    }
-  }
-  for (const auto& [key, both] : messages)
-    for (std::size_t k = 0; k < std::min(both.first.size(), both.second.size()); ++k) t.flows.push_back({both.first[k], both.second[k]});
-  result.waterfall = waterfall.finish(t.step, std::vector<std::int64_t>(records.size(), 1), program.roles.size() > 1);
 }
 
 std::vector<Shard> shards_of(RankRunner& rank, std::int64_t number) {
@@ -580,7 +562,7 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
           for (; progress.goes_on(step); ++step) {
             const bool last = ends_otherwise(program) && !progress.goes_on(step + 1);
             runner->step(step, last);
-            progress.finished(step, *runner);
+            progress.finished(step, i, *runner);
             if (writer && every > 0 && (step + 1) % every == 0) save(saved = step + 1);
           }
           runner->finish();
@@ -610,6 +592,16 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
       result.steps.push_back(report_of(program, step, *totals, step == first_step ? totals->begin : before));
       before = totals->end;
       if (options.progress) options.progress(result.steps.back());
+      if (!options.timeline || !alone || result.steps.size() < 2) continue;
+      if (const std::vector<StepRecord> records = progress.take_records(step - 1); !records.empty()) {
+        const auto began = Progress::Clock::now();
+        std::vector<const StepRecord*> by_rank;
+        for (const StepRecord& r : records) by_rank.push_back(&r);
+        options.timeline(std::make_shared<const StepTimeline>(
+            lay_out(program, false, options.peak, classes, by_rank, result.steps[result.steps.size() - 2].period)));
+        const auto ended = Progress::Clock::now();
+        progress.no_records_until(ended + kTimelineShare * (ended - began));
+      }
     }
   } catch (...) {
     thrown = std::current_exception();
@@ -692,7 +684,9 @@ RunResult run(const Program& program, const Model& model, const Plan& plan, cons
   std::vector<const StepRecord*> records;
   records.reserve(outcomes.size());
   for (const RankOutcome& o : outcomes) records.push_back(&o.record);
-  lay_out_timeline(program, drains && shown + 1 == done, options, classes, records, result.steps[shown].period, result);
+  StepTimeline made = lay_out(program, drains && shown + 1 == done, options.peak, classes, records, result.steps[shown].period);
+  result.timeline = std::move(made.timeline);
+  result.waterfall = made.waterfall;
   return result;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,13 @@ struct StepReport {
   bool timed = true;           // each instruction was: on a device such steps take a little longer, and do not count for step_time
   std::int64_t peak_live = 0;  // bytes on the fullest rank so far
   bool operator==(const StepReport&) const = default;
+};
+
+// One step as it was measured.
+struct StepTimeline {
+  std::int64_t step = 0;  // from 0
+  Timeline timeline;      // origin "measured"
+  Waterfall waterfall;    // of the timeline
 };
 
 // What one rank really allocated.
@@ -58,7 +66,11 @@ struct RunOptions {
   std::int64_t most_ranks = 64;                     // refuse more without a world: threads that share a few cores
   World* world = nullptr;                           // null: threads of this process with the CPU kernels; must have as many ranks as the program
   std::function<void(const StepReport&)> progress;  // called on the caller's thread, in order
-  const std::atomic<bool>* cancel = nullptr;        // looked at between steps
+  // Called on the caller's thread, in order, with steps on the way, each when the step after it is done; of a run in one process only, and on a
+  // device only with steps that are timed. At most one every `timeline_every`, and so few that they take a hundredth of that thread's time.
+  std::function<void(std::shared_ptr<const StepTimeline>)> timeline{};
+  Seconds timeline_every{0.4};
+  const std::atomic<bool>* cancel = nullptr;  // looked at between steps
   bool keep_parameters = false;
   bool record_routing = true;  // of free routers; on a device each then waits for what it chose
   bool poison = false;         // fill what is allocated with NaN: nothing may read what nothing wrote

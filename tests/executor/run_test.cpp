@@ -157,6 +157,65 @@ TEST(Run, CancelKeepsWhatWasDone) {
   EXPECT_FALSE(run_tiny({}, 2).cancelled);
 }
 
+// What the run keeps of one step at its end is what it hands over of it on the way.
+TEST(Run, HandsOverTimelinesOfStepsOnTheWay) {
+  const auto instructions = [](const Timeline& t) {
+    std::multiset<std::tuple<std::uint32_t, std::uint16_t, std::uint32_t, std::uint16_t>> all;
+    for (const Span& s : t.spans) all.insert({s.rank, s.stream, s.pass, s.instruction});
+    return all;
+  };
+  std::vector<std::shared_ptr<const StepTimeline>> seen;
+  std::int64_t reported = -1;
+  RunOptions o;
+  o.warm_up = 0;
+  o.timeline_every = Seconds{0};
+  o.progress = [&](const StepReport& s) { reported = s.step; };
+  o.timeline = [&, caller = std::this_thread::get_id()](const std::shared_ptr<const StepTimeline>& step) {
+    EXPECT_EQ(std::this_thread::get_id(), caller);
+    EXPECT_EQ(step->step, reported - 1);
+    EXPECT_TRUE(seen.empty() || seen.back()->step < step->step);
+    seen.push_back(step);
+  };
+  for (const Layout& l : {Layout{.dp = 2, .pp = 2}, Layout{.dp = 2, .tp = 2, .zero = 1}, Layout{.pp = 2, .schedule = "pipedream-2bw"}}) {
+    seen.clear();
+    Plan plan = plan_of(l);
+    if (l.schedule != "1f1b") plan.optimizer.clip = 0;
+    o.steps = 30;
+    const RunResult r = run_layout(tiny_llama(), l, plan, *markov(), o);
+    ASSERT_FALSE(seen.empty()) << name(l);
+    // The first step of an asynchronous pipeline also fills it.
+    EXPECT_EQ(seen.front()->step, l.schedule == "1f1b" ? 0 : 1);
+    for (const auto& step : seen) {
+      const Timeline& t = step->timeline;
+      EXPECT_EQ(t.origin, "measured");
+      EXPECT_EQ(t.step, to_picoseconds(r.steps.at(static_cast<std::size_t>(step->step)).period));
+      EXPECT_EQ(t.ranks, r.timeline.ranks);
+      EXPECT_EQ(t.memory.size(), r.timeline.memory.size());
+      EXPECT_EQ(t.flows.size(), r.timeline.flows.size());
+      EXPECT_EQ(instructions(t), instructions(r.timeline)) << name(l);
+      const auto parts = step->waterfall.parts();
+      EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), Picoseconds{}), t.step);
+      if (step->step == r.timeline_step) {
+        EXPECT_EQ(t, r.timeline);
+      }
+    }
+  }
+}
+
+TEST(Run, HandsOverNoMoreTimelinesThanAreAskedFor) {
+  int seen = 0;
+  RunOptions o;
+  o.timeline_every = Seconds{1e6};
+  o.timeline = [&](const std::shared_ptr<const StepTimeline>& step) {
+    EXPECT_EQ(step->step, 0);
+    ++seen;
+  };
+  run_tiny({.tp = 2}, 10, o);
+  EXPECT_EQ(seen, 1);
+  run_tiny({.tp = 2}, 1, o);  // nothing is on the way
+  EXPECT_EQ(seen, 1);
+}
+
 TEST(Run, AnExceptionOfTheCallbackComesBack) {
   RunOptions o;
   o.progress = [](const StepReport&) { throw std::logic_error("enough"); };
