@@ -364,20 +364,22 @@ void MainWindow::store() const {
   memory_->setValue("page", page()->key());
 }
 
-QString MainWindow::results_folder() { return QStandardPaths::writableLocation(QStandardPaths::GenericDataLocation) + "/orrery/last-run"; }
+QString MainWindow::results_folder(const Page& page) {
+  return QStandardPaths::writableLocation(QStandardPaths::GenericDataLocation) + "/orrery/last-" + page.key();
+}
 
 void MainWindow::keep_results() {
-  const auto& run = state_.run();
-  if (!run || !memory_) return;
-  const QDir folder(results_folder());
-  try {
-    folder.mkpath(".");
-    write_file_atomically(folder.filePath("run.json").toStdString(), app::to_json(*run));
-    if (!run->result.timeline.spans.empty()) {
-      write_file_atomically(folder.filePath("trace.json").toStdString(), write_chrome_trace(run->result.timeline));
-      remember_file(folder.filePath("trace.json"));
+  if (!memory_) return;
+  for (const Page* page : pages_) {
+    const QDir folder(results_folder(*page));
+    try {
+      for (const Page::Result& result : page->results()) {
+        folder.mkpath(".");
+        write_file_atomically(folder.filePath(result.file).toStdString(), result.content);
+        if (result.opens) remember_file(folder.filePath(result.file));
+      }
+    } catch (const Error&) {  // the window is closing: there is nobody left to tell
     }
-  } catch (const Error&) {  // the window is closing: there is nobody left to tell
   }
 }
 
@@ -386,28 +388,28 @@ void MainWindow::closeEvent(QCloseEvent* event) {
     event->ignore();  // it closes by itself when what runs has ended
     return;
   }
-  if (!close_now_) {
-    for (Page* page : pages_) {
-      const std::optional<QString> running = page->running();
-      if (!running) continue;
-      event->ignore();
-      strip_->say(tr("Still going on: %1.").arg(*running), Tone::bad,
-                  {{page->key() == "run" ? tr("Stop it, keep its results and close") : tr("Stop it and close"),
-                    [this] {
-                      close_now_ = true;
-                      for (Page* each : pages_) each->stop();
-                      auto* wait = new QTimer(this);
-                      connect(wait, &QTimer::timeout, this, [this, wait] {
-                        for (Page* each : pages_)
-                          if (each->running()) return;
-                        wait->stop();
-                        close();
-                      });
-                      wait->start(20);
-                    }},
-                   {tr("Let it go on"), [] {}}});
-      return;
+  QStringList running, folders;
+  for (const Page* page : pages_)
+    if (const std::optional<QString> what = page->running()) {
+      running << *what;
+      folders << QDir::toNativeSeparators(results_folder(*page));
     }
+  if (!close_now_ && !running.isEmpty()) {
+    event->ignore();
+    const auto stop = [this] {
+      close_now_ = true;
+      for (Page* each : pages_) each->stop();
+      auto* wait = new QTimer(this);
+      connect(wait, &QTimer::timeout, this, [this, wait] {
+        if (std::any_of(pages_.begin(), pages_.end(), [](Page* page) { return page->running().has_value(); })) return;
+        wait->stop();
+        close();
+      });
+      wait->start(20);
+    };
+    strip_->say(tr("Still going on: %1. What was done so far will be in %2.").arg(running.join(tr(" and ")), folders.join(tr(" and "))), Tone::bad,
+                {{tr("Stop, keep it and close"), stop}, {tr("Let it go on"), [] {}}});
+    return;
   }
   keep_results();
   store();

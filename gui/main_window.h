@@ -38,7 +38,7 @@ class MainWindow : public QMainWindow {
 
   QStringList recent() const { return recent_; }
   // Where a run's results are kept when the window closes.
-  static QString results_folder();
+  static QString results_folder(const Page& page);
 
  protected:
   void closeEvent(QCloseEvent* event) override;

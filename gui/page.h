@@ -5,6 +5,8 @@
 #include <QString>
 #include <QWidget>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace orrery::gui {
 
@@ -33,6 +35,13 @@ class Page : public QWidget {
   // Something of its own that runs on: "a run, step 12 of 20". Closing the window asks, and then calls stop(), which keeps results.
   virtual std::optional<QString> running() const { return std::nullopt; }
   virtual void stop() {}
+  // What it found and would be lost with the window, which keeps it when it closes.
+  struct Result {
+    QString file;  // "plans.csv"
+    std::string content;
+    bool opens = false;  // the window can open it again
+  };
+  virtual std::vector<Result> results() const { return {}; }
   // Whether what it shows is whole: screenshots wait for that.
   virtual bool settled() const { return true; }
 

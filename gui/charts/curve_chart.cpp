@@ -85,7 +85,8 @@ void CurveChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const
     const QPointF p(x.pixel(near->x), std::isfinite(near->y) ? y.pixel(near->y) : area.top());
     painter.setPen(theme.dim);
     painter.drawLine(QPointF(std::floor(p.x()) + 0.5, area.top()), QPointF(std::floor(p.x()) + 0.5, area.bottom()));
-    const QString text = tr("step %1: %2").arg(near->x).arg(std::isfinite(near->y) ? QString::fromStdString(label_(near->y)) : tr("not a number"));
+    const QString value = std::isfinite(near->y) ? QString::fromStdString(story_ ? story_(near->y) : label_(near->y)) : tr("not a number");
+    const QString text = tr("step %1: %2").arg(near->x).arg(value);
     const double width = metrics.horizontalAdvance(text) + 10;
     const double left = p.x() + 8 + width < area.right() ? p.x() + 8 : p.x() - 8 - width;
     const QRectF box(left, area.top() + 6, width, metrics.height() + 6);

@@ -27,6 +27,8 @@ class CurveChart : public Chart {
   void add(planner::Point point);
   void set_levels(std::vector<Level> levels);
   void start_at_zero() { from_zero_ = true; }  // the vertical axis
+  // What is said of a point under the mouse, where that is more than its label.
+  void set_story(std::function<std::string(double)> story) { story_ = std::move(story); }
   const std::vector<planner::Point>& points() const { return points_; }
 
   void paint(QPainter& painter, QSizeF size, const Theme& theme) const override;
@@ -37,7 +39,7 @@ class CurveChart : public Chart {
 
  private:
   QString y_;
-  std::function<std::string(double)> label_;
+  std::function<std::string(double)> label_, story_;
   QString empty_, how_;
   std::int64_t whole_ = 0;
   bool from_zero_ = false;

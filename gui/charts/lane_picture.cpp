@@ -355,12 +355,13 @@ void LanePainter::paint(QPainter& painter, const LaneScene& scene, const view::L
   } else {
     small.setPointSizeF(std::max(6.5, small.pointSizeF() - 1.5));
   }
-  if (font_ != small || of_ != scene.index) {
+  if (font_ != small || of_ != scene.index || over_ != scene.over) {
     names_.clear();
     details_.clear();
     passes_.clear();
     font_ = small;
     of_ = scene.index;
+    over_ = scene.over;
   }
   view::TimeAxis device_axis = axis;
   const QSize pixels = (size * scale).toSize();

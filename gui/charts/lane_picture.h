@@ -73,7 +73,7 @@ class LanePainter {
   Key key_;
   QImage image_;
   QFont font_;
-  std::shared_ptr<const view::SpanIndex> of_;  // whose kinds the names are
+  std::shared_ptr<const view::SpanIndex> of_, over_;  // whose kinds the names are
   QHash<std::uint64_t, Text> names_, details_, passes_;
 };
 

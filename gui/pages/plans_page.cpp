@@ -20,6 +20,7 @@
 #include "app/command_line.h"
 #include "app/simulate.h"
 #include "core/error.h"
+#include "core/plan_json.h"
 #include "core/quantity_text.h"
 #include "gui/charts/scatter_chart.h"
 #include "gui/models/plan_table.h"
@@ -338,9 +339,11 @@ void PlansPage::search() {
       // The first half looks at every plan, the second simulates those that may be worth it.
       control.progress(done, of, done < of / 2 ? "looking at the plans" : "simulating the promising ones");
     };
-    auto report = std::make_shared<app::PlanReport>(app::plan(app::load_inputs(from), space, options));
-    control.post([this, from, report] {
+    const app::Inputs inputs = app::load_inputs(from);
+    auto report = std::make_shared<app::PlanReport>(app::plan(inputs, space, options));
+    control.post([this, from, plan = inputs.plan, report] {
       asked_ = from;
+      asked_plan_ = plan;
       state().set_search(report);
     });
   });
@@ -547,5 +550,13 @@ void PlansPage::stop() {
 }
 
 bool PlansPage::settled() const { return !searching_.running() && !comparing_.running(); }
+
+std::vector<Page::Result> PlansPage::results() const {
+  const auto table = csv();
+  if (!table) return {};
+  std::vector<Result> out{{"plans.csv", table->toStdString()}, {"question.json", write_plan(asked_plan_), true}};
+  if (!state().search()->outcome.ranked.empty()) out.push_back({"best.json", write_plan(state().search()->outcome.ranked.front().plan), true});
+  return out;
+}
 
 }  // namespace orrery::gui

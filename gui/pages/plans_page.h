@@ -39,6 +39,7 @@ class PlansPage : public Page {
   std::optional<QString> running() const override;
   void stop() override;
   bool settled() const override;
+  std::vector<Result> results() const override;
   QString action() const override { return tr("Search"); }
   void act() override { search(); }
 
@@ -74,6 +75,7 @@ class PlansPage : public Page {
   std::vector<QAction*> columns_;
   std::vector<bool> chosen_columns_;  // touched by the user
   app::PlanFlags asked_;              // what the last search began with
+  Plan asked_plan_;                   // of that
   Job searching_, comparing_;
 };
 

@@ -18,12 +18,15 @@
 #include "app/compare.h"
 #include "core/error.h"
 #include "core/quantity_text.h"
+#include "core/timeline_json.h"
 #include "executor/data/tokens.h"
 #include "gui/charts/curve_chart.h"
 #include "gui/charts/waterfall_chart.h"
 #include "gui/pages/job_bar.h"
 #include "gui/state/view_state.h"
+#include "gui/view/differences.h"
 #include "gui/view/examples.h"
+#include "gui/view/span_index.h"
 
 namespace orrery::gui {
 namespace {
@@ -31,7 +34,7 @@ namespace {
 QString of(const std::string& text) { return QString::fromStdString(text); }
 
 std::string loss_text(double v) { return fmt::format("{:.3f}", v); }
-std::string seconds_text(double v) { return v > 0 ? format_seconds(Seconds{v}) : "0"; }
+std::string rate_text(double v) { return format_count(std::round(v)); }
 
 }  // namespace
 
@@ -93,15 +96,21 @@ RunPage::RunPage(ViewState& state, QWidget* parent) : Page(state, "run", tr("Run
   page->addLayout(figures);
 
   losses_ = new CurveChart("loss", tr("loss (nats per token)"), loss_text, tr("No loss yet"), tr("Run: the curve grows with every step"));
-  times_ = new CurveChart("step times", tr("time per step"), seconds_text, tr("No steps yet"), {});
-  times_->start_at_zero();
+  rates_ = new CurveChart("throughput", tr("tokens per second"), rate_text, tr("No steps yet"), {});
+  rates_->start_at_zero();
+  rates_->set_story([this](double rate) {
+    return fmt::format("{} tokens/s{}", rate_text(rate), rate > 0 ? ", " + format_seconds(Seconds{tokens_ / rate}) : std::string());
+  });
   losses_->setToolTip(tr("Mean loss of the global batch at each step, in nats per token"));
-  times_->setToolTip(tr("From the end of one step to the end of the next, on the slowest rank"));
-  waterfall_ = new WaterfallChart(tr("Prediction and run"), tr("Both waterfalls stand here when a run is done"));
+  rates_->setToolTip(tr("Tokens of the global batch by the time from the end of one step to the end of the next, on the slowest rank"));
+  step_chart_ = new StepChart(tr("No step measured yet"), tr("What every rank does, under what was predicted"));
+  step_chart_->setToolTip(
+      tr("What every rank did in the step, under what was predicted; the thin row is the difference. Click for the whole timeline"));
+  waterfall_ = new WaterfallChart(tr("Prediction and run"), tr("Where the step goes, predicted and measured"));
   auto* upper = new QSplitter(Qt::Horizontal);
   upper->addWidget(losses_);
-  upper->addWidget(times_);
-  upper->setSizes({600, 470});
+  upper->addWidget(rates_);
+  upper->setSizes({550, 550});
   auto* lower = new QWidget;
   auto* column = new QVBoxLayout(lower);
   column->setContentsMargins(0, 6, 0, 0);
@@ -117,12 +126,16 @@ RunPage::RunPage(ViewState& state, QWidget* parent) : Page(state, "run", tr("Run
   outcome->addWidget(to_timeline_);
   outcome->addWidget(to_compare_);
   column->addLayout(outcome);
-  column->addWidget(waterfall_, 1);
+  auto* beside = new QSplitter(Qt::Horizontal);
+  beside->addWidget(step_chart_);
+  beside->addWidget(waterfall_);
+  beside->setSizes({550, 550});
+  column->addWidget(beside, 1);
   auto* split = new QSplitter(Qt::Vertical);
   split->addWidget(upper);
   split->addWidget(lower);
   split->setSizes({260, 280});
-  for (QSplitter* each : {upper, split}) each->setChildrenCollapsible(false);
+  for (QSplitter* each : {upper, beside, split}) each->setChildrenCollapsible(false);
   page->addWidget(split, 1);
 
   connect(bar_, &JobBar::wanted, this, &RunPage::run);
@@ -134,6 +147,7 @@ RunPage::RunPage(ViewState& state, QWidget* parent) : Page(state, "run", tr("Run
     dialog->open();
   });
   connect(to_timeline_, &QPushButton::clicked, this, [this] { this->state().go_to("timeline"); });
+  connect(step_chart_, &StepChart::clicked, this, [this] { this->state().go_to("timeline"); });
   connect(to_compare_, &QPushButton::clicked, this, [this] { this->state().go_to("compare"); });
   connect(&job_, &Job::failed, this, [this](const Error& error) { bar_->say(QString::fromUtf8(error.what()), true); });
   connect(&job_, &Job::finished, this, &RunPage::refresh);
@@ -193,24 +207,17 @@ void RunPage::run() {
   const app::Inputs inputs = *answer->inputs;
   const std::string source = data_->currentText().trimmed().toStdString();
   const std::int64_t steps = steps_->value();
-  predicted_ = answer->report() ? answer->report()->step_time.v : 0;
-  done_.clear();
   of_ = steps;
-  losses_->clear(steps);
-  losses_->set_levels({});
-  times_->clear(steps);
-  times_->set_levels(predicted_ > 0 ? std::vector<CurveChart::Level>{{predicted_, tr("predicted")}} : std::vector<CurveChart::Level>{});
-  for (const Figure& figure : {loss_, time_, rate_, memory_}) {
-    figure.value->setText(QStringLiteral("–"));
-    figure.note->clear();
-  }
-  waterfall_->show_report(std::nullopt);
-  verdict_->setText(tr("When it is done, the prediction and the run stand side by side here."));
-  to_timeline_->setEnabled(false);
-  to_compare_->setEnabled(false);
+  forget();
+  set_predicted(inputs.plan, answer->report() ? answer->report()->step_time.v : 0);
+  verdict_->setText(tr("The newest step that is done stands here, beside its prediction."));
   bar_->say({});
-  job_.start([this, inputs, source, steps](Job::Control& control) {
+  const std::shared_ptr<const Timeline> timeline(answer->explored, answer->timeline());
+  const auto summary = answer->report() ? std::optional(answer->report()->summary) : std::nullopt;
+  job_.start([this, inputs, source, steps, timeline, summary](Job::Control& control) {
     control.progress(0, steps, "making the parameters");
+    const auto predicted = timeline ? std::make_shared<const view::SpanIndex>(timeline) : nullptr;
+    control.post([this, predicted] { of_answer_ = predicted; });
     if (const auto entropy = executor::open_tokens(source, inputs.model.vocab, inputs.plan.batch.sequence, inputs.plan.seed)->entropy_rate())
       control.post([this, rate = *entropy] { losses_->set_levels({{rate, tr("entropy of the source")}}); });
     app::RunSettings settings;
@@ -221,6 +228,9 @@ void RunPage::run() {
       control.progress(step.step + 1, steps, fmt::format("step {} of {}", step.step + 1, steps));
       control.post([this, step] { show_step(step); });
     };
+    settings.timeline = [&](const std::shared_ptr<const executor::StepTimeline>& step) {
+      control.post([this, inputs, shown = live(step, predicted, summary)] { show_live(shown, inputs); });
+    };
     const auto report = std::make_shared<const app::RunReport>(app::run(inputs, settings));
     control.post([this, report] { state().set_run(report); });
   });
@@ -228,37 +238,89 @@ void RunPage::run() {
   refresh();
 }
 
+void RunPage::forget() {
+  done_.clear();
+  of_answer_ = nullptr;
+  laid_ = nullptr;
+  for (CurveChart* chart : {losses_, rates_}) {
+    chart->clear(of_);
+    chart->set_levels({});
+  }
+  for (const Figure& figure : {loss_, time_, rate_, memory_}) {
+    figure.value->setText(QStringLiteral("–"));
+    figure.note->clear();
+  }
+  step_chart_->show_step({});
+  waterfall_->show_report(std::nullopt);
+  to_timeline_->setEnabled(false);
+  to_compare_->setEnabled(false);
+}
+
+void RunPage::set_predicted(const Plan& plan, double seconds) {
+  predicted_ = seconds;
+  tokens_ = static_cast<double>(plan.batch.global * plan.batch.sequence);
+  rates_->set_levels(seconds > 0 ? std::vector<CurveChart::Level>{{tokens_ / seconds, tr("predicted")}} : std::vector<CurveChart::Level>{});
+}
+
+// On the run's own thread: indices of long steps take a while.
+RunPage::Live RunPage::live(std::shared_ptr<const executor::StepTimeline> step, const std::shared_ptr<const view::SpanIndex>& predicted,
+                            const std::optional<app::Summary>& summary) {
+  Live out;
+  out.drawn.predicted = predicted;
+  out.drawn.measured = std::make_shared<const view::SpanIndex>(std::shared_ptr<const Timeline>(step, &step->timeline));
+  if (predicted) out.drawn.differences = std::make_shared<const view::Differences>(predicted, out.drawn.measured);
+  out.drawn.name = tr("step %1").arg(step->step + 1);
+  if (summary) {
+    app::Summary a = *summary, b = app::summarise(step->timeline, fmt::format("measured, step {}", step->step + 1));
+    a.label = "predicted";
+    out.compared = app::compare(std::move(a), std::move(b));
+  }
+  out.step = std::move(step);
+  return out;
+}
+
+void RunPage::show_live(const Live& live, const app::Inputs& inputs) {
+  if (job_.cancelled()) return;  // what was done follows at once
+  step_chart_->show_step(live.drawn);
+  waterfall_->show_report(live.compared);
+  laid_ = state().lay_step(inputs, {live.step, &live.step->timeline}, tr("running: %1").arg(live.drawn.name), laid_);
+  to_timeline_->setEnabled(true);
+}
+
 void RunPage::show_step(const executor::StepReport& step) {
   done_.push_back(step);
   const auto at = static_cast<double>(step.step + 1);
   losses_->add({at, step.loss});
-  times_->add({at, step.period.v});
+  rates_->add({at, step.tokens_per_second});
   loss_.value->setText(of(loss_text(step.loss)));
   loss_.note->setText(tr("%1 at the first step").arg(of(loss_text(done_.front().loss))));
   time_.value->setText(of(format_seconds(step.period)));
   time_.note->setText(predicted_ > 0 ? tr("predicted %1").arg(of(format_seconds(Seconds{predicted_}))) : QString());
-  rate_.value->setText(of(format_count(std::round(step.tokens_per_second))));
+  rate_.value->setText(of(rate_text(step.tokens_per_second)));
+  rate_.note->setText(predicted_ > 0 ? tr("predicted %1").arg(of(rate_text(tokens_ / predicted_))) : QString());
   memory_.value->setText(of(format_bytes(Bytes{step.peak_live})));
 }
 
 void RunPage::show_run() {
   const auto& run = state().run();
-  to_timeline_->setEnabled(run && !run->result.timeline.spans.empty());
-  to_compare_->setEnabled(run && !run->result.steps.empty());
   if (!run) {
+    to_timeline_->setEnabled(false);
+    to_compare_->setEnabled(false);
     verdict_->setText(tr("A run measures what the question's answer predicts."));
     return;
   }
   const executor::RunResult& r = run->result;
   if (done_.size() != r.steps.size()) {  // a run that this page has not seen
-    losses_->clear(static_cast<std::int64_t>(r.steps.size()));
-    times_->clear(static_cast<std::int64_t>(r.steps.size()));
-    done_.clear();
-    predicted_ = run->predicted.step_time.v;
+    of_ = static_cast<std::int64_t>(r.steps.size());
+    forget();
+    set_predicted(run->inputs.plan, run->predicted.step_time.v);
     for (const executor::StepReport& step : r.steps) show_step(step);
+    if (const auto shown = state().shown(); shown && shown->timeline() && shown->inputs->plan == run->inputs.plan)
+      of_answer_ = std::make_shared<const view::SpanIndex>(std::shared_ptr<const Timeline>(shown->explored, shown->timeline()));
     if (run->entropy_rate) losses_->set_levels({{*run->entropy_rate, tr("entropy of the source")}});
-    times_->set_levels({{predicted_, tr("predicted")}});
   }
+  to_timeline_->setEnabled(!r.timeline.spans.empty());
+  to_compare_->setEnabled(!r.steps.empty());
   if (r.steps.empty()) {
     waterfall_->show_report(std::nullopt);
     verdict_->setText(tr("Stopped before its first step was done."));
@@ -270,8 +332,7 @@ void RunPage::show_run() {
   time_.note->setText(tr("median; predicted %1 (%2)")
                           .arg(of(format_seconds(Seconds{predicted})),
                                measured > 0 ? of(fmt::format("{:+.1f} %", 100 * (predicted - measured) / measured)) : QString("–")));
-  const Plan& plan = run->inputs.plan;
-  if (measured > 0) rate_.value->setText(of(format_count(std::round(static_cast<double>(plan.batch.global * plan.batch.sequence) / measured))));
+  if (measured > 0) rate_.value->setText(of(rate_text(tokens_ / measured)));
   rate_.note->setText(run->noise > 0 ? tr("steps vary by ± %1").arg(of(format_percent(run->noise))) : QString());
   const auto most = [](const std::vector<std::int64_t>& v) { return v.empty() ? 0 : *std::max_element(v.begin(), v.end()); };
   const std::int64_t peak = most(run->measured.peak_memory_by_stage), expected = most(run->predicted.summary.peak_memory_by_stage);
@@ -281,6 +342,14 @@ void RunPage::show_run() {
   a.label = "predicted";
   b.label = fmt::format("measured, step {}", r.timeline_step + 1);
   waterfall_->show_report(app::compare(std::move(a), std::move(b)));
+  StepChart::Step step;
+  if (!r.timeline.spans.empty()) {
+    step.measured = std::make_shared<const view::SpanIndex>(std::shared_ptr<const Timeline>(run, &r.timeline));
+    step.predicted = of_answer_;
+    if (of_answer_) step.differences = std::make_shared<const view::Differences>(of_answer_, step.measured);
+    step.name = tr("step %1").arg(r.timeline_step + 1);
+  }
+  step_chart_->show_step(std::move(step));
   QString verdict =
       r.cancelled
           ? tr("Stopped after %1 of %2 steps.").arg(r.steps.size()).arg(std::max<std::int64_t>(of_, static_cast<std::int64_t>(r.steps.size())))
@@ -288,10 +357,12 @@ void RunPage::show_run() {
   if (r.emulated) verdict += tr(" Low precision was computed in fp32 and rounded: the times say nothing.");
   if (!run->inputs.profile) verdict += tr(" Without a profile of this machine the prediction is by its data sheet; “orrery profile” measures one.");
   verdict_->setText(verdict);
-  bar_->say(r.cancelled ? tr("stopped; what was done is kept") : tr("done in %1").arg(of(format_seconds(Seconds{job_.seconds()}))));
+  bar_->say(r.cancelled          ? tr("stopped; what was done is kept")
+            : job_.seconds() > 0 ? tr("done in %1").arg(of(format_seconds(Seconds{job_.seconds()})))
+                                 : QString());
 }
 
-QList<const Chart*> RunPage::charts() const { return {losses_, times_, waterfall_}; }
+QList<const Chart*> RunPage::charts() const { return {losses_, rates_, step_chart_, waterfall_}; }
 
 std::optional<QString> RunPage::csv() const {
   if (done_.empty()) return std::nullopt;
@@ -315,5 +386,13 @@ std::optional<QString> RunPage::running() const {
 void RunPage::stop() { job_.cancel(); }
 
 bool RunPage::settled() const { return !job_.running(); }
+
+std::vector<Page::Result> RunPage::results() const {
+  const auto& run = state().run();
+  if (!run) return {};
+  std::vector<Result> out{{"run.json", app::to_json(*run)}};
+  if (!run->result.timeline.spans.empty()) out.push_back({"trace.json", write_chrome_trace(run->result.timeline), true});
+  return out;
+}
 
 }  // namespace orrery::gui

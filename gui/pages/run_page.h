@@ -1,10 +1,11 @@
-// The question's plan run for real on this machine's CPU: its loss as it falls, its steps, and the prediction beside the measurement.
+// The question's plan run for real on this machine's CPU: its loss as it falls, its throughput, and the newest step beside what was predicted.
 #pragma once
 
 #include <memory>
 #include <optional>
 
 #include "app/run.h"
+#include "gui/charts/step_chart.h"
 #include "gui/page.h"
 #include "gui/state/job.h"
 
@@ -33,6 +34,7 @@ class RunPage : public Page {
   std::optional<QString> running() const override;
   void stop() override;
   bool settled() const override;
+  std::vector<Result> results() const override;
   QString action() const override { return tr("Run"); }
   void act() override { run(); }
 
@@ -45,8 +47,19 @@ class RunPage : public Page {
   Figure make_figure(const QString& title);
   void refresh();  // whether the question can be run here, and the way out where it cannot
   void use_tiny();
+  void forget();  // what an earlier run left on the page
   void show_step(const executor::StepReport& step);
+  // A step of the run that goes on, beside its prediction.
+  struct Live {
+    std::shared_ptr<const executor::StepTimeline> step;
+    StepChart::Step drawn;
+    std::optional<app::CompareReport> compared;
+  };
+  static Live live(std::shared_ptr<const executor::StepTimeline> step, const std::shared_ptr<const view::SpanIndex>& predicted,
+                   const std::optional<app::Summary>& summary);
+  void show_live(const Live& live, const app::Inputs& inputs);
   void show_run();
+  void set_predicted(const Plan& plan, double seconds);  // of a step
 
   QSpinBox* steps_;
   QComboBox* data_;
@@ -55,12 +68,15 @@ class RunPage : public Page {
   QLabel* reason_;
   QPushButton *mend_, *to_timeline_, *to_compare_;
   Figure loss_, time_, rate_, memory_;
-  CurveChart *losses_, *times_;
+  CurveChart *losses_, *rates_;
+  StepChart* step_chart_;
   WaterfallChart* waterfall_;
   QLabel* verdict_;
   std::vector<executor::StepReport> done_;
   std::int64_t of_ = 0;
-  double predicted_ = 0;
+  double predicted_ = 0, tokens_ = 0;                 // of a step: its seconds, as predicted, and its tokens
+  std::shared_ptr<const view::SpanIndex> of_answer_;  // the predicted timeline's, of the run on the page
+  std::shared_ptr<const Timeline> laid_;              // over the prediction, last
   Job job_;
 };
 

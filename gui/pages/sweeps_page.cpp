@@ -19,6 +19,7 @@
 #include "app/mend.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/plan_json.h"
 #include "core/quantity_text.h"
 #include "gui/charts/heat_chart.h"
 #include "gui/pages/job_bar.h"
@@ -425,5 +426,15 @@ std::optional<QString> SweepsPage::running() const {
 void SweepsPage::stop() { sweeping_.cancel(); }
 
 bool SweepsPage::settled() const { return !sweeping_.running() && !suggesting_.running(); }
+
+std::vector<Page::Result> SweepsPage::results() const {
+  if (!own_ || !state().sweep()) return {};
+  std::vector<Result> out{{"sweeps.csv", app::to_csv(*state().sweep()), true}};
+  try {
+    out.push_back({"question.json", write_plan(app::load_inputs(base_).plan), true});
+  } catch (const Error&) {  // without the fields that were varied it is no plan, or its file is gone
+  }
+  return out;
+}
 
 }  // namespace orrery::gui

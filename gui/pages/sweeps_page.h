@@ -35,6 +35,7 @@ class SweepsPage : public Page {
   std::optional<QString> running() const override;
   void stop() override;
   bool settled() const override;
+  std::vector<Result> results() const override;
   QString action() const override { return tr("Sweep"); }
   void act() override { sweep(); }
 

@@ -210,6 +210,9 @@ void TimelinePage::refresh() {
   if (!isVisible()) return;
   wanted_ = state().timeline();
   wanted_over_ = state().measured() ? state().measured()->timeline : nullptr;
+  // What one looks into does not change under one's hands: steps of a run that goes on come again when it is let go.
+  const bool busy = chart_->selection() || chart_->measured() || streams_->isVisible();
+  if (wanted_over_ && state().measured()->live && shown_over_ && busy) wanted_over_ = shown_over_;
   if ((wanted_ == shown_ && wanted_over_ == shown_over_) || job_->running()) return;  // a job that ends comes back here
   const auto build = [timeline = wanted_, over = wanted_over_, old = chart_->index(), old_over = chart_->over()] {
     auto made = std::make_shared<Indexed>();
@@ -414,8 +417,11 @@ QString TimelinePage::html(const QString& body) const {
 
 void TimelinePage::show_details() {
   const auto selected = chart_->selection();
+  const QString text = html(selected ? story(*selected) : overview());
+  if (text == told_) return;  // it stays scrolled to where it was
+  told_ = text;
   details_->document()->setDocumentMargin(12);
-  details_->setHtml(html(selected ? story(*selected) : overview()));
+  details_->setHtml(text);
 }
 
 QString TimelinePage::story(const SpanAt& span) {

@@ -72,6 +72,7 @@ class TimelinePage : public Page {
   Job* job_;
   Latest finding_;
   std::shared_ptr<const Timeline> wanted_, wanted_over_, shown_, shown_over_;
+  QString told_;  // in the details
   std::shared_ptr<const std::vector<view::SpanId>> matches_;
 };
 

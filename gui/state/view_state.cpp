@@ -67,7 +67,7 @@ ViewState::ViewState(QObject* parent) : QObject(parent), history_(app::PlanFlags
     if (answer->explored) last_good_ = answer;
     const bool told = answer->complete && answer->explored;  // an illegal plan leaves what was there
     if (told) shown_ = answer;
-    if (told && measured_ && measured_->about && *measured_->about != about(*answer)) set_measured(std::nullopt);
+    if (told && measured_ && measured_->about && answer->inputs && *measured_->about != about(*answer->inputs)) set_measured(std::nullopt);
     Q_EMIT answer_changed();
     if (told && !trace_) {
       select(std::nullopt);
@@ -79,9 +79,7 @@ ViewState::ViewState(QObject* parent) : QObject(parent), history_(app::PlanFlags
 ViewState::~ViewState() = default;
 
 // A measured run says something about plans of its own model and cluster.
-std::string ViewState::about(const Answer& answer) {
-  return answer.inputs ? answer.inputs->plan.model + " on " + answer.inputs->plan.cluster : std::string();
-}
+std::string ViewState::about(const app::Inputs& inputs) { return inputs.plan.model + " on " + inputs.plan.cluster; }
 
 app::PlanFlags ViewState::first_question() { return view::examples().front().question; }
 
@@ -193,11 +191,18 @@ void ViewState::set_sweep(std::shared_ptr<const app::SweepReport> report) {
 
 void ViewState::set_run(std::shared_ptr<const app::RunReport> report) {
   run_ = std::move(report);
-  if (run_ && !run_->result.timeline.spans.empty())
-    set_measured(Other{{run_, &run_->result.timeline},
-                       QStringLiteral("measured: ") + QString::fromStdString(run_->predicted.model),
-                       run_->inputs.plan.model + " on " + run_->inputs.plan.cluster});
+  const bool asked = run_ && (!answer_ || !answer_->inputs || about(*answer_->inputs) == about(run_->inputs));
+  if (asked && !run_->result.timeline.spans.empty())
+    set_measured(Other{{run_, &run_->result.timeline}, tr("measured: %1").arg(QString::fromStdString(run_->predicted.model)), about(run_->inputs)});
   Q_EMIT run_changed();
+}
+
+std::shared_ptr<const Timeline> ViewState::lay_step(const app::Inputs& inputs, std::shared_ptr<const Timeline> step, const QString& name,
+                                                    const std::shared_ptr<const Timeline>& before) {
+  const bool ours = before ? measured_ && measured_->timeline == before : !measured_ || measured_->about;
+  if (!ours || (answer_ && answer_->inputs && about(*answer_->inputs) != about(inputs))) return before;
+  set_measured(Other{step, name, about(inputs), true});
+  return step;
 }
 
 void ViewState::compare(app::Summary a, app::Summary b) {

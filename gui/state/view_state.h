@@ -27,6 +27,7 @@ struct Other {
   std::shared_ptr<const Timeline> timeline;
   QString name;                        // "measured: cpu-llama-tiny", "trace.json"
   std::optional<std::string> about{};  // of a run: its model and cluster; it is taken away when the question is about others
+  bool live = false;                   // of a run that goes on: another will come in a moment
 };
 
 class ViewState : public QObject {
@@ -98,7 +99,12 @@ class ViewState : public QObject {
   const std::shared_ptr<const app::SweepReport>& sweep() const { return sweep_; }
   void set_sweep(std::shared_ptr<const app::SweepReport> report);
   const std::shared_ptr<const app::RunReport>& run() const { return run_; }
-  void set_run(std::shared_ptr<const app::RunReport> report);  // also lays its timeline over the prediction
+  // Also lays its timeline over the prediction, unless the question is about something else by now.
+  void set_run(std::shared_ptr<const app::RunReport> report);
+  // The newest step of a run of these inputs that goes on, laid over the prediction: not over what the user laid there or in place of what the user
+  // took away. `before`: what an earlier call of this run returned; null: its first.
+  std::shared_ptr<const Timeline> lay_step(const app::Inputs& inputs, std::shared_ptr<const Timeline> step, const QString& name,
+                                           const std::shared_ptr<const Timeline>& before);
   // Two summaries to lay side by side, for the Compare page.
   const std::optional<std::pair<app::Summary, app::Summary>>& compared() const { return compared_; }
   void compare(app::Summary a, app::Summary b);
@@ -139,7 +145,7 @@ class ViewState : public QObject {
 
  private:
   void ask_now();
-  static std::string about(const Answer& answer);
+  static std::string about(const app::Inputs& inputs);
   // Hands over the timeline of the file, large ones later and from a thread. Throws Error where a small one cannot be read.
   void read_trace(const QString& path, std::function<void(Other)> take);
 

@@ -4,7 +4,13 @@
 #include <QtTest>
 #include <QtWidgets>
 
+#include "app/plan.h"
 #include "app/simulate.h"
+#include "app/sweep.h"
+#include "core/files.h"
+#include "core/plan_json.h"
+#include "core/timeline_json.h"
+#include "gui/charts/curve_chart.h"
 #include "gui/charts/timeline_chart.h"
 #include "gui/main_window.h"
 #include "gui/message_strip.h"
@@ -141,26 +147,92 @@ TEST_F(User, TheThreeThingsToTryDoWhatTheySay) {
   EXPECT_TRUE(wait_for([&] { return !window.page()->running(); }));
 }
 
-// Closing stops the run, keeps what it did in a file, and then closes.
-TEST(Closing, DuringARunAsksStopsItAndKeepsItsResults) {
+// Closing stops what runs, keeps what it found in files, says where, and then closes.
+struct Closing : ::testing::Test {
   const QTemporaryDir folder;
   const QByteArray before = qgetenv("XDG_DATA_HOME");
-  qputenv("XDG_DATA_HOME", folder.path().toUtf8());
+  Closing() { qputenv("XDG_DATA_HOME", folder.path().toUtf8()); }
+  ~Closing() override { before.isNull() ? qunsetenv("XDG_DATA_HOME") : qputenv("XDG_DATA_HOME", before); }
+
+  std::string kept(const char* file) const { return read_text_file(folder.filePath(QString("orrery/") + file).toStdString()); }
+  // Closes while the page, whose button was pressed, is at work.
+  void close(MainWindow& window) {
+    ASSERT_TRUE(window.page()->running());
+    window.close();
+    EXPECT_TRUE(window.isVisible());
+    auto* strip = window.findChild<MessageStrip*>();
+    const QString told = strip->text();
+    EXPECT_TRUE(told.contains(*window.page()->running())) << told.toStdString();
+    EXPECT_TRUE(told.contains(folder.filePath("orrery/last-" + window.page()->key()))) << told.toStdString();
+    QTest::mouseClick(find<QPushButton>(strip, "Stop, keep it and close"), Qt::LeftButton);
+    window.close();  // impatience changes nothing
+    EXPECT_TRUE(wait_for([&] { return !window.isVisible(); }));
+    EXPECT_FALSE(window.page()->running());
+  }
+};
+
+TEST_F(Closing, DuringARunKeepsItsStepsAndItsTrace) {
   Asked asked{view::examples().back().question};
   MainWindow window(asked.state, folder.filePath("memory.ini"));
   window.show();
   window.show_page("run");
   find<QSpinBox>(window.page(), "steps")->setValue(100000);
   window.page()->act();
-  ASSERT_TRUE(window.page()->running());
+  const auto* losses = find<CurveChart>(window.page(), "loss");
+  ASSERT_TRUE(wait_for([&] { return losses->points().size() > 1; }));
+  close(window);
+  EXPECT_NE(kept("last-run/run.json").find("\"run/1\""), std::string::npos);
+  EXPECT_EQ(load_timeline(folder.filePath("orrery/last-run/trace.json").toStdString()).origin, "measured");
+}
+
+TEST_F(Closing, DuringASearchKeepsWhatItFoundAndItsQuestion) {
+  app::PlanFlags question;
+  question.model = "llama-3.1-8b", question.cluster = "dgx-h100:8", question.settings = {"batch.global=256", "batch.sequence=8192"};
+  Asked asked(question);
+  MainWindow window(asked.state, folder.filePath("memory.ini"));
+  window.show();
+  window.show_page("plans");
+  find<QSpinBox>(window.page(), "plans to keep")->setValue(1000);
+  window.page()->act();
+  ASSERT_TRUE(wait_for([&] { return find<QProgressBar>(window.page(), "progress")->value() > 550; }));  // of 1000: it simulates
+  close(window);
+  ASSERT_TRUE(asked.state.search());
+  EXPECT_EQ(kept("last-plans/plans.csv"), window.page()->csv()->toStdString());
+  EXPECT_EQ(load_plan(folder.filePath("orrery/last-plans/question.json").toStdString()),
+            app::load_inputs(app::searching_from(asked.state.question())).plan);
+  ASSERT_FALSE(asked.state.search()->outcome.ranked.empty());
+  EXPECT_EQ(load_plan(folder.filePath("orrery/last-plans/best.json").toStdString()), asked.state.search()->outcome.ranked.front().plan);
+}
+
+TEST_F(Closing, DuringASweepKeepsItsRowsAndItsQuestion) {
+  Asked asked;
+  MainWindow window(asked.state, folder.filePath("memory.ini"));
+  window.show();
+  window.show_page("sweeps");
+  ASSERT_TRUE(wait_for([&] { return window.page()->settled(); }));
+  QStringList seeds;
+  for (int seed = 0; seed < 3000; ++seed) seeds << QString::number(seed);
+  find<QComboBox>(window.page(), "field 1")->setEditText("seed");
+  find<QLineEdit>(window.page(), "values 1")->setText(seeds.join(", "));
+  find<QComboBox>(window.page(), "field 2")->setEditText("");
+  window.page()->act();
+  ASSERT_TRUE(wait_for([&] { return find<QProgressBar>(window.page(), "progress")->value() > 0; }));
+  close(window);
+  const app::SweepReport report = app::read_sweep_report(kept("last-sweeps/sweeps.csv"), "sweeps.csv");
+  EXPECT_FALSE(report.rows.empty());
+  EXPECT_LT(report.rows.size(), 3000U);
+  EXPECT_EQ(report.rows.size(), asked.state.sweep()->rows.size());
+  EXPECT_EQ(load_plan(folder.filePath("orrery/last-sweeps/question.json").toStdString()), asked.state.answer()->inputs->plan);
+}
+
+// Nothing was found: nothing is written.
+TEST_F(Closing, WithNothingToKeepLeavesNoFolder) {
+  Asked asked;
+  MainWindow window(asked.state, folder.filePath("memory.ini"));
+  window.show();
   window.close();
-  EXPECT_TRUE(window.isVisible());
-  QTest::mouseClick(find<QPushButton>(window.findChild<MessageStrip*>(), "Stop it, keep its results and close"), Qt::LeftButton);
-  window.close();  // impatience changes nothing
-  EXPECT_TRUE(wait_for([&] { return !window.isVisible(); }));
-  EXPECT_FALSE(window.page()->running());
-  EXPECT_TRUE(QFile::exists(folder.filePath("orrery/last-run/run.json")));
-  before.isNull() ? qunsetenv("XDG_DATA_HOME") : qputenv("XDG_DATA_HOME", before);
+  EXPECT_FALSE(window.isVisible());
+  EXPECT_FALSE(QFile::exists(folder.filePath("orrery")));
 }
 
 TEST_F(User, EveryPageFitsACommonScreenAndItsButtonsHaveNames) {

@@ -8,6 +8,7 @@
 
 #include "core/files.h"
 #include "gui/charts/curve_chart.h"
+#include "gui/charts/step_chart.h"
 #include "support.h"
 
 namespace orrery::gui {
@@ -45,7 +46,7 @@ TEST(RunPage, TrainsAndShowsLossesAndAMeasuredTimeline) {
   for (std::size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(points[i].x, static_cast<double>(i + 1));
     EXPECT_EQ(points[i].y, result.steps[i].loss);
-    EXPECT_EQ(p.chart("step times")->points()[i].y, result.steps[i].period.v);
+    EXPECT_EQ(p.chart("throughput")->points()[i].y, result.steps[i].tokens_per_second);
   }
   ASSERT_TRUE(p.asked.state.measured());
   EXPECT_EQ(p.asked.state.measured()->timeline->origin, "measured");
@@ -57,6 +58,59 @@ TEST(RunPage, TrainsAndShowsLossesAndAMeasuredTimeline) {
   QTest::mouseClick(find<QPushButton>(&p.page, "Compare in detail"), Qt::LeftButton);
   ASSERT_EQ(wanted.count(), 1);
   EXPECT_EQ(wanted[0][0].toString(), "compare");
+}
+
+// The newest step stands beside its prediction, here and on the Timeline page, as long as the run goes on.
+TEST(RunPage, ShowsTheMeasuredTimelineWhileItRuns) {
+  Page p;
+  const auto* chart = p.page.findChild<StepChart*>();
+  EXPECT_FALSE(chart->step().measured);
+  p.run(1'000'000);
+  ASSERT_TRUE(wait_for([&] { return chart->step().measured && chart->step().name != "step 1"; }));
+  ASSERT_TRUE(p.page.running());
+  const Timeline& measured = chart->step().measured->timeline();
+  EXPECT_EQ(measured.origin, "measured");
+  EXPECT_EQ(measured.ranks.size(), 4U);
+  ASSERT_TRUE(chart->step().predicted);
+  EXPECT_EQ(&chart->step().predicted->timeline(), p.asked.state.timeline().get());
+  EXPECT_GT(chart->step().differences->matched(), 0U);
+  EXPECT_GE(chart->until(), measured.step);
+  ASSERT_TRUE(p.asked.state.measured());
+  EXPECT_EQ(p.asked.state.measured()->timeline.get(), &measured);
+  EXPECT_TRUE(p.asked.state.measured()->live);
+  EXPECT_TRUE(p.asked.state.measured()->name.startsWith("running: step "));
+  EXPECT_TRUE(find<QPushButton>(&p.page, "Over the prediction")->isEnabled());
+  // What the user took away does not come back before the end.
+  p.asked.state.set_measured(std::nullopt);
+  const QString name = chart->step().name;
+  ASSERT_TRUE(wait_for([&] { return chart->step().name != name; }));
+  EXPECT_FALSE(p.asked.state.measured());
+  p.page.stop();
+  ASSERT_TRUE(wait_for([&] { return p.page.settled(); }));
+  ASSERT_TRUE(p.asked.state.measured());
+  EXPECT_FALSE(p.asked.state.measured()->live);
+  EXPECT_EQ(&chart->step().measured->timeline(), &p.asked.state.run()->result.timeline);
+  QSignalSpy wanted(&p.asked.state, &ViewState::page_wanted);
+  QTest::mouseClick(p.page.findChild<StepChart*>(), Qt::LeftButton);
+  ASSERT_EQ(wanted.count(), 1);
+  EXPECT_EQ(wanted[0][0].toString(), "timeline");
+}
+
+// A run of another model than the question's says nothing about it.
+TEST(RunPage, IsNotLaidOverThePredictionOfAnotherModel) {
+  Page p;
+  p.run(1'000'000);
+  ASSERT_TRUE(wait_for([&] { return p.asked.state.measured().has_value(); }));
+  p.asked.state.set("model", "cpu-llama-small");
+  ASSERT_TRUE(wait_for([&] { return p.asked.state.settled() && !p.asked.state.measured(); }));
+  const auto* chart = p.page.findChild<StepChart*>();
+  const QString name = chart->step().name;
+  ASSERT_TRUE(wait_for([&] { return chart->step().name != name; }));
+  EXPECT_FALSE(p.asked.state.measured());
+  p.page.stop();
+  ASSERT_TRUE(wait_for([&] { return p.page.settled(); }));
+  ASSERT_TRUE(p.asked.state.run());
+  EXPECT_FALSE(p.asked.state.measured());
 }
 
 TEST(RunPage, CancelledItKeepsWhatWasDone) {

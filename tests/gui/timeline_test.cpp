@@ -372,6 +372,40 @@ TEST(TimelinePage, AMeasuredTimelineIsLaidOverWithItsDifferences) {
   EXPECT_EQ(shown.chart().lanes().rows().size(), rows);
 }
 
+// Steps of a run that goes on come one after the other under the eyes of whoever looks.
+TEST(TimelinePage, StepsThatComeDisturbNeitherZoomNorSelection) {
+  Shown shown;
+  auto lay = [&, n = 0](bool live) mutable {
+    const auto step = slower(shown.timeline());
+    ++n;
+    shown.state().set_measured(Other{step, QString("step %1").arg(n), std::nullopt, live});
+    return step;
+  };
+  lay(true);
+  ASSERT_TRUE(shown.chart().over());
+  shown.key(Qt::Key_W);
+  shown.key(Qt::Key_W);
+  const view::TimeRange range = shown.chart().axis().range();
+  auto newest = lay(true);
+  EXPECT_EQ(shown.chart().over()->shared(), newest);
+  EXPECT_EQ(shown.chart().axis().range(), range);
+  // What is selected is not exchanged for another step's while it is looked into.
+  const view::SpanId span = shown.longest([&](const Span& s) { return shown.timeline().kinds[s.kind].work == WorkClass::gemm; });
+  shown.chart().select(SpanAt{span, true});
+  const QString details = shown.details();
+  lay(true);
+  EXPECT_EQ(shown.chart().over()->shared(), newest);
+  EXPECT_EQ(shown.chart().selection(), (SpanAt{span, true}));
+  EXPECT_EQ(shown.details(), details);
+  // When it is let go, the next is shown; and the last one of the run in any case.
+  shown.chart().select(std::nullopt);
+  newest = lay(true);
+  EXPECT_EQ(shown.chart().over()->shared(), newest);
+  shown.chart().select(SpanAt{span, true});
+  newest = lay(false);
+  EXPECT_EQ(shown.chart().over()->shared(), newest);
+}
+
 TEST(TimelinePage, ANewAnswerKeepsTheView) {
   Shown shown;
   shown.key(Qt::Key_W);
