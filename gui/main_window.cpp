@@ -93,6 +93,7 @@ MainWindow::MainWindow(ViewState& state, const QString& remember, QWidget* paren
   column->addWidget(summary_);
   auto* notices = new QVBoxLayout;
   notices->setContentsMargins(16, 0, 16, 0);
+  notices->setSpacing(6);
   notices->addWidget(strip_);
   first_steps_ = make_first_steps();
   notices->addWidget(first_steps_);

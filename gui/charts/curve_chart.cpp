@@ -32,6 +32,14 @@ void CurveChart::set_levels(std::vector<Level> levels) {
   update();
 }
 
+double CurveChart::last_step() const {
+  constexpr double kFew = 32;  // steps that always have room
+  double room = kFew;
+  const double done = points_.empty() ? 0 : points_.back().x;
+  while (room < 2 * done) room *= 2;
+  return std::max({std::min(static_cast<double>(whole_), room), done, 2.0});
+}
+
 void CurveChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const {
   const auto finite = [](const planner::Point& p) { return std::isfinite(p.y); };
   const auto first = std::find_if(points_.begin(), points_.end(), finite);
@@ -44,7 +52,7 @@ void CurveChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const
   if (from_zero_) low = std::min(0.0, low);
   const double margin = high > low ? 0.06 * (high - low) : std::max(1e-12, 0.05 * std::abs(high));
   const QRectF area = plot_area(painter, size);
-  const double last = std::max({static_cast<double>(whole_), points_.back().x, 2.0});
+  const double last = last_step();
   const view::LinearAxis x(1, last, area.left(), area.right());
   const view::LinearAxis y(from_zero_ ? low : low - margin, high + margin, area.bottom(), area.top());
   const auto step = [](double v) { return std::abs(v - std::round(v)) < 1e-6 ? std::to_string(std::llround(v)) : std::string(); };

@@ -22,7 +22,8 @@ class CurveChart : public Chart {
   // `y`: what the vertical axis shows; `label`: a value of it in words; `empty`: what an empty chart says, and how to fill it.
   CurveChart(const QString& name, const QString& y, std::function<std::string(double)> label, QString empty, QString how, QWidget* parent = nullptr);
 
-  // Steps count from 1 for people. `whole`: how many there will be, so that the curve grows into its place.
+  // Steps count from 1 for people. `whole`: how many there will be, so that the curve grows into its place; where they are very many, into twice as
+  // many as there are.
   void clear(std::int64_t whole);
   void add(planner::Point point);
   void set_levels(std::vector<Level> levels);
@@ -30,6 +31,7 @@ class CurveChart : public Chart {
   // What is said of a point under the mouse, where that is more than its label.
   void set_story(std::function<std::string(double)> story) { story_ = std::move(story); }
   const std::vector<planner::Point>& points() const { return points_; }
+  double last_step() const;  // at the right end
 
   void paint(QPainter& painter, QSizeF size, const Theme& theme) const override;
 

@@ -16,7 +16,7 @@ namespace orrery::gui {
 namespace {
 
 constexpr double kEdge = 10, kGutter = 104;
-constexpr double kFilled = 0.6;  // of the time axis, at least, by a step
+constexpr double kFilled = 0.75;  // of the time axis, at least, by a step
 
 QString words(const std::string& text) { return QString::fromStdString(text); }
 QString words(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
@@ -32,18 +32,20 @@ StepChart::StepChart(QString empty, QString how, QWidget* parent)
 void StepChart::show_step(Step step) {
   step_ = std::move(step);
   scene_ = {};
-  if (!step_.measured) {
+  // As on the Timeline page: the measurement lies over the prediction.
+  scene_.index = step_.predicted ? step_.predicted : step_.measured;
+  if (step_.predicted && step_.measured) scene_.over = step_.measured, scene_.differences = step_.differences;
+  if (!scene_.index) {
     until_ = {};
   } else {
-    // As on the Timeline page: the measurement lies over the prediction.
-    scene_.index = step_.predicted ? step_.predicted : step_.measured;
-    if (step_.predicted) scene_.over = step_.measured, scene_.differences = step_.differences;
-    const Picoseconds end = std::max(step_.measured->whole().end, scene_.index->whole().end);
+    const Picoseconds end = scene_.over ? std::max(scene_.over->whole().end, scene_.index->whole().end) : scene_.index->whole().end;
     if (end > until_ || static_cast<double>(end.v) < kFilled * static_cast<double>(until_.v)) until_ = end;
   }
   room_ = -1;
   update();
 }
+
+const Timeline& StepChart::timeline() const { return (step_.measured ? step_.measured : step_.predicted)->timeline(); }
 
 // All streams where there is room for them, otherwise compute streams, at last thin ones of as many ranks as there is room for.
 void StepChart::lay_out(double room) const {
@@ -52,7 +54,7 @@ void StepChart::lay_out(double room) const {
   ++number_;
   view::LayoutChoice choice;
   choice.compute_height = 16, choice.stream_height = 11, choice.difference_height = 6, choice.gap = 1, choice.rank_gap = 6;
-  choice.available = room, choice.most_growth = 1.6;
+  choice.available = room, choice.most_growth = 2;
   layout_ = view::LaneLayout(*scene_.index, scene_.over.get(), choice);
   for (const double thin : {1.0, 0.4}) {
     if (layout_.height() <= room) break;
@@ -81,13 +83,12 @@ void StepChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const 
   const QRectF area(kGutter, line + 12, std::max(10.0, size.width() - kGutter - kEdge), std::max(8.0, size.height() - 3 * line - 34));
   lay_out(area.height());
 
-  const Picoseconds took = step_.measured->timeline().step;
-  QString times = words(format_seconds(took));
-  if (step_.predicted) times = tr("%1, predicted %2").arg(times, words(format_seconds(step_.predicted->timeline().step)));
+  QString times = words(format_seconds(timeline().step));
+  if (scene_.over) times = tr("%1, predicted %2").arg(times, words(format_seconds(step_.predicted->timeline().step)));
   if (ranks_shown_ < layout_.ranks()) times += tr(" (%1 of %2 ranks)").arg(ranks_shown_).arg(layout_.ranks());
   painter.setPen(theme.dim);
   const QRectF head(8, 4, size.width() - 8 - kEdge, line + 2);
-  painter.drawText(head, int{Qt::AlignLeft} | int{Qt::AlignVCenter}, tr("measured: %1").arg(step_.name));
+  painter.drawText(head, int{Qt::AlignLeft} | int{Qt::AlignVCenter}, step_.measured ? tr("measured: %1").arg(step_.name) : tr("predicted"));
   painter.drawText(head, int{Qt::AlignRight} | int{Qt::AlignVCenter}, times);
 
   const view::TimeAxis axis({Picoseconds{0}, until_}, std::floor(area.width()));
@@ -105,7 +106,7 @@ void StepChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const 
 void StepChart::paint_names(QPainter& painter, const QRectF& area, const Theme& theme) const {
   const QFont small = painter.font();
   const QFontMetricsF metrics(small);
-  const Timeline& t = step_.measured->timeline();  // has all ranks; a prediction stands for those that do the same
+  const Timeline& t = timeline();  // has all ranks; a prediction stands for those that do the same
   for (const view::Row& row : layout_.rows()) {
     if (row.y >= shown_) break;
     QString name;
@@ -140,20 +141,30 @@ void StepChart::paint_times(QPainter& painter, const QRectF& area, const view::T
 // What the colours are, the most of it first, as far as there is room.
 void StepChart::paint_legend(QPainter& painter, const QRectF& area, const Theme& theme) const {
   std::array<Picoseconds, view::kSlots> work{};
-  for (const view::SpanIndex::Lane& lane : step_.measured->lanes())
+  Picoseconds waited, busy;
+  for (const view::SpanIndex::Lane& lane : (scene_.over ? scene_.over : scene_.index)->lanes()) {
     for (std::size_t s = 0; s < work.size(); ++s) work[s] += lane.totals.work[s];
+    if (lane.compute) waited += lane.totals.waited(), busy += lane.totals.busy();
+  }
   std::vector<std::size_t> order;
   for (std::size_t s = 0; s < work.size(); ++s)
     if (work[s].v > 0) order.push_back(s);
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return work[a] > work[b]; });
   const LaneColours colours(theme, 0, false);
   const QFontMetricsF metrics(painter.font());
+  if (waited.v > busy.v / 100) order.insert(order.begin(), kWaitingSlot);
   double x = area.left();
   for (const std::size_t s : order) {
-    const QString name = words(view::slot_name(s));
+    const QString name = s == kWaitingSlot ? tr("waiting") : words(view::slot_name(s));
     const double width = 14 + metrics.horizontalAdvance(name);
     if (x + width > area.right()) break;
-    painter.fillRect(QRectF(x, area.center().y() - 4, 9, 9), QColor(colours.fill[s]));
+    const QRectF box(x, area.center().y() - 4, 9, 9);
+    if (s == kWaitingSlot) {
+      painter.fillRect(box, QColor(colours.gap[static_cast<std::size_t>(WaitCause::pp)]));
+      painter.fillRect(box, QBrush(QColor(colours.gap_line[static_cast<std::size_t>(WaitCause::pp)]), Qt::BDiagPattern));
+    } else {
+      painter.fillRect(box, QColor(colours.fill[s]));
+    }
     painter.setPen(theme.dim);
     painter.drawText(QRectF(x + 14, area.top(), width, area.height()), int{Qt::AlignLeft} | int{Qt::AlignVCenter}, name);
     x += width + 12;

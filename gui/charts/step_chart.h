@@ -14,7 +14,7 @@ class StepChart : public Chart {
 
  public:
   struct Step {
-    std::shared_ptr<const view::SpanIndex> predicted, measured;  // the prediction may be missing
+    std::shared_ptr<const view::SpanIndex> predicted, measured;  // either may be missing
     std::shared_ptr<const view::Differences> differences;        // of both
     QString name;                                                // "step 12"
   };
@@ -22,7 +22,7 @@ class StepChart : public Chart {
   // `empty`, `how`: what it says before the first step.
   StepChart(QString empty, QString how, QWidget* parent = nullptr);
 
-  // The time axis keeps its scale as long as the step fills most of it, so that steps can be compared as they come. No measurement: empty.
+  // The time axis keeps its scale as long as the step fills most of it, so that steps can be compared as they come. With neither: empty.
   void show_step(Step step);
   const Step& step() const { return step_; }
   Picoseconds until() const { return until_; }  // end of the time axis
@@ -36,6 +36,7 @@ class StepChart : public Chart {
   void mouseReleaseEvent(QMouseEvent* event) override;
 
  private:
+  const Timeline& timeline() const;  // the measured one, where there is one
   void lay_out(double room) const;
   void paint_names(QPainter& painter, const QRectF& area, const Theme& theme) const;
   void paint_times(QPainter& painter, const QRectF& area, const view::TimeAxis& axis, const Theme& theme) const;

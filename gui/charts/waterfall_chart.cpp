@@ -15,8 +15,10 @@ namespace {
 
 QString seconds(double v) { return QString::fromStdString(format_seconds(Seconds{v})); }
 
+constexpr double kNothing = 1.5e-12;  // of a difference: a rounded picosecond on either side
+
 QString signed_seconds(double v) {
-  if (v == 0) return QStringLiteral("±0 s");
+  if (std::abs(v) < kNothing) return QStringLiteral("±0 s");
   return (v > 0 ? QStringLiteral("+") : QStringLiteral("−")) + seconds(std::abs(v));
 }
 
@@ -115,7 +117,7 @@ void WaterfallChart::paint(QPainter& painter, QSizeF size, const Theme& theme) c
     text(first, number, seconds(row.a.length()), theme.ink);
     text(first + number + kGap, number, seconds(row.b.length()), theme.ink);
     const double d = row.difference();
-    text(first + 2 * (number + kGap), difference, signed_seconds(d), d > 0 ? theme.bad : d < 0 ? theme.good : theme.dim);
+    text(first + 2 * (number + kGap), difference, signed_seconds(d), d > kNothing ? theme.bad : d < -kNothing ? theme.good : theme.dim);
   }
   painter.setFont(plain);
 }

@@ -11,6 +11,7 @@
 #include <QPushButton>
 #include <QSpinBox>
 #include <QSplitter>
+#include <QStringList>
 #include <algorithm>
 #include <cmath>
 
@@ -35,6 +36,9 @@ QString of(const std::string& text) { return QString::fromStdString(text); }
 
 std::string loss_text(double v) { return fmt::format("{:.3f}", v); }
 std::string rate_text(double v) { return format_count(std::round(v)); }
+std::int64_t most(const std::vector<std::int64_t>& v) { return v.empty() ? 0 : *std::max_element(v.begin(), v.end()); }
+
+constexpr std::size_t kMostSpans = 100'000;  // indexed within some milliseconds
 
 }  // namespace
 
@@ -96,7 +100,8 @@ RunPage::RunPage(ViewState& state, QWidget* parent) : Page(state, "run", tr("Run
   page->addLayout(figures);
 
   losses_ = new CurveChart("loss", tr("loss (nats per token)"), loss_text, tr("No loss yet"), tr("Run: the curve grows with every step"));
-  rates_ = new CurveChart("throughput", tr("tokens per second"), rate_text, tr("No steps yet"), {});
+  rates_ =
+      new CurveChart("throughput", tr("tokens per second"), rate_text, tr("No steps yet"), tr("Every step's throughput, beside what was predicted"));
   rates_->start_at_zero();
   rates_->set_story([this](double rate) {
     return fmt::format("{} tokens/s{}", rate_text(rate), rate > 0 ? ", " + format_seconds(Seconds{tokens_ / rate}) : std::string());
@@ -119,10 +124,18 @@ RunPage::RunPage(ViewState& state, QWidget* parent) : Page(state, "run", tr("Run
   verdict_->setObjectName("section");
   verdict_->setWordWrap(true);
   verdict_->setAccessibleName(tr("verdict"));
+  remark_ = new QLabel;
+  remark_->setObjectName("dim");
+  remark_->setWordWrap(true);
+  remark_->setAccessibleName(tr("remark"));
+  auto* said = new QVBoxLayout;
+  said->setSpacing(0);
+  said->addWidget(verdict_);
+  said->addWidget(remark_);
   to_timeline_ = new QPushButton(tr("Over the prediction"));
   to_timeline_->setToolTip(tr("Lays the measured timeline over the predicted one"));
   to_compare_ = new QPushButton(tr("Compare in detail"));
-  outcome->addWidget(verdict_, 1);
+  outcome->addLayout(said, 1);
   outcome->addWidget(to_timeline_);
   outcome->addWidget(to_compare_);
   column->addLayout(outcome);
@@ -153,6 +166,7 @@ RunPage::RunPage(ViewState& state, QWidget* parent) : Page(state, "run", tr("Run
   connect(&job_, &Job::finished, this, &RunPage::refresh);
   connect(&state, &ViewState::answer_changed, this, &RunPage::refresh);
   connect(&state, &ViewState::run_changed, this, &RunPage::show_run);
+  remark_->hide();
   refresh();
   show_run();
 }
@@ -194,6 +208,17 @@ void RunPage::refresh() {
   mend_->setVisible(tiny);
   refusal_->setVisible(!why.isEmpty() && !job_.running());
   bar_->start_button()->setEnabled(why.isEmpty() && answer && answer->inputs);
+  if (done_.empty() && !job_.running()) show_expected();
+}
+
+void RunPage::show_expected() {
+  const auto& answer = state().answer();
+  const app::SimulateReport* report = answer && bar_->start_button()->isEnabled() ? answer->report() : nullptr;
+  set_predicted(report ? answer->inputs->plan : Plan{}, report);
+  StepChart::Step step;
+  if (report && answer->timeline() && answer->timeline()->spans.size() <= kMostSpans)
+    step.predicted = std::make_shared<const view::SpanIndex>(std::shared_ptr<const Timeline>(answer->explored, answer->timeline()));
+  step_chart_->show_step(std::move(step));
 }
 
 void RunPage::use_tiny() {
@@ -209,8 +234,8 @@ void RunPage::run() {
   const std::int64_t steps = steps_->value();
   of_ = steps;
   forget();
-  set_predicted(inputs.plan, answer->report() ? answer->report()->step_time.v : 0);
-  verdict_->setText(tr("The newest step that is done stands here, beside its prediction."));
+  set_predicted(inputs.plan, answer->report());
+  verdict_->setText(tr("The newest step that is done, and what was predicted"));
   bar_->say({});
   const std::shared_ptr<const Timeline> timeline(answer->explored, answer->timeline());
   const auto summary = answer->report() ? std::optional(answer->report()->summary) : std::nullopt;
@@ -252,14 +277,19 @@ void RunPage::forget() {
   }
   step_chart_->show_step({});
   waterfall_->show_report(std::nullopt);
+  remark_->hide();
   to_timeline_->setEnabled(false);
   to_compare_->setEnabled(false);
 }
 
-void RunPage::set_predicted(const Plan& plan, double seconds) {
-  predicted_ = seconds;
+void RunPage::set_predicted(const Plan& plan, const app::SimulateReport* report) {
+  predicted_ = report ? report->step_time.v : 0;
+  predicted_peak_ = report ? most(report->summary.peak_memory_by_stage) : 0;
   tokens_ = static_cast<double>(plan.batch.global * plan.batch.sequence);
-  rates_->set_levels(seconds > 0 ? std::vector<CurveChart::Level>{{tokens_ / seconds, tr("predicted")}} : std::vector<CurveChart::Level>{});
+  rates_->set_levels(predicted_ > 0 ? std::vector<CurveChart::Level>{{tokens_ / predicted_, tr("predicted")}} : std::vector<CurveChart::Level>{});
+  time_.note->setText(predicted_ > 0 ? tr("predicted %1").arg(of(format_seconds(Seconds{predicted_}))) : QString());
+  rate_.note->setText(predicted_ > 0 ? tr("predicted %1").arg(of(rate_text(tokens_ / predicted_))) : QString());
+  memory_.note->setText(predicted_peak_ > 0 ? tr("predicted %1").arg(of(format_bytes(Bytes{predicted_peak_}))) : QString());
 }
 
 // On the run's own thread: indices of long steps take a while.
@@ -295,9 +325,7 @@ void RunPage::show_step(const executor::StepReport& step) {
   loss_.value->setText(of(loss_text(step.loss)));
   loss_.note->setText(tr("%1 at the first step").arg(of(loss_text(done_.front().loss))));
   time_.value->setText(of(format_seconds(step.period)));
-  time_.note->setText(predicted_ > 0 ? tr("predicted %1").arg(of(format_seconds(Seconds{predicted_}))) : QString());
   rate_.value->setText(of(rate_text(step.tokens_per_second)));
-  rate_.note->setText(predicted_ > 0 ? tr("predicted %1").arg(of(rate_text(tokens_ / predicted_))) : QString());
   memory_.value->setText(of(format_bytes(Bytes{step.peak_live})));
 }
 
@@ -306,14 +334,14 @@ void RunPage::show_run() {
   if (!run) {
     to_timeline_->setEnabled(false);
     to_compare_->setEnabled(false);
-    verdict_->setText(tr("A run measures what the question's answer predicts."));
+    verdict_->setText(tr("A run measures what the question's answer predicts"));
     return;
   }
   const executor::RunResult& r = run->result;
   if (done_.size() != r.steps.size()) {  // a run that this page has not seen
     of_ = static_cast<std::int64_t>(r.steps.size());
     forget();
-    set_predicted(run->inputs.plan, run->predicted.step_time.v);
+    set_predicted(run->inputs.plan, &run->predicted);
     for (const executor::StepReport& step : r.steps) show_step(step);
     if (const auto shown = state().shown(); shown && shown->timeline() && shown->inputs->plan == run->inputs.plan)
       of_answer_ = std::make_shared<const view::SpanIndex>(std::shared_ptr<const Timeline>(shown->explored, shown->timeline()));
@@ -329,12 +357,12 @@ void RunPage::show_run() {
   }
   const double measured = r.step_time.v, predicted = run->predicted.step_time.v;
   time_.value->setText(of(format_seconds(r.step_time)));
-  time_.note->setText(tr("median; predicted %1 (%2)")
-                          .arg(of(format_seconds(Seconds{predicted})),
-                               measured > 0 ? of(fmt::format("{:+.1f} %", 100 * (predicted - measured) / measured)) : QString("–")));
+  time_.note->setText(
+      tr("median; predicted %1 (%2)")
+          .arg(of(format_seconds(Seconds{predicted})),
+               measured > 0 ? of(fmt::format("{:+.1f} %", 100 * (predicted - measured) / measured)).replace('-', u'\u2212') : QString("–")));
   if (measured > 0) rate_.value->setText(of(rate_text(tokens_ / measured)));
   rate_.note->setText(run->noise > 0 ? tr("steps vary by ± %1").arg(of(format_percent(run->noise))) : QString());
-  const auto most = [](const std::vector<std::int64_t>& v) { return v.empty() ? 0 : *std::max_element(v.begin(), v.end()); };
   const std::int64_t peak = most(run->measured.peak_memory_by_stage), expected = most(run->predicted.summary.peak_memory_by_stage);
   memory_.value->setText(of(format_bytes(Bytes{peak})));
   memory_.note->setText(peak == expected ? tr("as predicted, to the byte") : tr("predicted %1").arg(of(format_bytes(Bytes{expected}))));
@@ -349,14 +377,18 @@ void RunPage::show_run() {
     if (of_answer_) step.differences = std::make_shared<const view::Differences>(of_answer_, step.measured);
     step.name = tr("step %1").arg(r.timeline_step + 1);
   }
+  step_chart_->show_step({});  // with a scale of its own
   step_chart_->show_step(std::move(step));
   QString verdict =
       r.cancelled
           ? tr("Stopped after %1 of %2 steps.").arg(r.steps.size()).arg(std::max<std::int64_t>(of_, static_cast<std::int64_t>(r.steps.size())))
           : tr("%1 steps of %2.").arg(r.steps.size()).arg(of(run->predicted.label));
-  if (r.emulated) verdict += tr(" Low precision was computed in fp32 and rounded: the times say nothing.");
-  if (!run->inputs.profile) verdict += tr(" Without a profile of this machine the prediction is by its data sheet; “orrery profile” measures one.");
+  QStringList remarks;
+  if (r.emulated) remarks << tr("Low precision was computed in fp32 and rounded: the times say nothing.");
+  if (!run->inputs.profile) remarks << tr("Without a profile of this machine the prediction is by its data sheet; “orrery profile” measures one.");
   verdict_->setText(verdict);
+  remark_->setText(remarks.join(' '));
+  remark_->setVisible(!remarks.isEmpty());
   bar_->say(r.cancelled          ? tr("stopped; what was done is kept")
             : job_.seconds() > 0 ? tr("done in %1").arg(of(format_seconds(Seconds{job_.seconds()})))
                                  : QString());

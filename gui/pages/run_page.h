@@ -47,7 +47,8 @@ class RunPage : public Page {
   Figure make_figure(const QString& title);
   void refresh();  // whether the question can be run here, and the way out where it cannot
   void use_tiny();
-  void forget();  // what an earlier run left on the page
+  void forget();         // what an earlier run left on the page
+  void show_expected();  // before the first: what the answer predicts
   void show_step(const executor::StepReport& step);
   // A step of the run that goes on, beside its prediction.
   struct Live {
@@ -59,7 +60,7 @@ class RunPage : public Page {
                    const std::optional<app::Summary>& summary);
   void show_live(const Live& live, const app::Inputs& inputs);
   void show_run();
-  void set_predicted(const Plan& plan, double seconds);  // of a step
+  void set_predicted(const Plan& plan, const app::SimulateReport* report);
 
   QSpinBox* steps_;
   QComboBox* data_;
@@ -71,10 +72,11 @@ class RunPage : public Page {
   CurveChart *losses_, *rates_;
   StepChart* step_chart_;
   WaterfallChart* waterfall_;
-  QLabel* verdict_;
+  QLabel *verdict_, *remark_;
   std::vector<executor::StepReport> done_;
   std::int64_t of_ = 0;
   double predicted_ = 0, tokens_ = 0;                 // of a step: its seconds, as predicted, and its tokens
+  std::int64_t predicted_peak_ = 0;                   // bytes
   std::shared_ptr<const view::SpanIndex> of_answer_;  // the predicted timeline's, of the run on the page
   std::shared_ptr<const Timeline> laid_;              // over the prediction, last
   Job job_;

@@ -65,7 +65,10 @@ TEST(RunPage, ShowsTheMeasuredTimelineWhileItRuns) {
   Page p;
   const auto* chart = p.page.findChild<StepChart*>();
   EXPECT_FALSE(chart->step().measured);
+  ASSERT_TRUE(chart->step().predicted);  // what the answer says is there before anything runs
+  EXPECT_EQ(&chart->step().predicted->timeline(), p.asked.state.timeline().get());
   p.run(1'000'000);
+  EXPECT_FALSE(chart->step().predicted);
   ASSERT_TRUE(wait_for([&] { return chart->step().measured && chart->step().name != "step 1"; }));
   ASSERT_TRUE(p.page.running());
   const Timeline& measured = chart->step().measured->timeline();
@@ -118,6 +121,8 @@ TEST(RunPage, CancelledItKeepsWhatWasDone) {
   p.run(100'000);
   ASSERT_TRUE(wait_for([&] { return p.chart("loss")->points().size() >= 2; }));
   EXPECT_TRUE(p.page.running()->startsWith("a run, step "));
+  // Of very many steps, the chart shows so many that the curve is one.
+  EXPECT_LE(p.chart("loss")->last_step(), std::max(32.0, 4.0 * static_cast<double>(p.chart("loss")->points().size())));
   EXPECT_TRUE(p.page.running()->endsWith(" of 100000"));
   QTest::mouseClick(find<QPushButton>(&p.page, "Cancel"), Qt::LeftButton);
   ASSERT_TRUE(wait_for([&] { return p.page.settled(); }));
