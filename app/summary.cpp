@@ -7,6 +7,23 @@
 
 namespace orrery::app {
 
+std::string_view part_meaning(std::string_view part) {
+  if (part == "ideal") return "matrix FLOPs at peak";
+  if (part == "kernel_efficiency") return "matrix kernels beyond that";
+  if (part == "other_kernels") return "norms, element-wise, loss";
+  if (part == "recompute") return "forward work run again";
+  if (part == "exposed_tp") return "tensor-parallel communication not hidden";
+  if (part == "exposed_cp") return "context-parallel communication not hidden";
+  if (part == "exposed_ep") return "expert-parallel communication not hidden";
+  if (part == "exposed_pp") return "pipeline transfers not hidden";
+  if (part == "exposed_dp") return "data-parallel communication not hidden";
+  if (part == "imbalance") return "less work than the busiest rank";
+  if (part == "bubble") return "waiting for the pipeline or a peer";
+  if (part == "host") return "waiting for the host";
+  if (part == "optimizer") return "clipping and updating parameters";
+  return "";
+}
+
 void add_up(const Timeline& timeline, Summary& into) {
   const auto weight_of = [&](std::uint32_t rank) { return timeline.weights.empty() ? 1.0 : static_cast<double>(timeline.weights[rank]); };
   std::set<std::uint32_t> occurring;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/timeline.h"
@@ -29,6 +30,9 @@ struct Summary {
   std::int64_t ranks_missing = 0;  // of a trace of some ranks: those that nothing in it stands for; 0 by stage where no rank of the stage is there
   bool operator==(const Summary&) const = default;
 };
+
+// What a part of the waterfall (one of Waterfall::names()) is, in a few words; empty for other names.
+std::string_view part_meaning(std::string_view part);
 
 // Adds up the spans of a timeline, each rank as many times as the ranks that it stands for.
 void add_up(const Timeline& timeline, Summary& into);

@@ -18,23 +18,6 @@ std::string bar(double share) {
   return std::string(n, '#');
 }
 
-std::string_view part_meaning(std::string_view part) {
-  if (part == "ideal") return "matrix FLOPs at peak";
-  if (part == "kernel_efficiency") return "matrix kernels beyond that";
-  if (part == "other_kernels") return "norms, element-wise, loss";
-  if (part == "recompute") return "forward work run again";
-  if (part == "exposed_tp") return "tensor-parallel communication not hidden";
-  if (part == "exposed_cp") return "context-parallel communication not hidden";
-  if (part == "exposed_ep") return "expert-parallel communication not hidden";
-  if (part == "exposed_pp") return "pipeline transfers not hidden";
-  if (part == "exposed_dp") return "data-parallel communication not hidden";
-  if (part == "imbalance") return "less work than the busiest rank";
-  if (part == "bubble") return "waiting for the pipeline or a peer";
-  if (part == "host") return "waiting for the host";
-  if (part == "optimizer") return "clipping and updating parameters";
-  return "";
-}
-
 // "1 device", "64 devices".
 std::string counted(std::int64_t n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
 
@@ -54,7 +37,7 @@ std::string text(const Waterfall& w) {
     if (parts[i].v == 0) continue;
     const double share = parts[i] / w.step;
     out += fmt::format("  {:<18}{:>11} {:>6.1f} %  {:<40} {}{}{}\n", Waterfall::names()[i], format_seconds(to_seconds(parts[i])), 100 * share,
-                       bar(share), style().dim, part_meaning(Waterfall::names()[i]), style().reset);
+                       bar(share), style().dim, app::part_meaning(Waterfall::names()[i]), style().reset);
   }
   return out;
 }

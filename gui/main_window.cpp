@@ -107,6 +107,7 @@ MainWindow::MainWindow(ViewState& state, const QString& remember, QWidget* paren
   row->addWidget(content, 1);
   setCentralWidget(whole);
   latency_->setObjectName("dim");
+  latency_->setContentsMargins(0, 0, 10, 0);
   statusBar()->addPermanentWidget(latency_);
   statusBar()->setSizeGripEnabled(false);
 
@@ -357,12 +358,14 @@ void MainWindow::restore() {
   fill_recent();
   first_steps_->setVisible(memory_->value("first_steps", true).toBool());
   show_page(memory_->value("page").toString());
+  for (Page* each : pages_) each->arrange(*memory_);
 }
 
 void MainWindow::store() const {
   if (!memory_) return;
   memory_->setValue("geometry", saveGeometry());
   memory_->setValue("page", page()->key());
+  for (const Page* each : pages_) each->keep(*memory_);
 }
 
 QString MainWindow::results_folder(const Page& page) {

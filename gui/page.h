@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+class QSettings;
+
 namespace orrery::gui {
 
 class Chart;
@@ -44,6 +46,9 @@ class Page : public QWidget {
   virtual std::vector<Result> results() const { return {}; }
   // Whether what it shows is whole: screenshots wait for that.
   virtual bool settled() const { return true; }
+  // How people arranged the page, under its key: where its splitters stand, and what a page adds. arrange() takes what keep() left.
+  virtual void keep(QSettings& settings) const;
+  virtual void arrange(const QSettings& settings);
 
  protected:
   ViewState& state() const { return state_; }

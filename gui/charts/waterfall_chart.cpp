@@ -15,12 +15,12 @@ namespace {
 
 QString seconds(double v) { return QString::fromStdString(format_seconds(Seconds{v})); }
 
-constexpr double kNothing = 1.5e-12;  // of a difference: a rounded picosecond on either side
-
 QString signed_seconds(double v) {
-  if (std::abs(v) < kNothing) return QStringLiteral("±0 s");
-  return (v > 0 ? QStringLiteral("+") : QStringLiteral("−")) + seconds(std::abs(v));
+  if (v == 0) return QStringLiteral("0");
+  return (v > 0 ? QStringLiteral("+") : QStringLiteral("-")) + seconds(std::abs(v));
 }
+
+constexpr double kSame = 1e-6;  // of the longest bar; less is rounding of times to picoseconds, and no difference
 
 QString of(const std::string& text) { return QString::fromStdString(text); }
 
@@ -116,8 +116,8 @@ void WaterfallChart::paint(QPainter& painter, QSizeF size, const Theme& theme) c
     };
     text(first, number, seconds(row.a.length()), theme.ink);
     text(first + number + kGap, number, seconds(row.b.length()), theme.ink);
-    const double d = row.difference();
-    text(first + 2 * (number + kGap), difference, signed_seconds(d), d > kNothing ? theme.bad : d < -kNothing ? theme.good : theme.dim);
+    const double d = std::abs(row.difference()) < kSame * longest ? 0 : row.difference();
+    text(first + 2 * (number + kGap), difference, signed_seconds(d), d > 0 ? theme.bad : d < 0 ? theme.good : theme.dim);
   }
   painter.setFont(plain);
 }
@@ -134,11 +134,12 @@ bool WaterfallChart::event(QEvent* event) {
   if (r < 0 || r >= static_cast<double>(rows.size())) return Chart::event(event);
   const view::WaterfallRow& row = rows[static_cast<std::size_t>(r)];
   const double a = to_seconds(report_->a.step).v, b = to_seconds(report_->b.step).v;
+  const std::string meaning(row.total ? "" : app::part_meaning(report_->waterfall[static_cast<std::size_t>(r)].name));
   const auto share = [](double part, double whole) { return whole > 0 ? of(format_percent(part / whole)) : QString("0 %"); };
   QToolTip::showText(help->globalPos(),
-                     tr("%1\nA  %2  (%3 of the step)\nB  %4  (%5 of the step)\nB − A  %6")
+                     tr("%1%7\nA  %2  (%3 of the step)\nB  %4  (%5 of the step)\nB − A  %6")
                          .arg(of(row.name), seconds(row.a.length()), share(row.a.length(), a), seconds(row.b.length()), share(row.b.length(), b),
-                              signed_seconds(row.difference())),
+                              signed_seconds(row.difference()), meaning.empty() ? QString() : ": " + of(meaning)),
                      this);
   return true;
 }

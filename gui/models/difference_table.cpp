@@ -42,7 +42,7 @@ QVariant DifferenceTable::data(const QModelIndex& index, int role) const {
       return sort ? QVariant(row.b) : QVariant(QString::fromStdString(text(row.b)));
     case difference:
       if (sort) return std::abs(d);  // the largest first, whichever way it goes
-      return d == 0 ? QString() : QString::fromStdString((d > 0 ? "+" : "−") + text(std::abs(d)));
+      return d == 0 ? QString() : QString::fromStdString(fmt::format("{}{}", d > 0 ? "+" : "-", text(std::abs(d))));
     case relative:
       if (sort) return row.a > 0 ? d / row.a : d > 0 ? 1e300 : 0;
       return row.a > 0 && d != 0 ? QString::fromStdString(fmt::format("{:+.1f} %", 100 * d / row.a)) : QString();

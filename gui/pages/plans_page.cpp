@@ -9,6 +9,7 @@
 #include <QMenu>
 #include <QPushButton>
 #include <QRegularExpression>
+#include <QSettings>
 #include <QSortFilterProxyModel>
 #include <QSpinBox>
 #include <QSplitter>
@@ -388,6 +389,25 @@ void PlansPage::show_report() {
 }
 
 // As narrow as what they say allows: so that the figures and the plan stand beside one another.
+void PlansPage::keep(QSettings& settings) const {
+  Page::keep(settings);
+  QStringList shown, hidden;
+  for (std::size_t c = 0; c < columns_.size(); ++c)
+    if (chosen_columns_[c]) (columns_[c]->isChecked() ? shown : hidden) << columns_[c]->text();
+  settings.setValue(key() + "/shown", shown);
+  settings.setValue(key() + "/hidden", hidden);
+}
+
+void PlansPage::arrange(const QSettings& settings) {
+  Page::arrange(settings);
+  const QStringList shown = settings.value(key() + "/shown").toStringList(), hidden = settings.value(key() + "/hidden").toStringList();
+  for (std::size_t c = 0; c < columns_.size(); ++c) {
+    chosen_columns_[c] = shown.contains(columns_[c]->text()) || hidden.contains(columns_[c]->text());
+    if (chosen_columns_[c]) columns_[c]->setChecked(shown.contains(columns_[c]->text()));
+  }
+  show_report();
+}
+
 void PlansPage::fit_columns() {
   const QFontMetrics metrics = view_->fontMetrics();
   const int rows = std::min(100, table_->rowCount());

@@ -40,6 +40,8 @@ class PlansPage : public Page {
   void stop() override;
   bool settled() const override;
   std::vector<Result> results() const override;
+  void keep(QSettings& settings) const override;  // the columns that were chosen, too
+  void arrange(const QSettings& settings) override;
   QString action() const override { return tr("Search"); }
   void act() override { search(); }
 

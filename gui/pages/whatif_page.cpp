@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "app/compare.h"
+#include "core/quantity_text.h"
 #include "gui/charts/strip_chart.h"
 #include "gui/charts/waterfall_chart.h"
 #include "gui/pages/knob_widget.h"
@@ -85,12 +86,9 @@ QWidget* WhatIfPage::make_results() {
   pin_->setToolTip(tr("Changes are told against it from now on (Ctrl+P)"));
   back_ = new QPushButton(tr("Back to the pinned plan"));
   back_->setToolTip(tr("All knobs as they were when it was pinned"));
-  latency_ = new QLabel;
-  latency_->setObjectName("dim");
   bar->addWidget(pin_);
   bar->addWidget(back_);
   bar->addStretch(1);
-  bar->addWidget(latency_);
   column->addLayout(bar);
   connect(pin_, &QPushButton::clicked, this, [this] { state().pin(); });
   connect(back_, &QPushButton::clicked, this, &WhatIfPage::reset_all);
@@ -109,7 +107,7 @@ QWidget* WhatIfPage::make_results() {
     head->setObjectName("dim");
     table_->addWidget(head, 0, c, c == 0 ? Qt::AlignLeft : Qt::AlignRight);
   }
-  for (int c = 1; c < 4; ++c) table_->setColumnMinimumWidth(c, 108);
+  for (int c = 1; c < 4; ++c) table_->setColumnMinimumWidth(c, 84);
   sentence_ = new QLabel;
   sentence_->setObjectName("section");
   sentence_->setWordWrap(true);
@@ -157,7 +155,6 @@ void WhatIfPage::refresh() {
   const app::SimulateReport* pinned = state().pinned() ? state().pinned()->report() : nullptr;
   pin_->setEnabled(answer && answer->explored && !(state().pinned() && state().pinned()->question == state().question()));
   back_->setEnabled(state().pinned() && !(state().pinned()->question == state().question()));
-  if (answer && answer->explored && !answer->complete) latency_->setText(tr("answered in %1 ms").arg(answer->seconds * 1e3, 0, 'f', 0));
 
   if (now) {
     figures_ = view::figures(*now, pinned);
@@ -187,6 +184,10 @@ void WhatIfPage::refresh() {
     app::CompareReport report = app::compare(pinned ? pinned->summary : now->summary, now->summary);
     sentence_->setText(pinned ? words(view::change_sentence(report))
                               : tr("Turn a knob: the plan as it is gets pinned, and what changes is told against it."));
+    if (pinned && !now->fits)
+      sentence_->setText(
+          sentence_->text() +
+          tr(" But it needs %1 of a device's %2.").arg(words(format_bytes(now->capacity - now->headroom)), words(format_bytes(now->capacity))));
     report.a.label = pinned ? tr("pinned").toStdString() : report.a.label;
     report.b.label = tr("now").toStdString();
     waterfall_->show_report(std::move(report));

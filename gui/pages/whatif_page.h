@@ -56,7 +56,7 @@ class WhatIfPage : public Page {
   ProblemsCard* problems_ = nullptr;
   QGridLayout* table_ = nullptr;
   std::vector<std::array<QLabel*, 4>> cells_;
-  QLabel *sentence_ = nullptr, *latency_ = nullptr;
+  QLabel* sentence_ = nullptr;
   QPushButton *pin_ = nullptr, *back_ = nullptr;
   WaterfallChart* waterfall_ = nullptr;
   StripChart* strip_ = nullptr;

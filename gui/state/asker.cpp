@@ -10,6 +10,10 @@ namespace {
 
 constexpr double kPause = 0.06;  // seconds without a newer question before timelines are recorded: a slider that moves asks more often
 
+// After which something new is due on screen: what takes no longer is felt to be at once (Miller 1968, "Response time in man-computer conversational
+// transactions", topic 1: response to control activation).
+constexpr double kDue = 0.1;
+
 std::int64_t now() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
 }  // namespace
@@ -54,8 +58,9 @@ std::uint64_t Asker::ask(const app::PlanFlags& question) {
   {
     const std::lock_guard lock(mutex_);
     number = ++asked_;
-    next_ = Waiting{question, number, now()};
-    cancel_ = true;
+    const std::int64_t at = now();
+    next_ = Waiting{question, number, at};
+    if (recording_ || static_cast<double>(at - told_) * 1e-9 < kDue) cancel_ = true;
   }
   wake_.notify_all();
   return number;
@@ -70,7 +75,7 @@ void Asker::work() {
       if (end_) return;
       waiting = std::move(*next_);
       next_.reset();
-      cancel_ = false;
+      cancel_ = recording_ = false;
     }
     answer(waiting);
   }
@@ -78,22 +83,34 @@ void Asker::work() {
 
 bool Asker::overtaken(double seconds) {
   std::unique_lock lock(mutex_);
-  return wake_.wait_for(lock, std::chrono::duration<double>(seconds), [this] { return next_ || end_; });
+  if (wake_.wait_for(lock, std::chrono::duration<double>(seconds), [this] { return next_ || end_; })) return true;
+  recording_ = true;
+  return false;
+}
+
+void Asker::tell(const Waiting& waiting, const std::shared_ptr<const Answer>& found, bool last) {
+  const auto told = std::make_shared<Answer>(*found);
+  told->number = waiting.number;
+  told->complete = last;
+  {
+    const std::lock_guard lock(mutex_);
+    told_ = now();
+    told->seconds = static_cast<double>(told_ - waiting.asked) * 1e-9;
+  }
+  QMetaObject::invokeMethod(
+      this, [this, told] { Q_EMIT answered(told); }, Qt::QueuedConnection);
 }
 
 void Asker::answer(const Waiting& waiting) {
-  for (const bool timeline : {false, true}) {
-    if (timeline && overtaken(kPause)) return;
-    const std::shared_ptr<const Answer> found = answer_to(waiting.question, timeline, &cancel_);
-    if (!found || cancel_) return;
-    const auto told = std::make_shared<Answer>(*found);
-    told->number = waiting.number;
-    told->seconds = static_cast<double>(now() - waiting.asked) * 1e-9;
-    told->complete = timeline || !told->explored;
-    QMetaObject::invokeMethod(
-        this, [this, told] { Q_EMIT answered(told); }, Qt::QueuedConnection);
-    if (told->complete) return;
-  }
+  const auto find = [&](bool timeline) {
+    std::shared_ptr<const Answer> found = answer_to(waiting.question, timeline, &cancel_);
+    return cancel_ ? nullptr : found;
+  };
+  const std::shared_ptr<const Answer> numbers = find(false);
+  if (!numbers) return;
+  tell(waiting, numbers, !numbers->explored);
+  if (!numbers->explored || overtaken(kPause)) return;
+  if (const std::shared_ptr<const Answer> whole = find(true)) tell(waiting, whole, true);
 }
 
 }  // namespace orrery::gui

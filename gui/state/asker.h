@@ -33,7 +33,9 @@ struct Answer {
   const Timeline* timeline() const { return explored && explored->report.timeline ? &*explored->report.timeline : nullptr; }
 };
 
-// Each question is answered twice: first in numbers, then, when no newer one has come for a moment, with the timeline as well.
+// Each question is answered twice: first in numbers, then, when no newer one has come for a moment, with the timeline as well. A newer question
+// cancels what is being worked on, but not an answer in numbers when the last one is 100 ms old: a slider that moves on faster than answers can be
+// found still shows some on its way.
 class Asker : public QObject {
   Q_OBJECT
 
@@ -41,7 +43,6 @@ class Asker : public QObject {
   explicit Asker(QObject* parent = nullptr);
   ~Asker() override;
 
-  // Cancels whatever is being worked on.
   std::uint64_t ask(const app::PlanFlags& question);
 
  Q_SIGNALS:
@@ -57,12 +58,15 @@ class Asker : public QObject {
   void answer(const Waiting& waiting);
   // True when a newer question came meanwhile.
   bool overtaken(double seconds);
+  void tell(const Waiting& waiting, const std::shared_ptr<const Answer>& found, bool last);
 
   std::mutex mutex_;
   std::condition_variable wake_;
   std::optional<Waiting> next_;
   bool end_ = false;
   std::uint64_t asked_ = 0;
+  std::int64_t told_ = 0;   // when the last answer was
+  bool recording_ = false;  // works on a timeline
   std::atomic<bool> cancel_ = false;
   std::thread thread_;
 };

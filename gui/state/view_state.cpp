@@ -19,18 +19,6 @@ namespace {
 constexpr qint64 kLargeFile = 2 << 20;
 constexpr std::size_t kManySpans = 10000;
 
-// "levels[1].bandwidth" and "levels.1.bandwidth" are one path; "plan." says nothing.
-std::string dotted(std::string_view path) {
-  if (path.starts_with("plan.")) path.remove_prefix(5);
-  std::string out;
-  for (const char c : path)
-    if (c == '[')
-      out += '.';
-    else if (c != ']')
-      out += c;
-  return out;
-}
-
 // The flag that is short for a setting, cleared; so that the setting alone holds.
 void clear_flag(app::PlanFlags& flags, const std::string& path) {
   const std::pair<const char*, std::optional<std::int64_t>*> numbers[] = {
@@ -50,9 +38,9 @@ void put(app::PlanFlags& flags, const std::string& path, const std::string& valu
     (path == "model" ? flags.model : path == "cluster" ? flags.cluster : flags.profile) = value;
     return;
   }
-  const std::string wanted = dotted(path);
+  const std::string wanted = app::setting_path(path);
   clear_flag(flags, wanted);
-  std::erase_if(flags.settings, [&](const std::string& s) { return dotted(std::string_view(s).substr(0, s.find('='))) == wanted; });
+  std::erase_if(flags.settings, [&](const std::string& s) { return app::setting_path(s) == wanted; });
   if (!value.empty()) flags.settings.push_back(path + "=" + value);
 }
 
@@ -61,7 +49,7 @@ void put(app::PlanFlags& flags, const std::string& path, const std::string& valu
 ViewState::ViewState(QObject* parent) : QObject(parent), history_(app::PlanFlags{}) {
   connect(&files_, &Job::failed, this, [this](const Error& error) { say(error); });
   connect(&asker_, &Asker::answered, this, [this](const std::shared_ptr<const Answer>& answer) {
-    if (answer->number < asked_) return;  // of an older question
+    if (answer->number < asked_ && answer->complete) return;  // what an older question led to is worth showing only on the way to the next
     answered_ = answer->number;
     answer_ = answer;
     if (answer->explored) last_good_ = answer;

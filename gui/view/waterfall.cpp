@@ -1,12 +1,23 @@
 #include "gui/view/waterfall.h"
 
+#include <algorithm>
+
 namespace orrery::view {
+namespace {
+
+// "exposed_tp", as documents have it, for people.
+std::string spoken(std::string name) {
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name;
+}
+
+}  // namespace
 
 std::vector<WaterfallRow> waterfall_rows(const app::CompareReport& report) {
   std::vector<WaterfallRow> rows;
   double a = 0, b = 0;
   for (const app::Row& part : report.waterfall) {
-    rows.push_back({part.name, {a, a + part.a}, {b, b + part.b}});
+    rows.push_back({spoken(part.name), {a, a + part.a}, {b, b + part.b}});
     a += part.a;
     b += part.b;
   }
@@ -21,7 +32,7 @@ std::vector<BridgeRow> bridge_rows(const app::CompareReport& report, std::size_t
   const bool all = report.largest.size() <= most;
   for (std::size_t i = 0; i < report.largest.size() && (all || i < most); ++i) {
     const double next = at + report.largest[i].difference();
-    rows.push_back({report.largest[i].name, {at, next}});
+    rows.push_back({spoken(report.largest[i].name), {at, next}});
     at = next;
   }
   if (!all) rows.push_back({"others", {at, b}});

@@ -112,7 +112,7 @@ TEST(ComparePage, ItsTableKeepsTheRulesOfModels) {
   EXPECT_EQ(table.index(1, DifferenceTable::relative).data().toString(), "");
   EXPECT_EQ(table.index(2, DifferenceTable::difference).data().toString(), "");
   table.show_rows({{"stage 0", 3 * 1024, 1024}}, true);
-  EXPECT_EQ(table.index(0, DifferenceTable::difference).data().toString(), "−2 KiB");
+  EXPECT_EQ(table.index(0, DifferenceTable::difference).data().toString(), "-2 KiB");
   table.show_rows({}, false);
 }
 

@@ -102,6 +102,36 @@ TEST(Window, SavedPlansOpenAgainAndAreRemembered) {
   EXPECT_EQ(again.page()->key(), "memory");
 }
 
+TEST(Window, SplittersAndColumnsStayAsTheyWerePut) {
+  const QTemporaryDir folder;
+  const QString memory = folder.filePath("memory.ini");
+  Asked asked;
+  const auto split = [](const MainWindow& window) { return window.page("timeline")->findChild<QSplitter*>(); };
+  const auto table = [](const MainWindow& window) { return window.page("plans")->findChild<QTableView*>(); };
+  const auto column = [&](const MainWindow& window) { return table(window)->horizontalHeader()->actions().at(1); };  // of its menu
+  QList<int> sizes;
+  bool shown = false;
+  {
+    MainWindow window(asked.state, memory);
+    window.show_page("timeline");
+    window.show();
+    sizes = split(window)->sizes();
+    ASSERT_GT(sizes.at(0), 400);
+    sizes[0] -= 60, sizes[1] += 60;
+    split(window)->setSizes(sizes);
+    sizes = split(window)->sizes();
+    shown = column(window)->isChecked();
+    column(window)->trigger();
+    ASSERT_NE(column(window)->isChecked(), shown);
+    window.close();
+  }
+  MainWindow again(asked.state, memory);
+  again.show();
+  EXPECT_EQ(split(again)->sizes(), sizes);
+  EXPECT_NE(column(again)->isChecked(), shown);
+  EXPECT_EQ(table(again)->isColumnHidden(1), shown);
+}
+
 TEST(Window, ATraceIsShownUntilSomethingElseIsAsked) {
   const QTemporaryDir folder;
   Asked asked;

@@ -58,11 +58,14 @@ class FakeNccl {
     std::vector<Mark> arrived;
     std::vector<std::shared_ptr<FakeMachine::Event>> done;
     std::size_t there = 0;
+    std::mutex moving;
+    bool stopped = false;
   };
   struct Group {
     std::size_t size = 0, there = 0, network = 0;
     int most_blocks = 0;
-    std::map<std::uint64_t, std::shared_ptr<Operation>> operations;
+    std::map<std::uint64_t, std::shared_ptr<Operation>> operations;  // that not all have called
+    std::vector<std::weak_ptr<Operation>> under_way;                 // that all have
   };
   struct Member {
     std::shared_ptr<Group> group;
@@ -109,6 +112,12 @@ class FakeNccl {
       ++nccl_.aborted_;
       const std::lock_guard lock(nccl_.mutex_);
       const auto& m = *static_cast<Member*>(communicator);
+      // As NCCL's: when it returns nothing touches the member's buffers any more.
+      for (const std::weak_ptr<Operation>& each : m.group->under_way)
+        if (const std::shared_ptr<Operation> o = each.lock()) {
+          const std::lock_guard wait(o->moving);
+          o->stopped = true;
+        }
       for (auto& [number, o] : m.group->operations)
         if (o->there < m.group->size && o->done[m.index]) nccl_.machine_.push(nccl_.machine_.make_queue(), {{}, {}, o->done[m.index]});
     }
@@ -188,7 +197,14 @@ class FakeNccl {
       nccl_.machine_.push(number(queue), {{}, o->done[m.index], {}});
       if (++o->there < g.size) return;
       for (const Mark& a : o->arrived) nccl_.machine_.push(g.network, {{}, a, {}});
-      nccl_.machine_.push(g.network, {[o] { move(o->calls); }, {}, {}});
+      std::erase_if(g.under_way, [](const std::weak_ptr<Operation>& each) { return each.expired(); });
+      g.under_way.push_back(o);
+      nccl_.machine_.push(g.network, {[o] {
+                                        const std::lock_guard lock(o->moving);
+                                        if (!o->stopped) move(o->calls);
+                                      },
+                                      {},
+                                      {}});
       for (const auto& done : o->done) nccl_.machine_.push(g.network, {{}, {}, done});
       g.operations.erase(m.calls - 1);
     }
