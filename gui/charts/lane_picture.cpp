@@ -117,8 +117,8 @@ class Strokes {
 
   void lane(const view::SpanIndex& index, std::size_t lane, const view::Row& row, int top, int bottom, bool other) {
     int body = top;
-    if (row.compute && row.height >= 2 * LanePainter::kRibbon) {
-      body = top + device(LanePainter::kRibbon) + 1;
+    if (row.body() > 0) {
+      body = top + device(view::kRibbon) + 1;
       ribbon(index, lane, top, body - 1);
     }
     index.visible(lane, axis_, seen_);
@@ -340,11 +340,11 @@ const LanePainter::Text& LanePainter::prepared(QHash<std::uint64_t, Text>& texts
   return *at;
 }
 
-void LanePainter::paint(QPainter& painter, const LaneScene& scene, const view::LaneLayout& layout, std::uint64_t number, const view::TimeAxis& axis,
+void LanePainter::paint(QPainter& painter, const LaneScene& scene, const std::shared_ptr<const view::LaneLayout>& layout, const view::TimeAxis& axis,
                         double scroll, QSizeF size, const Theme& theme) {
   const bool raster = painter.paintEngine()->type() == QPaintEngine::Raster;
   const double scale = raster ? painter.device()->devicePixelRatioF() : 1;
-  Key key{scene, axis, number, scroll, scale, size, theme.dark, painter.font()};
+  Key key{scene, axis, layout, scroll, scale, size, theme.dark, painter.font()};
   if (raster && key == key_ && !image_.isNull()) {
     painter.drawImage(QPointF(0, 0), image_);
     return;
@@ -370,13 +370,13 @@ void LanePainter::paint(QPainter& painter, const LaneScene& scene, const view::L
 
   const auto draw = [&](Canvas& canvas, auto&& texts) {
     Strokes strokes(canvas, scene, colours, device_axis, scale);
-    const auto [first, last] = layout.rows_between(scroll, scroll + size.height());
+    const auto [first, last] = layout->rows_between(scroll, scroll + size.height());
     double end = 0;  // of what is painted
     for (std::size_t i = first; i < last; ++i) {
-      const double y = layout.rows()[i].y - scroll;
+      const double y = layout->rows()[i].y - scroll;
       strokes.gap(end, y);
-      strokes.row(layout.rows()[i], y);
-      end = y + layout.rows()[i].height;
+      strokes.row(layout->rows()[i], y);
+      end = y + layout->rows()[i].height;
     }
     strokes.gap(end, size.height());
     if (scene.critical) strokes.critical_path();
@@ -393,7 +393,7 @@ void LanePainter::paint(QPainter& painter, const LaneScene& scene, const view::L
       const Text& text = prepared(passes_, id, numbered ? word + QString::number(pass.microbatch) : word, small);
       if (text.width + 4 > label.width || text.width == 0) continue;
       on.setPen(theme.ink);
-      on.drawStaticText(QPointF(label.x + 3, label.y + (kRibbon - metrics.height()) / 2), text.text);
+      on.drawStaticText(QPointF(label.x + 3, label.y + (view::kRibbon - metrics.height()) / 2), text.text);
     }
     for (const Label& label : strokes.labels) {
       const Timeline& t = label.index->timeline();

@@ -19,7 +19,7 @@ class QPainter;
 
 namespace orrery::gui {
 
-inline constexpr std::size_t kWaitingSlot = view::kSlots;  // in masks of what is highlighted
+using view::kWaitingSlot;
 
 // What is shown of which timelines.
 struct LaneScene {
@@ -46,12 +46,10 @@ struct LaneColours {
 // Colours and prepared texts of one theme and font; painting with it is cheap the second time.
 class LanePainter {
  public:
-  // The rows of `layout` from `scroll` on, on an area of that many logical pixels; `axis` spans its width. Another layout has another number. A
-  // raster device gets its pixels written directly, any other rectangles. `painter` stands at the area's top left corner.
-  void paint(QPainter& painter, const LaneScene& scene, const view::LaneLayout& layout, std::uint64_t number, const view::TimeAxis& axis,
+  // The rows of `layout` from `scroll` on, on an area of that many logical pixels; `axis` spans its width. A raster device gets its pixels written
+  // directly, any other rectangles. `painter` stands at the area's top left corner.
+  void paint(QPainter& painter, const LaneScene& scene, const std::shared_ptr<const view::LaneLayout>& layout, const view::TimeAxis& axis,
              double scroll, QSizeF size, const Theme& theme);
-
-  static constexpr double kRibbon = 11;  // height of the passes' names above a compute lane that has room for them
 
  private:
   struct Text {
@@ -61,7 +59,7 @@ class LanePainter {
   struct Key {
     LaneScene scene;
     view::TimeAxis axis;
-    std::uint64_t layout = 0;
+    std::shared_ptr<const view::LaneLayout> layout;
     double scroll = 0, scale = 1;
     QSizeF size;
     bool dark = false;

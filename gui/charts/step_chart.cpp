@@ -51,20 +51,19 @@ const Timeline& StepChart::timeline() const { return (step_.measured ? step_.mea
 void StepChart::lay_out(double room) const {
   if (room == room_) return;
   room_ = room;
-  ++number_;
   view::LayoutChoice choice;
   choice.compute_height = 16, choice.stream_height = 11, choice.difference_height = 6, choice.gap = 1, choice.rank_gap = 6;
   choice.available = room, choice.most_growth = 2;
-  layout_ = view::LaneLayout(*scene_.index, scene_.over.get(), choice);
+  layout_ = std::make_shared<const view::LaneLayout>(*scene_.index, scene_.over.get(), choice);
   for (const double thin : {1.0, 0.4}) {
-    if (layout_.height() <= room) break;
-    for (const view::Row& row : layout_.rows()) choice.collapsed.insert(row.rank);
+    if (layout_->height() <= room) break;
+    for (const view::Row& row : layout_->rows()) choice.collapsed.insert(row.rank);
     choice.compute_height = 16 * thin, choice.difference_height = 6 * thin, choice.rank_gap = 6 * thin;
-    layout_ = view::LaneLayout(*scene_.index, scene_.over.get(), choice);
+    layout_ = std::make_shared<const view::LaneLayout>(*scene_.index, scene_.over.get(), choice);
   }
   shown_ = 0;
   ranks_shown_ = 0;
-  const std::vector<view::Row>& rows = layout_.rows();
+  const std::vector<view::Row>& rows = layout_->rows();
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (i + 1 < rows.size() && !rows[i + 1].first_of_rank) continue;
     if (rows[i].y + rows[i].height > room) break;
@@ -85,7 +84,7 @@ void StepChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const 
 
   QString times = words(format_seconds(timeline().step));
   if (scene_.over) times = tr("%1, predicted %2").arg(times, words(format_seconds(step_.predicted->timeline().step)));
-  if (ranks_shown_ < layout_.ranks()) times += tr(" (%1 of %2 ranks)").arg(ranks_shown_).arg(layout_.ranks());
+  if (ranks_shown_ < layout_->ranks()) times += tr(" (%1 of %2 ranks)").arg(ranks_shown_).arg(layout_->ranks());
   painter.setPen(theme.dim);
   const QRectF head(8, 4, size.width() - 8 - kEdge, line + 2);
   painter.drawText(head, int{Qt::AlignLeft} | int{Qt::AlignVCenter}, step_.measured ? tr("measured: %1").arg(step_.name) : tr("predicted"));
@@ -94,7 +93,7 @@ void StepChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const 
   const view::TimeAxis axis({Picoseconds{0}, until_}, std::floor(area.width()));
   painter.save();
   painter.translate(area.topLeft());
-  painter_.paint(painter, scene_, layout_, number_, axis, 0, QSizeF(std::floor(area.width()), shown_), theme);
+  painter_.paint(painter, scene_, layout_, axis, 0, QSizeF(std::floor(area.width()), shown_), theme);
   painter.restore();
   const QRectF lanes(area.left(), area.top(), area.width(), shown_);
   paint_names(painter, lanes, theme);
@@ -107,7 +106,7 @@ void StepChart::paint_names(QPainter& painter, const QRectF& area, const Theme& 
   const QFont small = painter.font();
   const QFontMetricsF metrics(small);
   const Timeline& t = timeline();  // has all ranks; a prediction stands for those that do the same
-  for (const view::Row& row : layout_.rows()) {
+  for (const view::Row& row : layout_->rows()) {
     if (row.y >= shown_) break;
     QString name;
     if (row.first_of_rank)

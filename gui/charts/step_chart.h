@@ -46,10 +46,9 @@ class StepChart : public Chart {
   Step step_;
   LaneScene scene_;
   Picoseconds until_;
-  mutable view::LaneLayout layout_;
+  mutable std::shared_ptr<const view::LaneLayout> layout_;
   mutable double room_ = -1, shown_ = 0;  // shown_: height of the ranks that there is room for
   mutable std::size_t ranks_shown_ = 0;
-  mutable std::uint64_t number_ = 0;
   mutable LanePainter painter_;
 };
 

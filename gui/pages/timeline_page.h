@@ -6,22 +6,20 @@
 #include <vector>
 
 #include "gui/page.h"
-#include "gui/state/latest.h"
 #include "gui/view/span_index.h"
 
 class QLabel;
-class QLineEdit;
 class QMenu;
-class QTextBrowser;
 class QToolButton;
-class QUrl;
 
 namespace orrery::gui {
 
 class Job;
+class SearchBar;
+class SpanDetails;
 class TimelineChart;
-struct SpanAt;
 
+// Between the state and what it shows (chart, search, details): hands indices to them, and tells the one of what was done to the other.
 class TimelinePage : public Page {
   Q_OBJECT
 
@@ -36,44 +34,36 @@ class TimelinePage : public Page {
 
   TimelineChart& chart() const { return *chart_; }
   // The matches of the present search; null: none is on.
-  const std::shared_ptr<const std::vector<view::SpanId>>& matches() const { return matches_; }
+  const std::shared_ptr<const std::vector<view::SpanId>>& matches() const;
 
  protected:
   void keyPressEvent(QKeyEvent* event) override;
   void showEvent(QShowEvent* event) override;
   void changeEvent(QEvent* event) override;
-  bool eventFilter(QObject* watched, QEvent* event) override;
 
  private:
   struct Indexed;
 
+  void make_tools();
+  void listen_to_state();
+  void listen_to_parts();
   void refresh();  // builds the indices of what the state shows, at once or on another thread
   void take(const std::shared_ptr<const Indexed>& indexed);
-  void search();
-  void mark_matches();
-  void go_to_match(bool forward);
   void show_details();
-  void show_matches();
   void fill_streams();
-  void follow_link(const QUrl& url);
+  void go_to(view::SpanId span);
   void select_from_chart();
   void select_from_state();
   void range_from_state();
-  QString story(const SpanAt& span);  // also sets the chart's arrows
-  QString overview() const;           // of what is measured, or of the step
-  QString html(const QString& body) const;
 
   TimelineChart* chart_;
-  QTextBrowser* details_;
-  QLineEdit* search_;
-  QLabel *found_, *status_, *over_;
-  QToolButton *previous_, *next_, *critical_, *uncover_;
+  SpanDetails* details_;
+  SearchBar* search_;
+  QLabel *status_, *over_;
+  QToolButton *critical_, *uncover_, *fit_;
   QMenu* streams_;
   Job* job_;
-  Latest finding_;
   std::shared_ptr<const Timeline> wanted_, wanted_over_, shown_, shown_over_;
-  QString told_;  // in the details
-  std::shared_ptr<const std::vector<view::SpanId>> matches_;
 };
 
 }  // namespace orrery::gui

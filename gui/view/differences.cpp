@@ -7,7 +7,6 @@ namespace orrery::view {
 
 namespace {
 
-constexpr std::uint32_t kFewest = 64;  // spans of a lane that has levels of detail
 
 std::uint64_t key(const Span& s) { return std::uint64_t{s.pass} << 16U | s.instruction; }
 
@@ -115,9 +114,9 @@ Tint Differences::tint(SpanId span) const {
 
 void Differences::build_levels(std::size_t lane_index) {
   const SpanIndex::Lane& lane = index_->lanes()[lane_index];
-  if (lane.last - lane.first < kFewest) return;
+  if (lane.detail.levels == 0) return;
   LaneLevels& own = lanes_[lane_index];
-  own.finest = lane.finest;
+  own.finest = lane.detail.finest;
   // The pyramid of sums; a span counts where its middle is.
   const std::int64_t begin = lane.range.begin.v, end = std::max(begin, lane.range.end.v - 1);
   const std::int64_t first = begin >> own.finest;

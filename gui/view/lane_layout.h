@@ -13,6 +13,8 @@
 
 namespace orrery::view {
 
+inline constexpr double kRibbon = 11;  // height of the passes' names above a compute lane that has room for them
+
 // What a row shows of a stream of a rank.
 enum class RowKind : std::uint8_t { lane, other, difference };  // the timeline's, the same of the one laid over it, and how they differ
 
@@ -24,6 +26,8 @@ struct Row {
   bool first_of_rank = false;              // the rank's name stands here
   std::optional<std::size_t> lane, other;  // in the two indices; a difference has both
   double y = 0, height = 0;                // in pixels from the top of all rows
+
+  double body() const { return compute && height >= 2 * kRibbon ? kRibbon + 1 : 0; }  // from its top: where its spans begin
 };
 
 struct LayoutChoice {

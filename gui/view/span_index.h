@@ -1,6 +1,7 @@
 // A timeline made ready to be drawn: lanes, a pyramid of levels of detail, and what stands where.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -11,47 +12,19 @@
 
 #include "core/timeline.h"
 #include "gui/view/axis.h"
-#include "gui/view/palette.h"
+#include "gui/view/mix.h"
+#include "gui/view/passes.h"
+#include "gui/view/pyramid.h"
 
 namespace orrery::view {
 
 using SpanId = std::uint32_t;  // index into Timeline::spans
 inline constexpr SpanId kNoSpan = UINT32_MAX;
 
-// What time is drawn as: the hues of work, with computation that is run again apart.
-inline constexpr std::size_t kSlots = kHues;  // Hue::none's place is that of recomputation: what does no work has no colour
-inline constexpr std::size_t kRecomputeSlot = static_cast<std::size_t>(Hue::none);
-std::size_t slot(WorkClass work, bool recompute);  // kSlots for control
-std::string_view slot_name(std::size_t slot);      // "matrix products", …, "run again"
-
-// What a stretch of a lane is made of, each in 255ths of it. What is there at all has at least one.
-struct Mix {
-  std::array<std::uint8_t, kSlots> share{};
-  std::uint8_t waiting = 0;           // the stream was free and its next instruction could not start
-  WaitCause cause = WaitCause::none;  // of most of that
-
-  bool empty() const { return *this == Mix{}; }
-  int busy() const;              // the sum of the shares, at most 255
-  std::size_t dominant() const;  // the slot with the largest share; kSlots where nothing is busy
-  bool operator==(const Mix&) const = default;
-};
-
-// How a pass is called in a pipeline's diagrams.
-enum class PassKind : std::uint8_t { forward, backward, weights, both, update, other };
-std::string_view letter(PassKind kind);  // "F", "B", "W", "F+B", "update", ""
-
-// Successive spans of one pass instance on the compute stream.
-struct Pass {
-  TimeRange range;
-  std::uint32_t pass = 0;
-  std::uint16_t microbatch = 0xffff;
-  PassKind kind = PassKind::other;
-};
-
 // What time in a range went into.
 struct Totals {
   std::array<Picoseconds, kSlots> work{};
-  std::array<Picoseconds, 8> waiting{};  // by WaitCause
+  std::array<Picoseconds, kWaitCauses> waiting{};  // by WaitCause
   Picoseconds busy() const;
   Picoseconds waited() const;
   bool operator==(const Totals&) const = default;
@@ -61,10 +34,6 @@ struct Totals {
 struct Run {
   std::int32_t x0 = 0, x1 = 0;
   SpanId span = kNoSpan;
-};
-struct Column {
-  std::int32_t x0 = 0, x1 = 0;
-  Mix mix;
 };
 struct Gap {
   std::int32_t x0 = 0, x1 = 0;
@@ -92,9 +61,7 @@ class SpanIndex {
     std::uint32_t first = 0, last = 0;  // places of its spans: at(first) … at(last - 1), by start
     TimeRange range;                    // from the first start, or a compute stream's first wait, to the last end
     Totals totals;
-    std::uint8_t finest = 0;  // buckets of the finest level are 2^finest ps long and begin at multiples of that
-    std::uint8_t levels = 0;  // 0: too few spans to need any
-    std::uint32_t level_base = 0;
+    Pyramid::Lane detail;  // none where there are too few spans to need any
   };
 
   const Timeline& timeline() const { return *timeline_; }
@@ -123,6 +90,7 @@ class SpanIndex {
   SpanId next(SpanId span) const;  // the next in its lane that has length; kNoSpan at the end
   SpanId previous(SpanId span) const;
 
+  std::int64_t ranks_like(const Lane& lane) const;  // how many ranks its rank stands for, itself included: 1 at least
   std::span<const Pass> passes(std::size_t lane) const;
   Totals totals(std::size_t lane, TimeRange range) const;  // exact: spans and waits clipped to the range
 
@@ -135,20 +103,21 @@ class SpanIndex {
   std::size_t bytes() const;  // what the index holds beside the Timeline
 
  private:
-  struct Level {
-    std::int64_t first = 0;  // number of its first bucket, counted from time 0
-    std::uint32_t count = 0, offset = 0;
-  };
+  // Of times as they are drawn, sums and differences are still whole numbers of 64 bits.
+  static constexpr std::int64_t kFarthest = std::int64_t{1} << 60U;
+  static std::int64_t within(Picoseconds t) { return std::clamp(t.v, -kFarthest, kFarthest); }
 
-  void add_lane(std::uint32_t first, std::uint32_t last);
-  void build_pyramid(Lane& lane);
-  void find_passes(const Lane& lane);
+  void sort_spans();
+  void add_lane(std::uint32_t first, std::uint32_t last, PassFinder& passes);
+  Pyramid::Lane add_detail(const Lane& lane);
+  void sort_flows();
   std::uint32_t first_at(const Lane& lane, Picoseconds time) const;        // place of the first span that starts at or after
   std::uint32_t first_reaching(const Lane& lane, Picoseconds time) const;  // … that may end after
   Picoseconds free_before(const Lane& lane, std::uint32_t place) const;    // when its stream was free for it
   void exact(const Lane& lane, const TimeAxis& axis, std::uint32_t from, std::uint32_t to, Visible& out) const;
-  void bucketed(const Level& level, std::uint32_t exponent, const TimeAxis& axis, Visible& out) const;
   bool has_length(SpanId span) const { return timeline_->spans[span].end > timeline_->spans[span].start; }
+  bool is_work(SpanId span) const { return has_length(span) && slots_[timeline_->spans[span].kind] < kSlots; }
+  std::size_t slot_of(const Span& s) const { return s.recompute ? slot(timeline_->kinds[s.kind].work, true) : slots_[s.kind]; }
 
   std::shared_ptr<const Timeline> timeline_;
   TimeRange whole_;
@@ -156,8 +125,7 @@ class SpanIndex {
   std::vector<std::uint32_t> order_, places_;  // empty where the spans are in order
   bool disjoint_ = true;
   std::vector<std::uint8_t> slots_;  // by kind
-  std::vector<Mix> buckets_;
-  std::vector<Level> levels_;
+  Pyramid pyramid_;
   std::vector<Pass> passes_;
   std::vector<std::uint32_t> lane_passes_;  // passes of lane i: passes_[lane_passes_[i] … lane_passes_[i + 1])
   std::vector<std::uint32_t> flows_to_;     // indices into Timeline::flows by Flow::to
