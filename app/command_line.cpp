@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <tuple>
 
 namespace orrery::app {
 namespace {
@@ -36,10 +37,7 @@ constexpr std::array<Flag, 11> kFlags{{
     {"recompute.kind", "--recompute", Value::word, false},
 }};
 
-bool takes(std::string_view verb, const Flag& flag) {
-  if (verb == "compare") return false;
-  return verb != "plan" || flag.of_plan;
-}
+bool takes(std::string_view verb, const Flag& flag) { return verb != "plan" || flag.of_plan; }
 
 bool suits(Value kind, const std::string& value) {
   const auto all = [&](auto test) { return !value.empty() && std::all_of(value.begin(), value.end(), test); };
@@ -70,24 +68,18 @@ std::vector<std::string> command_words(const PlanFlags& flags, std::string_view 
     words.emplace_back(flag);
     words.push_back(value);
   };
-  const bool compare = verb == "compare";
   if (verb == "run") {
     if (!flags.plan.empty()) words.push_back(flags.plan);
-  } else if (!compare) {
+  } else {
     say("--plan", flags.plan);
   }
-  const bool splits = !compare && verb != "plan", stages = splits && flags.stages && !sets(flags.settings, "stages");
+  const bool splits = verb != "plan", stages = splits && flags.stages && !sets(flags.settings, "stages");
   std::vector<std::string> all;
   PlanFlags others = flags;
   if (stages) others.stages.reset();  // its list has no short form among settings
   for (const FlagSetting& f : flag_settings(others)) all.push_back(fmt::format("{}={}", f.path, f.value));
-  if (compare) {
-    if (!flags.model.empty()) all.push_back("model=" + flags.model);
-    if (!flags.cluster.empty()) all.push_back("cluster=" + flags.cluster);
-  } else {
-    say("--model", flags.model);
-    say("--cluster", flags.cluster);
-  }
+  say("--model", flags.model);
+  say("--cluster", flags.cluster);
   all.insert(all.end(), flags.settings.begin(), flags.settings.end());
   all = tidied(all);
 
@@ -117,18 +109,73 @@ std::vector<std::string> command_words(const PlanFlags& flags, std::string_view 
     words.emplace_back(*sp == "true" ? "--sp" : "--no-sp");
     drop("parallel.sp");
   }
-  if (!compare) {
-    const std::optional<std::string> compute = take("precision.compute"), params = take("precision.params"), recipe = take("precision.recipe");
-    if (compute && params && *compute == *params && (*compute == "bf16" || *compute == "fp32")) {
-      say("--precision", *compute);
-      drop("precision.compute"), drop("precision.params");
-    } else if (compute == "fp8" && params == "bf16" && recipe && (*recipe == "delayed" || *recipe == "current" || *recipe == "blockwise")) {
-      say("--precision", "fp8-" + *recipe);
-      drop("precision.compute"), drop("precision.params"), drop("precision.recipe");
-    }
+  const std::optional<std::string> compute = take("precision.compute"), params = take("precision.params"), recipe = take("precision.recipe");
+  if (compute && params && *compute == *params && (*compute == "bf16" || *compute == "fp32")) {
+    say("--precision", *compute);
+    drop("precision.compute"), drop("precision.params");
+  } else if (compute == "fp8" && params == "bf16" && recipe && (*recipe == "delayed" || *recipe == "current" || *recipe == "blockwise")) {
+    say("--precision", "fp8-" + *recipe);
+    drop("precision.compute"), drop("precision.params"), drop("precision.recipe");
   }
   say("--profile", flags.profile);
   for (const std::string& setting : all) say("--set", setting);
+  return words;
+}
+
+namespace {
+
+// All that the flags set, by one mechanism; without `stages`, whose list has no short form there.
+std::vector<std::string> all_settings(PlanFlags flags) {
+  flags.stages.reset();
+  std::vector<std::string> all;
+  for (const FlagSetting& f : flag_settings(flags)) all.push_back(fmt::format("{}={}", f.path, f.value));
+  all.insert(all.end(), flags.settings.begin(), flags.settings.end());
+  return tidied(all);
+}
+
+// What is to be set in `a` for it to be `b`; nothing where settings alone do not do it (what is set in `a` alone cannot be taken back).
+std::optional<std::vector<std::string>> changes(const Operand& a, const Operand& b) {
+  const PlanFlags &from = a.flags, &to = b.flags;
+  if (a.file != b.file || from.plan != to.plan || from.profile != to.profile || from.stages != to.stages) return std::nullopt;
+  std::vector<std::string> before = all_settings(from), after = all_settings(to), then;
+  for (const std::string& setting : after)
+    if (std::find(before.begin(), before.end(), setting) == before.end()) then.push_back(setting);
+  for (std::size_t i = 0; i < after.size(); ++i)  // where one is inside another, their order counts
+    for (std::size_t j = 0; j < after.size(); ++j)
+      if (i != j && same_or_within(setting_path(after[i]), setting_path(after[j]))) return std::nullopt;
+  before.insert(before.end(), then.begin(), then.end());
+  before = tidied(before);
+  std::sort(before.begin(), before.end());
+  std::sort(after.begin(), after.end());
+  if (before != after) return std::nullopt;
+  for (const auto& [name, was, is] : {std::tuple{"model=", &from.model, &to.model}, {"cluster=", &from.cluster, &to.cluster}}) {
+    if (*was == *is) continue;
+    if (is->empty()) return std::nullopt;
+    then.insert(then.begin(), name + *is);
+  }
+  return then.empty() ? std::nullopt : std::optional(then);
+}
+
+}  // namespace
+
+std::vector<std::string> compare_words(const Operand& a, const Operand& b) {
+  std::vector<std::string> words{"orrery", "compare"};
+  const auto side = [&](const Operand& operand) {
+    if (!operand.file.empty()) words.push_back(operand.file);
+    const std::vector<std::string> flags = command_words(operand.flags, "compare");
+    words.insert(words.end(), flags.begin() + 2, flags.end());
+  };
+  if (!a.file.empty() && !b.file.empty() && a.flags == b.flags) {
+    words.push_back(a.file);
+    side(b);
+  } else if (const auto then = changes(a, b)) {
+    side(a);
+    for (const std::string& setting : *then) words.insert(words.end(), {"--then", setting});
+  } else {
+    side(a);
+    words.emplace_back("--with");
+    side(b);
+  }
   return words;
 }
 

@@ -5,13 +5,14 @@
 #include <string_view>
 #include <vector>
 
+#include "app/compare.h"
 #include "app/inputs.h"
 
 namespace orrery::app {
 
-// The words of `orrery VERB …` for the flags, program and verb included: "simulate", "plan", "sweep", "run", "profile" or "compare" (whose two files
-// are the caller's to add; model and cluster go into settings there). Short flags stand in place of settings where the verb has them and nothing else
-// sets the same field: loading what the words say gives the inputs that `flags` give.
+// The words of `orrery VERB …` for the flags, program and verb included: "simulate", "plan", "sweep", "run", "profile" or "compare". Short flags
+// stand in place of settings where the verb has them and nothing else sets the same field: loading what the words say gives the inputs that `flags`
+// give.
 std::vector<std::string> command_words(const PlanFlags& flags, std::string_view verb);
 
 // A word as a POSIX shell takes it: in quotation marks where it needs them.
@@ -21,6 +22,9 @@ std::string shell_line(const std::vector<std::string>& words);
 
 // shell_line of command_words, then `more` (its words as they are).
 std::string command_line(const PlanFlags& flags, std::string_view verb, const std::vector<std::string>& more = {});
+
+// The words of `orrery compare …` of the two: two files; a plan and --then what is different in the other; or one side --with the other.
+std::vector<std::string> compare_words(const Operand& a, const Operand& b);
 
 // The settings that hold, in their order: without those that a later one overrides.
 std::vector<std::string> tidied(const std::vector<std::string>& settings);

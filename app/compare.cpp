@@ -96,16 +96,46 @@ Summary summarise(const Timeline& timeline, const std::string& label) {
   if (represented == 0) weights.assign(weights.size(), 1);
   summary.waterfall = builder.finish(timeline.step, weights, pipelined);
   summary.ranks_missing = std::max<std::int64_t>(0, timeline.all_ranks - represented);
-  for (const MemorySample& sample : timeline.memory) {
-    const std::size_t stage = stage_of(timeline.ranks[sample.rank]);
+  for (const auto& [rank, bytes] : peak_memory(timeline)) {
+    const std::size_t stage = stage_of(timeline.ranks[rank]);
     if (stage >= summary.peak_memory_by_stage.size()) summary.peak_memory_by_stage.resize(stage + 1, 0);
     std::int64_t& peak = summary.peak_memory_by_stage[stage];
-    peak = std::max(peak, sample.bytes);
+    peak = std::max(peak, bytes);
   }
   return summary;
 }
 
-Summary load_operand(const std::string& file, const PlanFlags& flags, const std::string& routing) {
+std::map<std::uint32_t, std::int64_t> peak_memory(const Timeline& timeline) {
+  std::map<std::uint32_t, std::int64_t> out;
+  for (const MemorySample& sample : timeline.memory) {
+    std::int64_t& peak = out[sample.rank];
+    peak = std::max(peak, sample.bytes);
+  }
+  return out;
+}
+
+namespace {
+
+Summary simulated(const PlanFlags& flags, const std::string& routing) {
+  SimulateOptions options;
+  options.operators = true;
+  Inputs inputs = load_inputs(flags);
+  const bool replays = !routing.empty() && inputs.model.moe && !inputs.plan.runtime.moe_balanced && !inputs.plan.moe.capacity_factor &&
+                       !sets(flags.settings, "moe.load");
+  if (replays) inputs.plan.moe.load = "counts:" + routing;
+  Summary summary = simulate(inputs, options).summary;
+  if (flags.plan.empty())
+    summary.label = inputs.model.name + " on " + inputs.plan.cluster + ": " + summary.label + (replays ? ", routed as the run" : "");
+  else
+    summary.label = flags.plan + " (" + summary.label + (replays ? ", routed as the run" : "") + ")";
+  return summary;
+}
+
+}  // namespace
+
+Summary load_operand(const Operand& operand, const std::string& routing) {
+  const std::string& file = operand.file;
+  if (file.empty()) return simulated(operand.flags, routing);
   const std::string text = read_text_file(file, kLargestTrace);
   const auto says = [&](const char* word) { return text.find(word) != std::string::npos; };
   if (says("\"traceEvents\"")) return summarise(read_timeline(text, file), file);
@@ -115,24 +145,17 @@ Summary load_operand(const std::string& file, const PlanFlags& flags, const std:
     return summary;
   }
   if (says("\"plan/1\"")) {
-    PlanFlags mine = flags;
+    PlanFlags mine = operand.flags;
     mine.plan = file;
-    SimulateOptions options;
-    options.operators = true;
-    Inputs inputs = load_inputs(mine);
-    const bool replays = !routing.empty() && inputs.model.moe && !inputs.plan.runtime.moe_balanced && !inputs.plan.moe.capacity_factor &&
-                         !sets(flags.settings, "moe.load");
-    if (replays) inputs.plan.moe.load = "counts:" + routing;
-    Summary summary = simulate(inputs, options).summary;
-    summary.label = file + " (" + summary.label + (replays ? ", routed as the run" : "") + ")";
-    return summary;
+    return simulated(mine, routing);
   }
   throw Error(file, "is neither a plan, a trace, nor the JSON of a simulation or a run",
               "compare takes plan.json, a --trace file, or what 'orrery simulate --json' and 'orrery run --json' print");
 }
 
-CompareReport compare_files(const std::string& a, const std::string& b, const PlanFlags& flags) {
+CompareReport compare(const Operand& a, const Operand& b) {
   const auto routing_of = [](const std::string& file) -> std::string {
+    if (file.empty()) return {};
     try {
       const std::string text = read_text_file(file, kLargestTrace);
       return text.find("\"run/1\"") == std::string::npos ? std::string() : recorded_expert_load(text);
@@ -140,8 +163,8 @@ CompareReport compare_files(const std::string& a, const std::string& b, const Pl
       return {};  // its turn to be complained of comes when it is loaded: the first operand's fault is told first
     }
   };
-  Summary first = load_operand(a, flags, routing_of(b));
-  return compare(std::move(first), load_operand(b, flags, routing_of(a)));
+  Summary first = load_operand(a, routing_of(b.file));
+  return compare(std::move(first), load_operand(b, routing_of(a.file)));
 }
 
 }  // namespace orrery::app

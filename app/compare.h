@@ -1,11 +1,14 @@
 // Two steps side by side: two plans, two runs, or a prediction and its run; and where the difference comes from, largest first.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "app/inputs.h"
 #include "app/summary.h"
+#include "core/timeline.h"
 
 namespace orrery::app {
 
@@ -26,14 +29,24 @@ struct CompareReport {
 
 CompareReport compare(Summary a, Summary b);
 
-// A summary from whatever FILE holds: a plan (which is simulated, with the flags' profile and settings), a trace, or the JSON of a simulation or a
-// run. `routing`: an expert load with which a plan whose routers are free is simulated, unless the flags set moe.load.
-Summary load_operand(const std::string& file, const PlanFlags& flags, const std::string& routing = {});
+// One side of a comparison.
+struct Operand {
+  std::string file{};  // a plan, a trace, or the JSON of a simulation or a run; empty: the plan that the flags make
+  PlanFlags flags{};   // of a plan in the file: its profile, and what is to be different in it
+  bool operator==(const Operand&) const = default;
+};
+
+// A summary of whatever it is: a plan (which is simulated), a trace, or the JSON of a simulation or a run. `routing`: an expert load with which a
+// plan whose routers are free is simulated, unless the flags set moe.load.
+Summary load_operand(const Operand& operand, const std::string& routing = {});
 // Both operands. Beside a run's report a plan replays the routing that the run recorded.
-CompareReport compare_files(const std::string& a, const std::string& b, const PlanFlags& flags);
+CompareReport compare(const Operand& a, const Operand& b);
 
 // Waterfall (of compute stream 0), times by class and peak memory by stage of a timeline; a rank weighs as much as the ranks that it stands for.
 Summary summarise(const Timeline& timeline, const std::string& label);
+
+// The most live bytes of each rank that has samples, by rank.
+std::map<std::uint32_t, std::int64_t> peak_memory(const Timeline& timeline);
 
 std::string to_json(const CompareReport& report);
 

@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "core/error.h"
-#include "sim/machine.h"
+#include "sim/folding.h"
 
 namespace orrery::app {
 namespace {
@@ -228,8 +228,9 @@ NetworkLoad NetworkTraffic::at(const Timeline& timeline, Picoseconds time) const
     return rank < static_cast<std::int64_t>(timeline.ranks.size()) && !timeline.ranks[static_cast<std::size_t>(rank)].empty();
   };
   std::vector<std::uint32_t> classes(static_cast<std::size_t>(program.ranks()));
+  const sim::Folding folding(program, *cluster_);
   for (std::int64_t rank = 0; rank < program.ranks(); ++rank) {
-    const std::uint32_t c = classes[static_cast<std::size_t>(rank)] = sim::lowered_role(program, rank);
+    const std::uint32_t c = classes[static_cast<std::size_t>(rank)] = folding.class_of(rank);
     if (by_class.size() <= c) by_class.resize(c + 1), known.resize(c + 1);
     if (recorded(rank) && !known[c]) known[c] = true, by_class[c] = running(static_cast<std::uint32_t>(rank));
   }
@@ -250,10 +251,11 @@ std::vector<AlikeNodes> NetworkTraffic::nodes(const NetworkLoad& load) const {
   std::vector<AlikeNodes> out;
   const std::int64_t size = load.levels.empty() ? std::max<std::int64_t>(1, cluster_->node_size) : load.levels.front().domain;
   std::map<std::vector<std::int64_t>, std::size_t> known;
+  const sim::Folding folding(*program_, *cluster_);
   for (std::int64_t node = 0; node * size < load.devices; ++node) {
     std::vector<std::int64_t> key;
     for (std::int64_t d = node * size; d < std::min(load.devices, (node + 1) * size); ++d) {
-      key.push_back(d < program_->ranks() ? sim::lowered_role(*program_, d) : -1);
+      key.push_back(d < program_->ranks() ? folding.class_of(d) : -1);
       for (const NetworkLoad::Level& level : load.levels)
         for (std::size_t a = 0; a < kTrafficAxes; ++a) {
           key.push_back(std::llround(level.sent[static_cast<std::size_t>(d)][a]));

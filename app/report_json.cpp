@@ -101,7 +101,7 @@ Summary read_summary(std::string_view text, const std::string& file) {
   return s;
 }
 
-std::string to_json(const SimulateReport& r) {
+Json simulation_json(const SimulateReport& r) {
   const Waterfall& w = r.summary.waterfall;
   const auto seconds = [](Picoseconds t) { return to_seconds(t).v; };
   Json by_stage = Json::array();
@@ -177,7 +177,9 @@ std::string to_json(const SimulateReport& r) {
                           {"mean_step_time_s", c.step.v},
                           {"needed_bytes_per_s", c.needed.v}};
   }
-  return out.dump(1) + "\n";
+  return out;
 }
+
+std::string to_json(const SimulateReport& report) { return simulation_json(report).dump(1) + "\n"; }
 
 }  // namespace orrery::app

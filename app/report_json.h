@@ -10,6 +10,8 @@ namespace orrery::app {
 
 nlohmann::ordered_json summary_json(const Summary& summary);
 nlohmann::ordered_json waterfall_json(const Waterfall& waterfall);  // {"step_ps": …, "ideal_ps": …}
+struct SimulateReport;
+nlohmann::ordered_json simulation_json(const SimulateReport& report);
 nlohmann::ordered_json provenance_json(const std::string& inputs_hash);
 std::string grade_name(Grade grade);
 

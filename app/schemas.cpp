@@ -117,6 +117,67 @@ Tree exposed_communication() {
   return f.take("not hidden behind compute, mean over ranks");
 }
 
+// Bytes of a step, or with `rate` bytes per second.
+Tree links(bool rate) {
+  Fields axes, use, link;
+  for (const char* axis : {"tp", "cp", "ep", "pp", "dp"}) axes.must(axis, at_least_0("number"));
+  const Tree amounts = axes.must("total", at_least_0("number")).take();
+  use.must("axis", property("string", "of parallelism, that causes it")).must("operation", property("string"));
+  use.must("algorithm", property("string", "that it is priced with")).must("ranks", property("integer", "over which; of a message 2"));
+  use.must("times", property("integer", "in a step"));
+  for (const char* amount : {"payload_bytes", "sent_bytes", "received_bytes"}) use.must(amount, at_least_0("number"));
+  link.must("link", property("string", "level of the network")).must("device", property("integer", "whose link it is; the first of those alike"));
+  link.must("alike", property("integer", "links that carry the same, this one included"));
+  link.must("bandwidth_bytes_per_s", at_least_0("number", "one way"));
+  link.must("load", at_least_0("number", "of the busier direction, as a share of the bandwidth"));
+  for (const char* way : {"sent", "received"}) link.must(std::string(way) + (rate ? "_bytes_per_s" : "_bytes"), amounts);
+  link.must("uses", list_of(use.take(), "what loads it over the step, most first"));
+  return list_of(link.take(), "those that carry something, busiest first");
+}
+
+Tree held_memory() {
+  Fields buffer, f;
+  buffer.must("name", property("string")).must("category", property("string"));
+  buffer.must("bytes", property("integer")).must("instances", property("integer"));
+  f.must("rank", property("integer")).must("label", property("string")).must("stage", property("integer")).must("time_s", property("number"));
+  f.must("occasion", property("string", "the instruction that made it so")).must("bytes", property("integer", "live at once"));
+  f.must("bytes_by_category", property("object"));
+  f.must("buffers", list_of(buffer.take(), "largest first"));
+  return f.take();
+}
+
+Tree details() {
+  Fields power, f;
+  for (const char* figure : {"mean_w", "highest_w", "highest_at_s"}) power.must(figure, property("number"));
+  power.must("idle_w_per_device", property("number")).must("rated_w_per_device", property("number|null"));
+  power.must("idle_j", property("number", "all devices, over the step")).must("above_idle_j_by_class", property("object", "by class of work"));
+  power.must("devices_counted_as_idle", property("integer", "of which nothing was recorded"));
+  f.must("links", links(false)).must("power", power.take("of all devices")).must("memory_at_peak", list_of(held_memory(), "by stage"));
+  return f.take("with --explain: what links carry, power, what memory holds");
+}
+
+Tree moment() {
+  Fields span, f;
+  span.must("span", property("integer", "its place in the timeline")).must("operation", property("string")).must("class", property("string"));
+  span.must("rank", property("string")).must("stream", property("string"));
+  for (const char* time : {"start_s", "end_s", "waited_s"}) span.must(time, property("number"));
+  span.must("critical", property("boolean", "on the critical path"));
+  span.must("facts", property("object", "what is known of it, in words")).must("why", property("string", "it started when it did"));
+  f.must("time_s", property("number", "from the start of the step")).must("power_w", property("number", "of all devices"));
+  f.must("links", links(true)).must("memory", held_memory()).must("spans", list_of(span.take(), "that run on the rank"));
+  return f.take("with --at: the step at a time of it");
+}
+
+Tree checkpoints() {
+  Fields f;
+  f.must("every_steps", property("integer")).must("in_background", property("boolean"));
+  f.must("bytes", property("integer")).must("fullest_rank_bytes", property("integer"));
+  f.must("copy_s", property("number")).must("write_s", property("number|null", "null: nothing is known of the storage"));
+  f.must("stall_s", property("number", "that ranks wait for one")).must("mean_step_time_s", property("number", "with them"));
+  f.must("needed_bytes_per_s", property("number", "of the storage, for them to hold nothing up"));
+  return f.take("of a plan that makes some");
+}
+
 Tree simulation() {
   Fields f, path, source, run;
   path.must("class", property("string")).must("time_s", property("number"));
@@ -157,6 +218,7 @@ Tree simulation() {
   f.must("plan", property("object", "the plan that was simulated: see the schema of plan"));
   f.must("provenance", provenance());
   f.may("run", run.take("with --tokens: the whole run"));
+  f.may("checkpoints", checkpoints()).may("details", details()).may("moment", moment());
   return f.take();
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "app/compare.h"
 #include "app/copy_share.h"
 #include "app/inputs.h"
 #include "app/schemas.h"
@@ -146,8 +147,13 @@ std::string profile_text(const Profile& p) {
 std::string timeline_text(const Timeline& t) {
   std::set<std::uint32_t> ranks;
   for (const Span& span : t.spans) ranks.insert(span.rank);
-  return fmt::format("{} timeline: step {}, {} spans of {} ranks on {} streams, {} arrows\n", t.origin, format_seconds(t.step), t.spans.size(),
-                     ranks.size(), t.streams.size(), t.flows.size());
+  std::string out = fmt::format("{} timeline: step {}, {} spans of {} ranks on {} streams, {} arrows\n", t.origin, format_seconds(t.step),
+                                t.spans.size(), ranks.size(), t.streams.size(), t.flows.size());
+  const Summary summary = summarise(t, "");
+  for (const WorkTime& c : summary.classes)
+    out += fmt::format("  {:<18}{:>11} {:>6.1f} %\n", c.name, format_seconds(to_seconds(c.time)), 100 * (c.time / t.step));
+  for (const auto& [rank, bytes] : peak_memory(t)) out += fmt::format("  at most {} live on {}\n", format_bytes(Bytes{bytes}), t.ranks[rank]);
+  return out;
 }
 
 Plan plan_to_show(const std::string& file, const std::vector<std::string>& settings) {

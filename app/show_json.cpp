@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "app/compare.h"
 #include "app/copy_share.h"
 #include "app/inputs.h"
 #include "app/show.h"
@@ -45,13 +46,18 @@ std::string show_json(const std::string& what, const std::string& name, const st
   }
   if (what == "timeline" && !name.empty()) {  // what `show` says in words; the trace itself is JSON already
     const Timeline t = load_timeline(name);
+    Json classes = Json::object(), memory = Json::array();
+    for (const WorkTime& c : summarise(t, "").classes) classes[c.name] = c.time.v;
+    for (const auto& [rank, bytes] : peak_memory(t)) memory.push_back({{"rank", rank}, {"label", t.ranks[rank]}, {"bytes", bytes}});
     return Json{{"origin", t.origin},
                 {"step_ps", t.step.v},
                 {"streams", t.streams},
                 {"ranks", t.ranks},
                 {"spans", t.spans.size()},
                 {"flows", t.flows.size()},
-                {"memory_samples", t.memory.size()}}
+                {"memory_samples", t.memory.size()},
+                {"time_ps_by_class", std::move(classes)},
+                {"peak_memory_bytes", std::move(memory)}}
                .dump(1) +
            "\n";
   }

@@ -203,6 +203,8 @@ class Teller {
       if (!is_of_program(i)) x_ = nullptr;
   }
 
+  bool knows_program() const { return x_ != nullptr; }
+
   SpanStory tell(std::uint32_t index) {
     assert(index < t_.spans.size());
     const Span& s = t_.spans[index];
@@ -835,6 +837,8 @@ std::string_view name(Needed::How how) {
 SpanStory explain_span(const Explored& explored, std::uint32_t span) { return Teller(explored.report.timeline.value(), &explored).tell(span); }
 SpanStory explain_span(const Timeline& timeline, std::uint32_t span) { return Teller(timeline, nullptr).tell(span); }
 SpanStory explain_span(const Explored& explored, const Timeline& measured, std::uint32_t span) { return Teller(measured, &explored).tell(span); }
+
+bool of_program(const Explored& explored, const Timeline& timeline) { return Teller(timeline, &explored).knows_program(); }
 
 std::vector<std::pair<std::string, std::string>> lines(const SpanStory& s) {
   std::vector<std::pair<std::string, std::string>> out;

@@ -82,6 +82,9 @@ SpanStory explain_span(const Timeline& timeline, std::uint32_t span);
 // Of a run of the same plan: what the program says, with the times of the run. A timeline that is of another program is taken alone.
 SpanStory explain_span(const Explored& explored, const Timeline& measured, std::uint32_t span);
 
+// Whether a timeline (a trace, or a run's) is of the program: each of its spans is one of its instructions.
+bool of_program(const Explored& explored, const Timeline& timeline);
+
 // What is known, by name, in the order in which people ask: {"Operator", "linear_forward"}, …. Without `needed` and `why`.
 std::vector<std::pair<std::string, std::string>> lines(const SpanStory& story);
 

@@ -101,18 +101,10 @@ int report(const Error& e) {
   return kBadInput;
 }
 
-// CLI11's own words are kept where they are good; an unknown verb or flag gets the nearest known one.
-int usage_error(const CLI::App& app, const CLI::ParseError& e, int argc, char** argv) {
-  const auto used = app.get_subcommands();
-  if (used.empty() && argc > 1 && argv[1][0] != '-') {
-    const auto names = verb_names(app);
-    return report(Error("orrery", fmt::format("'{}' is not a verb", argv[1]), did_you_mean(argv[1], names)));
-  }
-  const CLI::App& verb = used.empty() ? app : *used.front();
-  const std::string where = used.empty() ? "orrery" : "orrery " + verb.get_name();
+// CLI11's own words are kept where they are good; an unknown flag gets the nearest known one. `extras`: words that nothing took.
+int usage_error(const CLI::App& verb, const std::string& where, const CLI::ParseError& e, std::vector<std::string> extras) {
   if (dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr) {
-    std::vector<std::string> extras = verb.remaining();
-    if (extras.empty()) extras = app.remaining();
+    if (const std::vector<std::string> own = verb.remaining(); !own.empty()) extras = own;
     for (const std::string& extra : extras) {
       if (!extra.starts_with("-")) continue;
       const std::string flag = extra.substr(0, extra.find('='));
@@ -123,6 +115,17 @@ int usage_error(const CLI::App& app, const CLI::ParseError& e, int argc, char** 
   std::string message = e.what();
   if (const auto end = message.find('\n'); end != std::string::npos) message.resize(end);
   return report(Error(where, message, fmt::format("see '{} --help'", where)));
+}
+
+// The same for the whole line, where the verb may be unknown.
+int usage_error(const CLI::App& app, const CLI::ParseError& e, int argc, char** argv) {
+  const auto used = app.get_subcommands();
+  if (used.empty() && argc > 1 && argv[1][0] != '-') {
+    const auto names = verb_names(app);
+    return report(Error("orrery", fmt::format("'{}' is not a verb", argv[1]), did_you_mean(argv[1], names)));
+  }
+  const CLI::App& verb = used.empty() ? app : *used.front();
+  return usage_error(verb, used.empty() ? "orrery" : "orrery " + verb.get_name(), e, app.remaining());
 }
 
 int main_with_errors(int argc, char** argv) {
@@ -183,7 +186,11 @@ int main_with_errors(int argc, char** argv) {
   sub->add_option("--storage", simulate_command.storage, "what all ranks together write checkpoints at, e.g. \"20 GB/s\"")->type_name("B");
   sub->add_option("-o,--write-plan", simulate_command.write_plan, "write the plan that was simulated")->type_name("FILE");
   sub->add_flag("--unfold", simulate_command.unfold, "simulate every rank; the results are the same");
-  sub->add_flag("--explain", simulate_command.explain, "critical path, sources, memory of each stage");
+  sub->add_flag("--explain", simulate_command.explain, "critical path, sources, what memory holds, links and power; with --json as \"details\"");
+  sub->add_option("--at", simulate_command.at, "halt the step there, e.g. \"250 ms\": what runs, what memory holds, links, power")->type_name("TIME");
+  sub->add_option("--rank", simulate_command.rank, "with --at: the rank to look at; default: one of the fullest stage")
+      ->type_name("R")
+      ->check(whole());
 
   PlanCommand plan_command;
   sub = add_verb("plan", "search for the fastest plan that fits", plan_command, plan);
@@ -264,10 +271,23 @@ int main_with_errors(int argc, char** argv) {
 
   CompareCommand compare_command;
   sub = add_verb("compare", "two plans, two runs, or a prediction and its run: where does the time go", compare_command, compare);
-  sub->add_option("A", compare_command.a, "plan, trace, or JSON of a simulation or a run")->type_name("FILE")->required();
-  sub->add_option("B", compare_command.b, "the same")->type_name("FILE")->required();
-  sub->add_option("--profile", compare_command.plan.profile, "prices for operands that are plans")->type_name("FILE");
-  add_set_flag(*sub, compare_command.plan.settings, "for operands that are plans; may be repeated");
+  sub->add_option("A", compare_command.a, "plan, trace, or JSON of a simulation or a run; or the plan of the flags below")->type_name("FILE");
+  sub->add_option("B", compare_command.b, "the same")->type_name("FILE");
+  add_plan_flags(*sub, compare_command.plan, true);
+  add_split_flags(*sub, compare_command.plan);
+  sub->add_option("--then", compare_command.then, "side B is side A with this set; may be repeated")
+      ->type_name("PATH=VALUE")
+      ->expected(1)
+      ->take_all();
+  bool with = false;
+  sub->add_flag("--with", with, "what follows is side B: a file, or flags like those of side A");
+  CLI::App other_side;
+  app::Operand other;
+  other_side.set_help_flag();
+  other_side.add_option("B", other.file, "")->type_name("FILE");
+  other_side.add_flag("--json", common.json, "");
+  add_plan_flags(other_side, other.flags, true);
+  add_split_flags(other_side, other.flags);
 
   ScheduleCommand schedule_command;
   sub = add_verb("schedule", "a pipeline schedule's order, bubbles and activations", schedule_command, schedule);
@@ -326,7 +346,10 @@ int main_with_errors(int argc, char** argv) {
            "e.g. orrery schedule interleaved --ranks 4 --microbatches 8 --chunks 2\n"
            "     orrery schedule zb-auto --ranks 4 --microbatches 12 --cost F=1,I=1.2,W=.8,p2p=.1 --memory-limit 6 --svg -o order.svg\n"
            "     orrery schedule 1f1b --ranks 4 --microbatches 8 --csv -o order.csv && orrery schedule order.csv");
-  examples("compare", "e.g. orrery compare plan.json other.json\n     orrery compare predicted.trace.json measured.trace.json");
+  examples("compare",
+           "e.g. orrery compare plan.json other.json\n     orrery compare predicted.trace.json measured.trace.json\n"
+           "     orrery compare --model llama-3.1-70b --cluster dgx-h100:64 --tp 8 --then parallel.tp=4\n"
+           "     orrery compare plan.json --with --model llama-3.1-70b --cluster dgx-h100:64 --tp 4");
   examples("show",
            "e.g. orrery show models\n     orrery show cluster dgx-h100:64 --set cluster.device.memory=\"96 GB\"\n"
            "     orrery show schema plan");
@@ -339,6 +362,22 @@ int main_with_errors(int argc, char** argv) {
     words.insert(words.begin() + std::min<std::ptrdiff_t>(2, static_cast<std::ptrdiff_t>(words.size())), kHelp);
     argc = static_cast<int>(words.size());
     argv = words.data();
+  }
+  // `orrery compare … --with …` has two sides that take the same flags.
+  if (argc > 1 && std::string_view(argv[1]) == "compare") {
+    const auto at = std::find(words.begin() + 2, words.begin() + argc, std::string_view("--with"));
+    if (at != words.begin() + argc) {
+      // CLI11 takes words from the back.
+      std::vector<std::string> of_other(std::make_reverse_iterator(words.begin() + argc), std::make_reverse_iterator(at + 1));
+      argc = static_cast<int>(at - words.begin());
+      argv = words.data();
+      try {
+        other_side.parse(std::move(of_other));
+      } catch (const CLI::ParseError& e) {
+        return usage_error(other_side, "orrery compare", e, {});
+      }
+      compare_command.with = std::move(other);
+    }
   }
   try {
     app.parse(argc, argv);

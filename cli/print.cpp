@@ -97,23 +97,6 @@ std::string text(const app::SimulateReport& r, bool explain) {
   return out;
 }
 
-std::string text(const app::NetworkLoad& load, const std::vector<app::HotLink>& links) {
-  std::string out;
-  for (std::size_t level = 0; level < load.levels.size(); ++level) {
-    const auto hottest = std::find_if(links.begin(), links.end(), [&](const app::HotLink& l) { return l.level == level && l.load > 0; });
-    if (hottest == links.end()) continue;
-    const app::ByAxis& busier = app::sum(hottest->sent) >= app::sum(hottest->received) ? hottest->sent : hottest->received;
-    std::string axes;
-    for (std::size_t a = 0; a < app::kTrafficAxes; ++a)
-      if (busier[a] > 0)
-        axes += fmt::format("{}{} {}", axes.empty() ? "" : ", ", app::traffic_axis_name(a), format_bytes(Bytes{std::llround(busier[a])}));
-    out += fmt::format("  {:<18}{:>11} {:>6.1f} %  of device {}{}: {} a step\n", load.levels[level].name,
-                       format_rate(BytesPerSecond{app::sum(busier) / load.over.v}), 100 * hottest->load, hottest->device,
-                       hottest->alike > 1 ? fmt::format(" and {} more alike", hottest->alike - 1) : "", axes);
-  }
-  return out.empty() ? out : "hottest links (one way, mean over the step, share of what they can carry)\n" + out;
-}
-
 std::string text(const app::PlanReport& r, bool explain) {
   const Style& s = style();
   std::string out = fmt::format("{}{} on {}: {}{}\n", s.bold, r.inputs.model.name, r.inputs.plan.cluster, batch_line(r.inputs.plan), s.reset);

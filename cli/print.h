@@ -3,11 +3,10 @@
 
 #include <cstddef>
 #include <string>
-#include <vector>
 
 #include "app/compare.h"
 #include "app/demo.h"
-#include "app/network_load.h"
+#include "app/details.h"
 #include "app/plan.h"
 #include "app/run.h"
 #include "app/schedule.h"
@@ -16,8 +15,9 @@
 namespace orrery::cli {
 
 std::string text(const app::SimulateReport& report, bool explain);
-// The busiest kind of links of each level; empty where nothing is sent.
-std::string text(const app::NetworkLoad& load, const std::vector<app::HotLink>& links);
+// What `--explain` and `--at` add.
+std::string text(const app::Details& details);
+std::string text(const app::Moment& moment);
 std::string text(const app::PlanReport& report, bool explain);
 std::string text(const app::CompareReport& report);
 std::string text(const app::RunReport& report);

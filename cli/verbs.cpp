@@ -5,7 +5,8 @@
 #include <cstdio>
 
 #include "app/compare.h"
-#include "app/network_load.h"
+#include "app/details.h"
+#include "app/file_kind.h"
 #include "app/plan.h"
 #include "app/schedule.h"
 #include "app/show.h"
@@ -61,10 +62,12 @@ int simulate(const SimulateCommand& command, const Common& common) {
   app::SimulateOptions options;
   options.convention = convention_named(command.convention);
   options.unfold = command.unfold;
-  options.timeline = !command.trace.empty();
+  const bool looks = command.explain || !command.at.empty();  // into the timeline
+  options.timeline = looks || !command.trace.empty();
   options.ranks = command.ranks;
   if (!command.ranks.empty() && command.trace.empty())
     throw Error("--ranks", "says whose spans a trace holds, but there is no --trace", "add --trace FILE");
+  if (command.rank && command.at.empty()) throw Error("--rank", "says whom --at looks at, but there is no --at", "add --at TIME");
   check_outputs({command.trace, command.write_plan});
   if (!command.tokens.empty()) {
     options.tokens = parse_count(command.tokens, "--tokens");
@@ -87,7 +90,7 @@ int simulate(const SimulateCommand& command, const Common& common) {
     }
   }();
   const app::SimulateReport& report = explored.report;
-  if (report.timeline) {
+  if (!command.trace.empty()) {
     write_file_atomically(command.trace, write_chrome_trace(*report.timeline));
     say("trace: {} ({} spans); open it in ui.perfetto.dev\n", command.trace, report.timeline->spans.size());
   }
@@ -95,10 +98,25 @@ int simulate(const SimulateCommand& command, const Common& common) {
     write_file_atomically(command.write_plan, write_plan(report.plan));
     say("plan: {}\n", command.write_plan);
   }
-  print(common.json ? app::to_json(report) : text(report, command.explain));
-  if (command.explain && !common.json) {
-    const app::NetworkLoad load = app::NetworkTraffic(explored.program, explored.inputs.cluster).of_step(report.summary.step);
-    print(text(load, app::links_by_load(load)));
+  std::optional<app::Details> details;
+  std::optional<app::Moment> moment;
+  if (looks) {
+    // Of all ranks, whosever spans the trace holds.
+    std::optional<app::Explored> whole;
+    if (!options.ranks.empty()) {
+      options.ranks.clear();
+      whole = app::explore(explored.inputs, options);
+    }
+    const app::Explored& of = whole ? *whole : explored;
+    if (command.explain) details = app::details(of);
+    if (!command.at.empty()) moment = app::moment(of, to_nearest_picosecond(parse_duration(command.at, "--at")), command.rank);
+  }
+  if (common.json) {
+    print(app::to_json(report, details, moment));
+  } else {
+    print(text(report, command.explain));
+    if (details) print(text(*details));
+    if (moment) print(text(*moment));
   }
   return kOk;
 }
@@ -175,7 +193,20 @@ int sweep(const SweepCommand& command, const Common& common) {
 }
 
 int compare(const CompareCommand& command, const Common& common) {
-  const app::CompareReport report = app::compare_files(command.a, command.b, command.plan);
+  const bool by_then = !command.then.empty();
+  if (by_then && command.with) throw Error("--then", "says what side B is, and so does --with", "give one of them");
+  if (!by_then && !command.with) {
+    for (const auto& [name, file] : {std::pair{"A", &command.a}, {"B", &command.b}})
+      if (file->empty()) throw Error("orrery compare", fmt::format("{} is required", name), "see 'orrery compare --help'");
+  } else if (!command.b.empty()) {
+    throw Error("orrery compare", fmt::format("'{}' is one word too many", command.b), "side B stands after --with, or is side A with --then");
+  }
+  const app::Operand a{command.a, command.plan};
+  app::Operand b = command.with.value_or(app::Operand{by_then ? command.a : command.b, command.plan});
+  if (by_then && !command.a.empty() && app::file_kind(command.a) != app::FileKind::plan)
+    throw Error("--then", fmt::format("changes a plan, and {} is none", command.a), "lay it beside another file: orrery compare A B");
+  b.flags.settings.insert(b.flags.settings.end(), command.then.begin(), command.then.end());
+  const app::CompareReport report = app::compare(a, b);
   print(common.json ? app::to_json(report) : text(report));
   return kOk;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "app/compare.h"
 #include "app/inputs.h"
 #include "app/schedule.h"
 #include "planner/space.h"
@@ -21,8 +22,9 @@ struct Common {
 
 struct SimulateCommand {
   app::PlanFlags plan;
-  std::string convention = "causal-half", trace, tokens, write_plan, network = "analytic", storage;
+  std::string convention = "causal-half", trace, tokens, write_plan, network = "analytic", storage, at;
   std::vector<std::int64_t> ranks;
+  std::optional<std::int64_t> rank;  // that `at` looks at
   std::optional<double> price;
   bool unfold = false, explain = false;
 };
@@ -43,8 +45,10 @@ struct SweepCommand {
 };
 
 struct CompareCommand {
-  std::string a, b;
-  app::PlanFlags plan;  // profile and settings for operands that are plans
+  std::string a, b;               // files
+  app::PlanFlags plan;            // for operands that are plans
+  std::vector<std::string> then;  // side B is side A with these set
+  std::optional<app::Operand> with;
 };
 
 struct ShowCommand {

@@ -119,11 +119,28 @@ TEST(CommandLine, OfEachVerbHasItsOwnFlags) {
   EXPECT_EQ(command_line(f, "plan"), "orrery plan --plan p.json --global-batch 8 --set parallel.tp=4") << "there --tp is a list of values to try";
   f = flags("m", "c", {"parallel.tp=4"});
   f.precision = "fp8-delayed";
-  EXPECT_EQ(
-      command_line(f, "compare", {"a.json"}),
-      "orrery compare --set precision.compute=fp8 --set precision.params=bf16 --set precision.recipe=delayed --set model=m --set cluster=c --set "
-      "parallel.tp=4 a.json");
+  EXPECT_EQ(command_line(f, "compare"), "orrery compare --model m --cluster c --tp 4 --precision fp8-delayed");
   EXPECT_EQ(command_line(f, "simulate"), "orrery simulate --model m --cluster c --tp 4 --precision fp8-delayed");
+}
+
+// Either what changes, where settings alone say it, or both sides.
+TEST(CommandLine, ComparesByWhatChangesOrByBothSides) {
+  const auto line = [](const PlanFlags& a, const PlanFlags& b) { return shell_line(compare_words({{}, a}, {{}, b})); };
+  PlanFlags a = flags("m", "c", {"parallel.tp=8", "batch.micro=2"});
+  PlanFlags b = flags("m", "c", {"batch.micro=2", "parallel.tp=4"});
+  EXPECT_EQ(line(a, b), "orrery compare --model m --cluster c --tp 8 --micro-batch 2 --then parallel.tp=4");
+  b.cluster = "d";
+  EXPECT_EQ(line(a, b), "orrery compare --model m --cluster c --tp 8 --micro-batch 2 --then cluster=d --then parallel.tp=4");
+  b = flags("m", "c", {"parallel.tp=4"});  // what `a` says of the micro-batch cannot be taken back
+  EXPECT_EQ(line(a, b), "orrery compare --model m --cluster c --tp 8 --micro-batch 2 --with --model m --cluster c --tp 4");
+  a = flags("m", "c", {"parallel={\"tp\": 2}"}), b = flags("m", "c", {"parallel={\"tp\": 2}", "parallel.pp=2"});
+  EXPECT_EQ(line(a, b),
+            "orrery compare --model m --cluster c --set 'parallel={\"tp\": 2}' --with --model m --cluster c --set 'parallel={\"tp\": 2}' "
+            "--set parallel.pp=2")
+      << "their order counts";
+  EXPECT_EQ(line(b, b).find("--then"), std::string::npos);
+  EXPECT_EQ(shell_line(compare_words({"a.json", {}}, {"b.json", {}})), "orrery compare a.json b.json");
+  EXPECT_EQ(shell_line(compare_words({{}, flags("m", "c")}, {"run.json", {}})), "orrery compare --model m --cluster c --with run.json");
 }
 
 TEST(CommandLine, KeepsValuesThatAFlagWouldReadOtherwise) {

@@ -83,7 +83,7 @@ TEST(Compare, OfAPredictionAndItsRunAddsUpAndAgreesAboutMemoryToTheByte) {
   EXPECT_EQ(summarise(report.result.timeline, "trace").peak_memory_by_stage, report.measured.peak_memory_by_stage);
   // And so says the report, read back as an operand.
   const TemporaryFolder folder;
-  const Summary again = load_operand(folder.write("run.json", to_json(report)), {});
+  const Summary again = load_operand({folder.write("run.json", to_json(report)), {}});
   EXPECT_EQ(again.step, report.measured.step);
   EXPECT_EQ(again.waterfall, report.measured.waterfall);
 }
@@ -93,15 +93,15 @@ TEST(Compare, TakesPlansTracesAndReports) {
   const SimulateReport report = simulated(flags(2, 2));
   PlanFlags f = flags(2, 2);
   nlohmann::json document = nlohmann::json::parse(to_json(report));
-  const Summary from_report = load_operand(folder.write("report.json", to_json(report)), {});
-  const Summary from_plan = load_operand(folder.write("plan.json", document["plan"].dump()), {});
-  const Summary from_trace = load_operand(folder.write("trace.json", write_chrome_trace(*report.timeline)), {});
+  const Summary from_report = load_operand({folder.write("report.json", to_json(report)), {}});
+  const Summary from_plan = load_operand({folder.write("plan.json", document["plan"].dump()), {}});
+  const Summary from_trace = load_operand({folder.write("trace.json", write_chrome_trace(*report.timeline)), {}});
   EXPECT_EQ(from_report.waterfall, report.summary.waterfall);
   EXPECT_EQ(from_plan.waterfall, report.summary.waterfall);
   EXPECT_EQ(from_plan.operators, report.summary.operators);
   EXPECT_EQ(from_trace.step, report.summary.step);
   expect_rows_add_up(compare(from_report, from_trace));
-  EXPECT_THROW(load_operand(folder.write("other.json", "{}"), {}), Error);
+  EXPECT_THROW(load_operand({folder.write("other.json", "{}"), {}}), Error);
 }
 
 // Whatever ranks a trace was made with, as long as some rank of each kind is in it: the summary of the step is the same.

@@ -172,6 +172,25 @@ TEST(NetworkTraffic, OfAMomentIsTheSameFoldedAndUnfolded) {
   }
 }
 
+// A slow device tells ranks of one role apart: those of its replica wait for it, the others go on until they meet. The one recorded for a class must
+// not speak for another.
+TEST(NetworkTraffic, OfAMomentBesideAStragglerIsTheSameFoldedAndUnfolded) {
+  PlanFlags flags = small(16, 2, 2);
+  flags.settings = {R"(cluster.slow=[{"device": 5, "factor": 1.7}])"};
+  const Case c{flags};
+  const SimulateReport folded = c.simulated(), unfolded = c.simulated(true);
+  ASSERT_EQ(folded.timeline->step, unfolded.timeline->step);
+  ASSERT_LT(folded.simulated_ranks, unfolded.simulated_ranks);
+  bool apart = false;  // what devices of one role send at one time
+  for (std::int64_t i = 0; i < 60; ++i) {
+    const Picoseconds t{folded.timeline->step.v * i / 60};
+    const NetworkLoad a = c.traffic.at(*folded.timeline, t), b = c.traffic.at(*unfolded.timeline, t);
+    for (std::size_t l = 0; l < 2; ++l) EXPECT_EQ(a.levels[l].sent, b.levels[l].sent) << l << " at " << t.v;
+    for (std::size_t d = 1; d < 8; ++d) apart |= b.levels[0].sent[d] != b.levels[0].sent[0];
+  }
+  EXPECT_TRUE(apart);
+}
+
 TEST(NetworkTraffic, NamesWhatLoadsALink) {
   const Case c{small(16, 2, 4)};
   const NetworkLoad load = c.traffic.of_step(Picoseconds{1'000'000'000});

@@ -6,7 +6,9 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "app/details.h"
 #include "app/schedule.h"
 #include "app/simulate.h"
 #include "app/sweep.h"
@@ -71,14 +73,21 @@ TEST(Schemas, AcceptWhatSimulatePrints) {
   EXPECT_EQ(check("simulation", j), "");
   options.price_per_device_hour = 2;
   EXPECT_EQ(check("simulation", Json::parse(to_json(simulate(load_inputs(small(2)), options)))), "");
-  // Each key is known, and each is needed, the run apart.
+  PlanFlags kept = small(2);
+  kept.settings = {"checkpoint.every_steps=10"};
+  options.checkpoints = options.timeline = true;
+  const Explored explored = *explore(load_inputs(kept), options);
+  j = Json::parse(to_json(explored.report, details(explored), moment(explored, Picoseconds{explored.report.timeline->step.v / 2})));
+  EXPECT_EQ(check("simulation", j), "");
+  // Each key is known, and each is needed, what only some plans and flags bring apart.
+  const std::set<std::string> some{"run", "checkpoints", "details", "moment"};
   j["another"] = 1;
   EXPECT_EQ(check("simulation", j), "$.another: is not a property");
   j.erase("another");
   const Json whole = j;
   for (const auto& [key, ignored] : whole.items()) {
     j.erase(key);
-    EXPECT_EQ(check("simulation", j), key == "run" ? "" : "$: " + key + " is required");
+    EXPECT_EQ(check("simulation", j), some.contains(key) ? "" : "$: " + key + " is required");
     j[key] = whole[key];
   }
 }

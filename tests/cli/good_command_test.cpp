@@ -84,6 +84,62 @@ TEST_F(Command, ExplainsWhichLinksAreHottest) {
   EXPECT_NE(out.find("infiniband", at), std::string::npos);  // gradients between the two
 }
 
+// What the window's pages show of links, power and memory, for whoever has none.
+TEST_F(Command, PrintsWhatTheWindowShows) {
+  const std::string plan = "simulate --model llama-2-7b --cluster dgx-h100:16 --tp 8 --global-batch 32 --sequence 4096";
+  EXPECT_FALSE(Json::parse(run(plan + " --json").out).contains("details")) << "it takes time";
+  const Finished explained = run(plan + " --explain --json");
+  ASSERT_EQ(explained.code, 0) << explained.err;
+  const Json whole = Json::parse(explained.out), details = whole.at("details");
+  // In each node 8 ranks of tp, between the two nodes 2 of dp: NVLink carries most of tp's, InfiniBand dp's alone.
+  ASSERT_EQ(details.at("links").size(), 2U);
+  for (const Json& link : details.at("links")) {
+    EXPECT_EQ(link.at("alike"), 16);
+    EXPECT_GT(link.at("load"), 0);
+    double sent = 0;
+    for (const Json& use : link.at("uses")) sent += use.at("sent_bytes").get<double>();
+    EXPECT_NEAR(sent, link.at("sent_bytes").at("total").get<double>(), 1);
+    EXPECT_EQ(link.at("sent_bytes").at("tp") > 0, link.at("link") == "nvlink");
+  }
+  EXPECT_EQ(details.at("memory_at_peak").at(0).at("bytes"), whole.at("peak_memory_bytes_by_stage").at(0));
+  double joules = details.at("power").at("idle_j");
+  for (const auto& [name, above] : details.at("power").at("above_idle_j_by_class").items()) joules += above.get<double>();
+  EXPECT_NEAR(joules, whole.at("energy_per_step_j").get<double>(), 1e-6 * joules);
+  const std::string text = run(plan + " --explain").out;
+  for (const char* what : {"\nhottest links", "\nmemory at the peak of each stage", "\nenergy (assumed"})
+    EXPECT_NE(text.find(what), std::string::npos) << what;
+
+  const Finished halted = run(plan + " --at 100ms --rank 11 --json");
+  ASSERT_EQ(halted.code, 0) << halted.err;
+  const Json moment = Json::parse(halted.out).at("moment");
+  EXPECT_DOUBLE_EQ(moment.at("time_s"), 0.1);
+  ASSERT_FALSE(moment.at("spans").empty());
+  for (const Json& span : moment.at("spans")) {
+    EXPECT_LE(span.at("start_s"), 0.1);
+    EXPECT_GT(span.at("end_s"), 0.1);
+  }
+  EXPECT_LT(moment.at("memory").at("bytes"), whole.at("peak_memory_bytes_by_stage").at(0));
+  EXPECT_NE(run(plan + " --at 100ms").out.find("\nat 100 ms\npower "), std::string::npos);
+  // A trace of some ranks says nothing of the others; this still does.
+  EXPECT_EQ(run(plan + " --at 100ms --rank 11 --json --trace t.json --ranks 3").out, halted.out);
+}
+
+// Plans need no files to be compared.
+TEST_F(Command, ComparesPlansByTheirFlags) {
+  folder_.write("q.json", run("show plan p.json --set batch.micro=2").out);
+  const Json files = Json::parse(run("compare p.json q.json --json").out);
+  for (const char* command :
+       {"compare --plan p.json --then batch.micro=2 --json", "compare p.json --then batch.micro=2 --json",
+        "compare --plan p.json --with --plan p.json --micro-batch 2 --json", "compare p.json --with q.json --json",
+        "compare p.json --json --with --model cpu-llama-tiny --cluster this-machine:2 --global-batch 4 --micro-batch 2 --sequence 32 "
+        "--pp 2"}) {
+    const Finished done = run(command);
+    ASSERT_EQ(done.code, 0) << command << "\n" << done.err;
+    const Json flags = Json::parse(done.out);
+    for (const char* part : {"waterfall_s", "memory_bytes"}) EXPECT_EQ(flags.at(part), files.at(part)) << command;
+  }
+}
+
 TEST_F(Command, UsesNoColourWhereNobodyLooks) {
   for (const char* command :
        {"simulate --plan p.json --explain", "plan --plan p.json", "compare p.json p.json", "schedule zb-h1 --ranks 2 --microbatches 4"}) {
