@@ -29,9 +29,9 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/timeline_json.h"
-#include "gui/charts/chart.h"
 #include "gui/message_strip.h"
 #include "gui/page.h"
+#include "gui/picture.h"
 #include "gui/summary.h"
 #include "gui/theme.h"
 #include "gui/view/examples.h"
@@ -317,11 +317,9 @@ bool MainWindow::save_text(const QString& path, const QByteArray& text) {
 }
 
 bool MainWindow::save_picture(const QString& path) {
-  const QList<const Chart*> charts = page()->charts();
-  if (charts.isEmpty()) return false;
-  const Chart* chart = charts.front();
-  if (path.endsWith(".svg", Qt::CaseInsensitive)) return save_text(path, chart->svg(chart->size()));
-  if (!chart->picture(chart->size(), 2).save(path)) {
+  if (page()->charts().isEmpty()) return false;
+  if (path.endsWith(".svg", Qt::CaseInsensitive)) return save_text(path, svg_of(*page()));
+  if (!picture_of(*page()).save(path)) {
     state_.say(Error(path.toStdString(), "cannot be written", "choose a folder that exists, and a name that ends in .png or .svg"));
     return false;
   }
@@ -331,7 +329,7 @@ bool MainWindow::save_picture(const QString& path) {
 
 void MainWindow::copy_command() {
   const QString command = page()->command();
-  if (command.isEmpty()) return state_.say(tr("no command prints what is on this page: save what it compares as files first"));
+  if (command.isEmpty()) return state_.say(page()->without_command());
   QApplication::clipboard()->setText(command);
   state_.say(tr("copied: %1").arg(command), Tone::good);
 }

@@ -13,6 +13,7 @@ class QSettings;
 namespace orrery::gui {
 
 class Chart;
+class Veil;
 class ViewState;
 
 class Page : public QWidget {
@@ -29,8 +30,13 @@ class Page : public QWidget {
   virtual QList<const Chart*> charts() const { return {}; }
   // What the page shows as a table (RFC 4180, with a header line); nothing where it shows none.
   virtual std::optional<QString> csv() const { return std::nullopt; }
-  // The command that prints the same; by default that of the question, `orrery simulate …`.
+  // The command that prints the same; by default that of the question, `orrery simulate …`. Empty where there is none: without_command() says why.
   virtual QString command() const;
+  virtual QString without_command() const;
+  // A line over a picture of the page: what it is of.
+  virtual QString caption() const;
+  // The question has no answer of its own: what the page shows of it is of the last plan that had one.
+  virtual bool stale() const;
   // The page's main button ("Search", "Run"), which Ctrl+Return presses too; empty where there is none.
   virtual QString action() const { return {}; }
   virtual void act() {}
@@ -52,10 +58,21 @@ class Page : public QWidget {
 
  protected:
   ViewState& state() const { return state_; }
+  // The command that prints what the opened trace says.
+  QString trace_command(const std::vector<std::string>& more = {}) const;
+  // Dims the part of the page while stale(), where it shows a timeline not while that is an opened trace. Followed by itself as answers come;
+  // show_staleness() where stale() changes for another reason.
+  void dim_when_stale(QWidget* part, bool of_timeline = false);
+  void show_staleness();
 
  private:
   ViewState& state_;
   QString key_, title_;
+  struct Dimmed {
+    Veil* veil;
+    bool of_timeline;
+  };
+  QList<Dimmed> dimmed_;
 };
 
 // All pages, in the order of the window's list.

@@ -12,6 +12,12 @@ Chart::Chart(const QString& name, QWidget* parent) : QWidget(parent), name_(name
   setAttribute(Qt::WA_OpaquePaintEvent);
 }
 
+QString Chart::title() const {
+  QString out = name_;
+  out.replace('-', ' ');
+  return out.isEmpty() ? out : out.at(0).toUpper() + out.mid(1);
+}
+
 QImage Chart::picture(QSize size, double scale) const {
   QImage image(size * scale, QImage::Format_RGB32);
   image.setDevicePixelRatio(scale);

@@ -18,6 +18,7 @@ class Chart : public QWidget {
   explicit Chart(const QString& name, QWidget* parent = nullptr);
 
   const QString& name() const { return name_; }
+  QString title() const;  // the same to be read: "Memory by stage"
   // Paints all of itself, ground included, into (0, 0, size) of logical pixels with the painter's font.
   virtual void paint(QPainter& painter, QSizeF size, const Theme& theme) const = 0;
 

@@ -116,6 +116,7 @@ ComparePage::ComparePage(ViewState& state, QWidget* parent) : Page(state, "compa
   lower_ = lower;
   for (QSplitter* each : {upper, lower, split}) each->setChildrenCollapsible(false);
   page->addWidget(split, 1);
+  dim_when_stale(split);
 
   for (QComboBox* box : {a_, b_}) connect(box, &QComboBox::currentIndexChanged, this, &ComparePage::compare);
   connect(rows_, &QComboBox::currentIndexChanged, this, &ComparePage::show_rows);
@@ -162,21 +163,22 @@ void ComparePage::showEvent(QShowEvent* event) {
 void ComparePage::gather() {
   stale_ = false;
   std::vector<Source> sources;
-  const auto add = [&](const QString& key, const QString& title, app::Summary summary, double capacity) {
+  const auto add = [&](const QString& key, const QString& title, app::Summary summary, double capacity, std::optional<app::Operand> operand = {}) {
     summary.label = title.toStdString();  // the charts say which is which
-    sources.push_back({key, title, std::move(summary), capacity, {}});
+    sources.push_back({key, title, std::move(summary), capacity, std::move(operand)});
   };
   const auto answer = [&](const std::shared_ptr<const Answer>& of_what, const QString& key, const QString& title) {
     if (!of_what || !of_what->report()) return;
     const app::SimulateReport& r = *of_what->report();
-    add(key, title + ": " + of(r.label), r.summary, static_cast<double>(r.capacity.v));
+    add(key, title + ": " + of(r.label), r.summary, static_cast<double>(r.capacity.v), app::Operand{{}, of_what->question});
   };
   answer(state().pinned(), "pinned", tr("pinned"));
   answer(state().answer() && state().answer()->report() ? state().answer() : state().last_good(), "current", tr("the question"));
   if (const auto& pair = state().compared()) {
     const double capacity = state().search() ? static_cast<double>(state().search()->inputs.cluster.device.memory.v) : 0;
-    add("given a", of(pair->first.label), pair->first, capacity);
-    add("given b", of(pair->second.label), pair->second, capacity);
+    const auto& operands = state().compared_operands();
+    add("given a", of(pair->first.label), pair->first, capacity, operands ? std::optional(operands->first) : std::nullopt);
+    add("given b", of(pair->second.label), pair->second, capacity, operands ? std::optional(operands->second) : std::nullopt);
   }
   if (const auto& run = state().run(); run && !run->result.steps.empty()) {
     add("predicted", tr("predicted: ") + of(run->predicted.label), run->predicted.summary, 0);
@@ -235,7 +237,10 @@ void ComparePage::compare() {
                                                   before > 0 ? of(fmt::format(" ({:+.1f} %)", 100 * (after - before) / before)) : QString()));
   }
   show_rows();
+  show_staleness();
 }
+
+bool ComparePage::stale() const { return Page::stale() && (a_->currentData() == "current" || b_->currentData() == "current"); }
 
 void ComparePage::show_rows() {
   const int which = rows_->currentIndex();
@@ -259,11 +264,12 @@ void ComparePage::open(const QString& file, bool for_a) {
   app::PlanFlags flags;
   flags.profile = state().question().profile;
   loading_.start([this, file, for_a, flags](Job::Control& control) {
-    const app::Summary summary = app::load_operand(file.toStdString(), flags);
-    control.post([this, file, for_a, summary] {
+    const app::Operand operand{file.toStdString(), flags};
+    const app::Summary summary = app::load_operand(operand);
+    control.post([this, file, for_a, summary, operand] {
       const QString key = "file " + file;
       std::erase_if(files_, [&](const Source& s) { return s.key == key; });
-      files_.push_back({key, QFileInfo(file).fileName(), summary, 0, file});
+      files_.push_back({key, QFileInfo(file).fileName(), summary, 0, operand});
       gather();
       choose(for_a ? key : a_->currentData().toString(), for_a ? b_->currentData().toString() : key);
     });
@@ -288,10 +294,19 @@ std::optional<QString> ComparePage::csv() const {
 
 QString ComparePage::command() const {
   const Source *a = chosen(a_), *b = chosen(b_);
-  if (a == nullptr || b == nullptr || !QFileInfo::exists(a->file) || !QFileInfo::exists(b->file)) return {};
-  app::PlanFlags flags;
-  flags.profile = state().question().profile;
-  return of(app::command_line(flags, "compare", {a->file.toStdString(), b->file.toStdString()}));
+  if (a == nullptr || b == nullptr || !a->operand || !b->operand) return {};
+  return of(app::shell_line(app::compare_words(*a->operand, *b->operand)));
+}
+
+QString ComparePage::without_command() const {
+  if (!report_) return tr("there is nothing to compare yet");
+  return tr(
+      "a run is a measurement, which no command makes twice: “orrery run … --report run.json” (the Run page's command) keeps one, and “orrery "
+      "compare … --with run.json” lays it beside a plan");
+}
+
+QString ComparePage::caption() const {
+  return report_ ? tr("A: %1   B: %2   %3").arg(of(report_->a.label), of(report_->b.label), headline_->text()) : QString();
 }
 
 bool ComparePage::settled() const { return !loading_.running(); }

@@ -30,6 +30,9 @@ class ComparePage : public Page {
   QList<const Chart*> charts() const override;
   std::optional<QString> csv() const override;
   QString command() const override;
+  QString without_command() const override;
+  QString caption() const override;
+  bool stale() const override;
   bool settled() const override;
 
   // Takes a plan, a trace, or the JSON of a simulation or a run for side B (or A).
@@ -44,8 +47,8 @@ class ComparePage : public Page {
   struct Source {
     QString key, title;
     app::Summary summary;
-    double capacity = 0;  // bytes of a device, where known
-    QString file;
+    double capacity = 0;                  // bytes of a device, where known
+    std::optional<app::Operand> operand;  // that a command names it by
   };
   void gather();  // the sources that there are now
   void compare();

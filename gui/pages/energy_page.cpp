@@ -10,6 +10,7 @@
 #include <QVBoxLayout>
 #include <algorithm>
 
+#include "app/command_line.h"
 #include "core/quantity_text.h"
 #include "gui/charts/energy_chart.h"
 #include "gui/charts/power_chart.h"
@@ -108,6 +109,7 @@ EnergyPage::EnergyPage(ViewState& state, QWidget* parent) : Page(state, "energy"
   connect(power_, &TimeChart::clicked, this, [this](Picoseconds time) { this->state().set_cursor(time); });
   connect(power_, &TimeChart::range_wanted, this, [this](const auto& range) { this->state().set_range(range); });
   show_figures();
+  dim_when_stale(this, true);
 }
 
 QList<const Chart*> EnergyPage::charts() const { return {power_, bars_}; }
@@ -120,8 +122,8 @@ void EnergyPage::showEvent(QShowEvent* event) {
 
 void EnergyPage::refresh() {
   if (!isVisible()) return;
-  const std::shared_ptr<const Answer> answer = state().shown();
-  if (!answer || !answer->timeline()) {
+  const std::shared_ptr<const Timeline> timeline = state().timeline();
+  if (!timeline) {
     work_.forget();
     asked_.reset(), figures_.reset();
     show_figures();
@@ -130,23 +132,24 @@ void EnergyPage::refresh() {
   std::optional<std::uint32_t> rank;
   if (whose_->currentIndex() == 1) {
     rank = state().rank();
-    const Timeline& t = *answer->timeline();
-    if (*rank >= t.ranks.size() || t.ranks[*rank].empty())  // folded: the first that was recorded
-      for (std::size_t r = 0; r < t.ranks.size(); ++r)
-        if (!t.ranks[r].empty()) {
+    if (*rank >= timeline->ranks.size() || timeline->ranks[*rank].empty())  // folded: the first that was recorded
+      for (std::size_t r = 0; r < timeline->ranks.size(); ++r)
+        if (!timeline->ranks[r].empty()) {
           rank = static_cast<std::uint32_t>(r);
           break;
         }
   }
-  if (answer == asked_ && rank == asked_rank_ && figures_) return;
-  asked_ = answer, asked_rank_ = rank;
-  const std::shared_ptr<const Figures> before = figures_ && figures_->answer == answer ? figures_ : nullptr;
-  work_.ask([this, answer, rank, before]() -> std::function<void()> {
+  if (timeline == asked_ && rank == asked_rank_ && figures_) return;
+  asked_ = timeline, asked_rank_ = rank;
+  const std::shared_ptr<const Figures> before = figures_ && figures_->timeline == timeline ? figures_ : nullptr;
+  const std::shared_ptr<const app::Explored> explored = state().trace() ? nullptr : state().shown()->explored;
+  work_.ask([this, timeline, explored, rank, before]() -> std::function<void()> {
     auto out = std::make_shared<Figures>();
-    const app::Explored& explored = *answer->explored;
-    out->answer = answer, out->rank = rank;
-    out->story = before ? before->story : app::power_story(*answer->timeline(), explored.cost, explored.inputs.cluster.device);
-    if (rank) out->curve = app::power_of(*answer->timeline(), explored.cost, *rank);
+    out->timeline = timeline, out->explored = explored, out->rank = rank;
+    const cost::Table nothing{};  // of what devices draw at rest
+    const cost::Table& cost = explored ? explored->cost : nothing;
+    out->story = before ? before->story : app::power_story(*timeline, cost, explored ? explored->inputs.cluster.device : Device{});
+    if (rank) out->curve = app::power_of(*timeline, cost, *rank);
     return [this, out] {
       figures_ = out;
       show_figures();
@@ -156,43 +159,29 @@ void EnergyPage::refresh() {
 
 void EnergyPage::show_figures() {
   const Figures* f = figures_.get();
-  whose_->setEnabled(f != nullptr);
-  if (f == nullptr) {
+  const bool any = f != nullptr && (f->explored || f->story.total().v > 0);
+  whose_->setEnabled(any);
+  if (!any) {
     QString why = tr("It appears when the plan has been simulated.");
-    if (state().trace()) why = tr("An opened trace says nothing of energy: close it to see the plan's.");
-    if (state().answer() && !state().answer()->explored) why = tr("This plan cannot be compiled: the Setup page says why and offers a mend.");
+    if (f && state().trace()) why = tr("The trace says nothing of energy: of a measured run nobody knows what each kind of work took.");
+    if (!f && state().answer() && !state().answer()->explored) why = tr("This plan cannot be compiled: the Setup page says why and offers a mend.");
     for (QLabel* label : {per_step_, per_token_, mean_, peak_}) label->setText(QStringLiteral("–"));
     basis_->clear();
     power_->show({}, {}, {}, why);
     bars_->show({}, why);
     return;
   }
+  show_cards();
   const app::PowerStory& story = f->story;
-  const app::Explored& explored = *f->answer->explored;
-  const auto tokens = static_cast<double>(explored.report.plan.batch.global) * static_cast<double>(explored.report.plan.batch.sequence);
-  per_step_->setText(words(format_energy(story.total())));
-  per_token_->setText(small_energy(story.total() / tokens));
-  mean_->setText(words(format_power(story.all.mean)));
-  peak_->setText(words(format_power(story.all.peak)));
-  QString basis =
-      tr("%1. Of %L2 devices at %3 idle").arg(words(app::energy_basis(story.grade))).arg(story.devices).arg(words(format_power(story.idle_power)));
-  basis[0] = basis[0].toUpper();
-  if (story.rated.v > 0) basis += tr(", rated at %1").arg(words(format_power(story.rated)));
-  basis += tr(". Without hosts, network and cooling.");
-  if (story.rated.v > 0 && story.all.peak.v > 1.001 * story.rated.v * static_cast<double>(story.devices))
-    basis += tr(" Where communication runs beside computation both are added, though devices would keep to their rated power.");
-  if (story.idle_power.v == 0 && story.rated.v == 0) basis = tr("The device file names neither idle nor rated power: nothing can be said of energy.");
-  if (story.silent > 0) basis += tr(" %L1 devices that were not recorded are counted as idle.").arg(story.silent);
-  basis_->setText(basis);
-
   const double devices = f->rank ? 1 : static_cast<double>(story.devices);
   whose_->setItemText(0, tr("all %L1 devices").arg(story.devices));
-  whose_->setItemText(1, f->rank ? tr("device of %1").arg(words(f->answer->timeline()->ranks[*f->rank])) : tr("one device"));
-  power_->set_whole(f->answer->timeline()->step);
+  whose_->setItemText(1, f->rank ? tr("device of %1").arg(words(f->timeline->ranks[*f->rank])) : tr("one device"));
+  power_->set_whole(f->timeline->step);
   power_->set_range(state().range());
   power_->show(f->rank ? f->curve : story.all, story.idle_power * devices, story.rated * devices);
 
-  std::vector<EnergyChart::Bar> bars{{tr("idle"), tr("idle power of all devices over the whole step"), story.idle, view::Hue::none}};
+  std::vector<EnergyChart::Bar> bars;
+  if (f->explored) bars.push_back({tr("idle"), tr("idle power of all devices over the whole step"), story.idle, view::Hue::none});
   for (std::size_t c = 0; c < kWorkClasses; ++c)
     if (story.by_class[c].v > 0) {
       const auto work = static_cast<WorkClass>(c);
@@ -202,12 +191,50 @@ void EnergyPage::show_figures() {
   bars_->show(std::move(bars));
 }
 
+void EnergyPage::show_cards() {
+  const app::PowerStory& story = figures_->story;
+  per_step_->setText(words(format_energy(story.total())));
+  per_token_->setText(QStringLiteral("–"));
+  if (figures_->explored) {
+    const BatchSpec& batch = figures_->explored->report.plan.batch;
+    per_token_->setText(small_energy(story.total() / (static_cast<double>(batch.global) * static_cast<double>(batch.sequence))));
+  }
+  mean_->setText(words(format_power(story.all.mean)));
+  peak_->setText(words(format_power(story.all.peak)));
+  basis_->setText(basis());
+}
+
+// What the figures come from, and what they leave out.
+QString EnergyPage::basis() const {
+  const app::PowerStory& story = figures_->story;
+  const QString silent = story.silent > 0 ? tr(" %L1 devices that were not recorded are counted as idle.").arg(story.silent) : QString();
+  if (!figures_->explored)
+    return tr("Above idle power, as the trace has it for each kind of work: what devices draw at rest and how many tokens a step has, a trace does "
+              "not "
+              "say.") +
+           silent;
+  if (story.rated.v == 0 && story.idle_power.v == 0) return tr("The device file names neither idle nor rated power: nothing can be said of energy.");
+  QString out =
+      tr("%1. Of %L2 devices at %3 idle").arg(words(app::energy_basis(story.grade))).arg(story.devices).arg(words(format_power(story.idle_power)));
+  out[0] = out[0].toUpper();
+  if (story.rated.v > 0) out += tr(", rated at %1").arg(words(format_power(story.rated)));
+  out += tr(". Without hosts, network and cooling.");
+  if (story.rated.v > 0 && story.all.peak.v > 1.001 * story.rated.v * static_cast<double>(story.devices))
+    out += tr(" Where communication runs beside computation both are added, though devices would keep to their rated power.");
+  return out + silent;
+}
+
+QString EnergyPage::command() const {
+  if (state().trace()) return trace_command();
+  return QString::fromStdString(app::command_line(state().question(), "simulate", {"--explain"}));
+}
+
 std::optional<QString> EnergyPage::csv() const {
-  if (!figures_) return std::nullopt;
+  if (!figures_ || !whose_->isEnabled()) return std::nullopt;
   const app::PowerStory& story = figures_->story;
   std::string out = "class,energy_J,share\r\n";
   const double total = std::max(story.total().v, 1e-300);
-  out += fmt::format("idle,{:.9g},{:.6g}\r\n", story.idle.v, story.idle.v / total);
+  if (figures_->explored) out += fmt::format("idle,{:.9g},{:.6g}\r\n", story.idle.v, story.idle.v / total);
   for (std::size_t c = 0; c < kWorkClasses; ++c)
     if (story.by_class[c].v > 0)
       out += fmt::format("{},{:.9g},{:.6g}\r\n", orrery::name(static_cast<WorkClass>(c)), story.by_class[c].v, story.by_class[c].v / total);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "app/power.h"
+#include "app/simulate.h"
 #include "gui/page.h"
 #include "gui/state/latest.h"
 
@@ -26,6 +27,7 @@ class EnergyPage : public Page {
   QList<const Chart*> charts() const override;
   // Energy by class of work.
   std::optional<QString> csv() const override;
+  QString command() const override;
   bool settled() const override { return !work_.busy(); }
 
  protected:
@@ -33,17 +35,20 @@ class EnergyPage : public Page {
 
  private:
   struct Figures {
-    std::shared_ptr<const Answer> answer;
+    std::shared_ptr<const Timeline> timeline;
+    std::shared_ptr<const app::Explored> explored;  // null: the timeline is a trace, which says what running takes above idle power
     app::PowerStory story;
     std::optional<std::uint32_t> rank;  // whose device `curve` is of; otherwise of all
     app::PowerCurve curve;
   };
   void refresh();
+  void show_cards();
+  QString basis() const;
   void show_figures();
 
   Latest work_;
   std::shared_ptr<const Figures> figures_;
-  std::shared_ptr<const Answer> asked_;
+  std::shared_ptr<const Timeline> asked_;
   std::optional<std::uint32_t> asked_rank_;
 
   PowerChart* power_;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "app/memory_story.h"
+#include "app/simulate.h"
 #include "gui/charts/stages_chart.h"
 #include "gui/page.h"
 #include "gui/state/latest.h"
@@ -18,7 +19,6 @@ namespace orrery::gui {
 
 class HoldingsModel;
 class MemoryChart;
-struct Answer;
 
 class MemoryPage : public Page {
   Q_OBJECT
@@ -27,8 +27,9 @@ class MemoryPage : public Page {
   explicit MemoryPage(ViewState& state, QWidget* parent = nullptr);
 
   QList<const Chart*> charts() const override;
-  // Buffers at the peak (or at the cursor) of the chosen rank.
+  // Buffers at the peak (or at the cursor) of the chosen rank; of a trace alone its curve.
   std::optional<QString> csv() const override;
+  QString command() const override;
   bool settled() const override { return !work_.busy(); }
 
  protected:
@@ -36,20 +37,25 @@ class MemoryPage : public Page {
 
  private:
   struct Figures {
-    std::shared_ptr<const Answer> answer;
+    std::shared_ptr<const Timeline> timeline;
+    std::shared_ptr<const app::Explored> explored;  // whose program the timeline is of; null: a trace of another one
     std::vector<StagesChart::Row> rows;
     std::shared_ptr<const app::MemoryStory> story;
-    QString why;  // there is no story
+    QString why;          // there is no story
+    std::size_t row = 0;  // of a trace without its program, the one on show
   };
   void refresh();  // if visible and stale: works the figures out
   void show_figures();
   void show_cursor();
   void show_peak();
+  void show_nothing(const QString& why);
+  void show_trace_alone();
+  Picoseconds peak() const;
   std::size_t sample() const;  // that the table is about
 
   Latest work_;
   std::shared_ptr<const Figures> figures_;
-  std::shared_ptr<const Answer> asked_;
+  std::shared_ptr<const Timeline> asked_;
   std::uint32_t asked_rank_ = 0;
   bool rank_chosen_ = false;  // by the user, rather than the fullest
   bool picking_ = false;      // the fullest is being made the state's rank

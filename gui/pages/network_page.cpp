@@ -14,6 +14,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "app/command_line.h"
+#include "app/span_story.h"
 #include "core/quantity_text.h"
 #include "gui/models/link_models.h"
 #include "gui/state/view_state.h"
@@ -143,7 +145,7 @@ NetworkPage::NetworkPage(ViewState& state, QWidget* parent) : Page(state, "netwo
   });
   connect(slider_, &QSlider::valueChanged, this, [this](int value) {
     if (selecting_ || !figures_) return;
-    const Picoseconds step = figures_->answer->timeline()->step;
+    const Picoseconds step = figures_->timeline->step;
     at_cursor_->setChecked(true);
     this->state().set_cursor(Picoseconds{static_cast<std::int64_t>(static_cast<double>(step.v) * value / kSliderSteps)});
   });
@@ -154,6 +156,7 @@ NetworkPage::NetworkPage(ViewState& state, QWidget* parent) : Page(state, "netwo
     choose(link.level, link.device);
   });
   show_figures();
+  dim_when_stale(this, true);
 }
 
 QList<const Chart*> NetworkPage::charts() const { return {chart_}; }
@@ -166,24 +169,31 @@ void NetworkPage::showEvent(QShowEvent* event) {
 
 void NetworkPage::refresh() {
   if (!isVisible()) return;
-  const std::shared_ptr<const Answer> answer = state().shown();
-  if (!answer || !answer->timeline()) {
+  const std::shared_ptr<const Timeline> timeline = state().timeline();
+  const bool trace = state().trace().has_value();
+  // Which links a trace's communication takes, the plan that is asked says, where the trace is of it.
+  const std::shared_ptr<const Answer> answer = trace ? state().last_good() : state().shown();
+  if (!timeline || !answer) {
     work_.forget();
     asked_.reset(), figures_.reset(), moment_.reset();
     show_figures();
     return;
   }
-  if (answer == asked_) return;
-  asked_ = answer;
-  work_.ask([this, answer]() -> std::function<void()> {
+  if (timeline == asked_) return;
+  asked_ = timeline;
+  work_.ask([this, timeline, trace, explored = answer->explored]() -> std::function<void()> {
+    if (trace && !app::of_program(*explored, *timeline))
+      return [this] {
+        figures_.reset(), moment_.reset();
+        show_figures();
+      };
     auto out = std::make_shared<Figures>();
-    const app::Explored& explored = *answer->explored;
-    const Cluster& cluster = explored.inputs.cluster;
-    out->answer = answer;
-    auto traffic = std::make_shared<app::NetworkTraffic>(explored.program, cluster);
-    auto load = std::make_shared<app::NetworkLoad>(traffic->of_step(answer->timeline()->step));
+    const Cluster& cluster = explored->inputs.cluster;
+    out->explored = explored, out->timeline = timeline;
+    auto traffic = std::make_shared<app::NetworkTraffic>(explored->program, cluster);
+    auto load = std::make_shared<app::NetworkLoad>(traffic->of_step(timeline->step));
     out->hot = app::links_by_load(*load);
-    out->nodes = nodes_of(explored.program, traffic->nodes(*load), load->levels.empty() ? cluster.node_size : load->levels.front().domain);
+    out->nodes = nodes_of(explored->program, traffic->nodes(*load), load->levels.empty() ? cluster.node_size : load->levels.front().domain);
     out->traffic = std::move(traffic), out->step = std::move(load);
     return [this, out] {
       figures_ = out;
@@ -198,7 +208,7 @@ void NetworkPage::refresh_moment() {
   if (!isVisible()) return;
   const std::optional<Picoseconds> cursor = state().cursor();
   if (figures_) {
-    const Picoseconds step = figures_->answer->timeline()->step;
+    const Picoseconds step = figures_->timeline->step;
     selecting_ = true;
     slider_->setValue(
         cursor && step.v > 0 ? static_cast<int>(std::lround(static_cast<double>(cursor->v) / static_cast<double>(step.v) * kSliderSteps)) : 0);
@@ -215,7 +225,7 @@ void NetworkPage::refresh_moment() {
   moment_work_.ask([this, figures, time]() -> std::function<void()> {
     auto out = std::make_shared<Moment>();
     out->time = time;
-    auto load = std::make_shared<app::NetworkLoad>(figures->traffic->at(*figures->answer->timeline(), time));
+    auto load = std::make_shared<app::NetworkLoad>(figures->traffic->at(*figures->timeline, time));
     out->hot = app::links_by_load(*load);
     out->load = std::move(load);
     return [this, out, figures] {
@@ -231,8 +241,12 @@ void NetworkPage::show_figures() {
   for (QWidget* w : {static_cast<QWidget*>(over_step_), static_cast<QWidget*>(at_cursor_), static_cast<QWidget*>(slider_)}) w->setEnabled(any);
   if (!any) {
     QString why = tr("It appears when the plan has been simulated.");
-    if (state().trace()) why = tr("An opened trace says nothing of links: close it to see the plan's network.");
-    if (state().answer() && !state().answer()->explored) why = tr("This plan cannot be compiled: the Setup page says why and offers a mend.");
+    if (state().trace())
+      why = tr(
+          "A trace says what its ranks sent, and only its plan over which links: this one is not of the plan that is asked. Open its plan, then the "
+          "trace again.");
+    else if (state().answer() && !state().answer()->explored)
+      why = tr("This plan cannot be compiled: the Setup page says why and offers a mend.");
     chart_->show({}, nullptr, why);
     hot_->show({}, nullptr);
     uses_->show({});
@@ -295,6 +309,17 @@ void NetworkPage::choose(std::size_t level, std::int64_t device) {
   else
     hot_table_->clearSelection();
   selecting_ = false;
+}
+
+QString NetworkPage::command() const {
+  if (state().trace()) return {};
+  if (at_cursor_->isChecked() && moment_)
+    return words(app::command_line(state().question(), "simulate", {"--at", fmt::format("{}ps", moment_->time.v)}));
+  return words(app::command_line(state().question(), "simulate", {"--explain"}));
+}
+
+QString NetworkPage::without_command() const {
+  return tr("no command lays a trace on the links of a plan; for the prediction, take the trace away and copy again");
 }
 
 std::optional<QString> NetworkPage::csv() const {

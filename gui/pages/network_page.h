@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "app/network_load.h"
+#include "app/simulate.h"
 #include "gui/charts/topology_chart.h"
 #include "gui/page.h"
 #include "gui/state/latest.h"
@@ -19,7 +20,6 @@ namespace orrery::gui {
 
 class HotLinksModel;
 class LinkUsesModel;
-struct Answer;
 
 class NetworkPage : public Page {
   Q_OBJECT
@@ -30,6 +30,8 @@ class NetworkPage : public Page {
   QList<const Chart*> charts() const override;
   // The hot links, of the step or of the cursor's time.
   std::optional<QString> csv() const override;
+  QString command() const override;
+  QString without_command() const override;
   bool settled() const override { return !work_.busy() && !moment_work_.busy(); }
 
  protected:
@@ -37,7 +39,8 @@ class NetworkPage : public Page {
 
  private:
   struct Figures {
-    std::shared_ptr<const Answer> answer;  // what the traffic refers to
+    std::shared_ptr<const app::Explored> explored;  // what the traffic refers to
+    std::shared_ptr<const Timeline> timeline;
     std::shared_ptr<const app::NetworkTraffic> traffic;
     std::shared_ptr<const app::NetworkLoad> step;
     std::vector<app::HotLink> hot;
@@ -57,7 +60,7 @@ class NetworkPage : public Page {
   Latest work_, moment_work_;
   std::shared_ptr<const Figures> figures_;
   std::shared_ptr<const Moment> moment_;
-  std::shared_ptr<const Answer> asked_;
+  std::shared_ptr<const Timeline> asked_;
   std::optional<TopologyChart::Link> chosen_;
   bool selecting_ = false;
 

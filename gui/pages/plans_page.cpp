@@ -478,16 +478,18 @@ void PlansPage::compare_selected() {
   struct Side {
     app::Inputs inputs;
     std::string name;
+    app::PlanFlags question;
   };
   std::vector<Side> sides;
   if (rows.size() == 1) {
     const auto& answer = state().answer();
     if (!answer || !answer->explored) return state().say(tr("The question has no plan that could be simulated"), Tone::bad);
-    sides.push_back({*answer->inputs, "the question's"});
+    sides.push_back({*answer->inputs, "the question's", answer->question});
   }
   for (const int row : rows) {
-    sides.push_back({report->inputs, "plan " + std::to_string(row + 1)});
-    sides.back().inputs.plan = table_->candidate(row).plan;
+    const Plan& plan = table_->candidate(row).plan;
+    sides.push_back({report->inputs, "plan " + std::to_string(row + 1), app::asking_for(asked_, plan)});
+    sides.back().inputs.plan = plan;
   }
   comparing_.start([this, sides](Job::Control& control) {
     std::vector<app::Summary> summaries;
@@ -500,7 +502,9 @@ void PlansPage::compare_selected() {
       summaries.push_back(explored->report.summary);
       summaries.back().label = side.name + ": " + summaries.back().label;
     }
-    control.post([this, summaries] { state().compare(summaries[0], summaries[1]); });
+    control.post([this, summaries, sides] {
+      state().compare(summaries[0], summaries[1], std::pair{app::Operand{{}, sides[0].question}, app::Operand{{}, sides[1].question}});
+    });
   });
   show_selection();
 }

@@ -73,6 +73,7 @@ TimelinePage::TimelinePage(ViewState& state, QWidget* parent)
   listen_to_parts();
   refresh();
   show_details();
+  dim_when_stale(this, true);
 }
 
 TimelinePage::~TimelinePage() = default;
@@ -161,7 +162,16 @@ void TimelinePage::listen_to_parts() {
 
 QList<const Chart*> TimelinePage::charts() const { return {chart_}; }
 
-QString TimelinePage::command() const { return QString::fromStdString(app::command_line(state().question(), "simulate", {"--trace", "trace.json"})); }
+QString TimelinePage::command() const {
+  if (state().trace()) return trace_command({"--svg"});
+  std::vector<std::string> more{"--trace", "trace.json"};
+  const std::shared_ptr<const Timeline> timeline = state().timeline();
+  if (timeline && state().selection()) {  // what the panel says of it
+    const Span& span = timeline->spans[*state().selection()];
+    more = {"--at", std::to_string(span.start.v) + "ps", "--rank", std::to_string(span.rank)};
+  }
+  return QString::fromStdString(app::command_line(state().question(), "simulate", more));
+}
 
 std::optional<QString> TimelinePage::csv() const {
   if (!chart_->index() || chart_->index()->lanes().empty()) return std::nullopt;

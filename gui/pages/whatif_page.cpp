@@ -11,6 +11,7 @@
 #include <QVBoxLayout>
 #include <algorithm>
 
+#include "app/command_line.h"
 #include "app/compare.h"
 #include "core/quantity_text.h"
 #include "gui/charts/strip_chart.h"
@@ -63,7 +64,9 @@ WhatIfPage::WhatIfPage(ViewState& state, QWidget* parent) : Page(state, "whatif"
   column_->setSpacing(3);
   scroll->setWidget(content);
   halves->addWidget(scroll);
-  halves->addWidget(make_results(), 1);
+  QWidget* results = make_results();
+  halves->addWidget(results, 1);
+  dim_when_stale(results);
   whole->addLayout(halves, 1);
   connect(problems_, &ProblemsCard::field_wanted, this, [this](const QString& path) {
     if (KnobWidget* widget = knob(path.toStdString()))
@@ -125,6 +128,12 @@ QWidget* WhatIfPage::make_results() {
 }
 
 QList<const Chart*> WhatIfPage::charts() const { return {waterfall_, strip_}; }
+
+QString WhatIfPage::command() const {
+  const auto& pinned = state().pinned();
+  if (!pinned || pinned->question == state().question()) return Page::command();
+  return words(app::shell_line(app::compare_words({{}, pinned->question}, {{}, state().question()})));
+}
 
 std::optional<QString> WhatIfPage::csv() const {
   if (figures_.empty()) return std::nullopt;

@@ -193,8 +193,9 @@ std::shared_ptr<const Timeline> ViewState::lay_step(const app::Inputs& inputs, s
   return step;
 }
 
-void ViewState::compare(app::Summary a, app::Summary b) {
+void ViewState::compare(app::Summary a, app::Summary b, std::optional<std::pair<app::Operand, app::Operand>> operands) {
   compared_.emplace(std::move(a), std::move(b));
+  compared_operands_ = std::move(operands);
   Q_EMIT compared_changed();
   go_to("compare");
 }
@@ -230,9 +231,9 @@ bool ViewState::open(const QString& path) {
         read_trace(path, [this](Other trace) { show_trace(std::move(trace)); });
         return true;
       case app::FileKind::summary: {
-        app::Summary summary = app::load_operand(file, {});
+        app::Summary summary = app::load_operand({file, {}});
         if (!answer_ || !answer_->report()) throw Error(file, "has nothing to be compared with", "open a plan first");
-        compare(answer_->report()->summary, std::move(summary));
+        compare(answer_->report()->summary, std::move(summary), std::pair{app::Operand{{}, answer_->question}, app::Operand{file, {}}});
         break;
       }
       case app::FileKind::sweep:

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "app/compare.h"
 #include "app/plan.h"
 #include "app/run.h"
 #include "app/sweep.h"
@@ -105,9 +106,10 @@ class ViewState : public QObject {
   // took away. `before`: what an earlier call of this run returned; null: its first.
   std::shared_ptr<const Timeline> lay_step(const app::Inputs& inputs, std::shared_ptr<const Timeline> step, const QString& name,
                                            const std::shared_ptr<const Timeline>& before);
-  // Two summaries to lay side by side, for the Compare page.
+  // Two summaries to lay side by side, for the Compare page, and what they are of, where a command can say that.
   const std::optional<std::pair<app::Summary, app::Summary>>& compared() const { return compared_; }
-  void compare(app::Summary a, app::Summary b);
+  const std::optional<std::pair<app::Operand, app::Operand>>& compared_operands() const { return compared_operands_; }
+  void compare(app::Summary a, app::Summary b, std::optional<std::pair<app::Operand, app::Operand>> operands = {});
 
   // --- files
   // Opens whatever it is: a plan, a Hugging Face config.json, a cluster, a profile, a trace, a sweep's table. What cannot be read is told by
@@ -162,6 +164,7 @@ class ViewState : public QObject {
   std::shared_ptr<const app::SweepReport> sweep_;
   std::shared_ptr<const app::RunReport> run_;
   std::optional<std::pair<app::Summary, app::Summary>> compared_;
+  std::optional<std::pair<app::Operand, app::Operand>> compared_operands_;
   Job files_;
 };
 
