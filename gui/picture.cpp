@@ -73,7 +73,8 @@ Layout layout_of(const Page& page) {
     charts += row.size();
   }
   Layout out;
-  const double title = QFontMetricsF(strong(page.font(), 1.25)).height(), line = QFontMetricsF(page.font()).height();
+  // Whole pixels, so that charts are as sharp as on screen.
+  const double title = std::ceil(QFontMetricsF(strong(page.font(), 1.25)).height()), line = std::ceil(QFontMetricsF(page.font()).height());
   double y = kMargin;
   out.title = {kMargin, y, width, title};
   y += title;

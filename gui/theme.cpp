@@ -43,9 +43,14 @@ QSplitter::handle { background: %3; } QSplitter::handle:horizontal { width: 1px;
 QHeaderView::section { background: %8; color: %1; border: none; border-bottom: 1px solid %3; padding: 4px 8px; }
 QTableView, QTreeView { border: 1px solid %3; gridline-color: %3; }
 QScrollArea { border: none; }
+QRadioButton::indicator { width: 12px; height: 12px; border: 1px solid %4; border-radius: 7px; background: %11; }
+QRadioButton::indicator:checked { border-color: %9;
+  background: qradialgradient(cx: 0.5, cy: 0.5, radius: 0.5, fx: 0.5, fy: 0.5, stop: 0 %9, stop: 0.5 %9, stop: 0.62 %11, stop: 1 %11); }
+QRadioButton::indicator:focus { border-color: %9; } QRadioButton::indicator:disabled { border-color: %10; background: %8; }
 QGroupBox { border: none; margin-top: 22px; font-weight: 600; } QGroupBox::title { subcontrol-origin: margin; left: 0; padding: 0; }
 )")
-      .arg(c(t.ink), c(t.raised), c(t.line), c(t.dim), c(t.good), c(t.warn), c(t.bad), c(t.panel), c(t.accent), c(t.faint));
+      .arg(c(t.ink), c(t.raised), c(t.line), c(t.dim), c(t.good), c(t.warn), c(t.bad), c(t.panel), c(t.accent))
+      .arg(c(t.faint), c(t.ground));
 }
 
 void apply() {

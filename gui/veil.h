@@ -10,7 +10,7 @@ class Veil : public QWidget {
   Q_OBJECT
 
  public:
-  // Covers all of `over`, whose child it becomes; hidden at first.
+  // Covers all of `over`, whose child it becomes; hidden at first. Not for a QSplitter, whose children are its parts.
   Veil(QWidget* over, const QString& word);
 
  protected:

@@ -14,7 +14,12 @@ namespace {
 
 constexpr double kMargin = 12;
 
-double row_height(const QFontMetricsF& font) { return font.height() + 12; }
+// Rows grow with the room that there is.
+double least_height(const QFontMetricsF& font) { return font.height() + 3; }
+double row_height(double height, std::size_t rows, const QFontMetricsF& font) {
+  const double least = least_height(font);
+  return std::clamp((height - 2 * kMargin) / static_cast<double>(std::max<std::size_t>(1, rows)), least, least + 9);
+}
 
 // All bars in the unit that suits the longest, so that they can be compared.
 QString energy_text(Joules e, Joules most) {
@@ -44,7 +49,7 @@ void EnergyChart::show(std::vector<Bar> bars, const QString& why) {
 }
 
 QSize EnergyChart::sizeHint() const {
-  return {320, static_cast<int>(row_height(QFontMetricsF(font())) * static_cast<double>(std::max<std::size_t>(4, bars_.size())) + 2 * kMargin)};
+  return {320, static_cast<int>(least_height(QFontMetricsF(font())) * static_cast<double>(std::max<std::size_t>(4, bars_.size())) + 2 * kMargin)};
 }
 
 void EnergyChart::paint(QPainter& painter, QSizeF size, const Theme& theme) const {
@@ -63,7 +68,7 @@ void EnergyChart::paint(QPainter& painter, QSizeF size, const Theme& theme) cons
     values = std::max(values, font.horizontalAdvance(texts.back()));
   }
   const double left = kMargin + names + 10, room = std::max(10.0, size.width() - left - values - 8 - kMargin);
-  const double row = row_height(font);
+  const double row = row_height(size.height(), bars_.size(), font);
   for (std::size_t i = 0; i < bars_.size(); ++i) {
     const Bar& b = bars_[i];
     const double top = kMargin + row * static_cast<double>(i);
@@ -79,7 +84,7 @@ void EnergyChart::paint(QPainter& painter, QSizeF size, const Theme& theme) cons
 bool EnergyChart::event(QEvent* event) {
   if (event->type() == QEvent::ToolTip && !bars_.empty()) {
     const auto* help = static_cast<QHelpEvent*>(event);
-    const double row = (help->pos().y() - kMargin) / row_height(QFontMetricsF(font()));
+    const double row = (help->pos().y() - kMargin) / row_height(height(), bars_.size(), QFontMetricsF(font()));
     if (row >= 0 && row < static_cast<double>(bars_.size())) QToolTip::showText(help->globalPos(), bars_[static_cast<std::size_t>(row)].about, this);
     return true;
   }

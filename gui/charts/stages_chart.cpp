@@ -123,7 +123,7 @@ void StagesChart::keyPressEvent(QKeyEvent* event) {
   const auto at = std::find_if(rows_.begin(), rows_.end(), [&](const Row& r) { return r.rank == chosen_; });
   const auto row = at == rows_.end() ? 0 : at - rows_.begin();
   const auto last = static_cast<std::ptrdiff_t>(rows_.size()) - 1;
-  std::ptrdiff_t to = row;
+  std::ptrdiff_t to = 0;
   switch (event->key()) {
     case Qt::Key_Up:
       to = row - 1;

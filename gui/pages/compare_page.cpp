@@ -115,8 +115,12 @@ ComparePage::ComparePage(ViewState& state, QWidget* parent) : Page(state, "compa
   split->setSizes({360, 240});
   lower_ = lower;
   for (QSplitter* each : {upper, lower, split}) each->setChildrenCollapsible(false);
-  page->addWidget(split, 1);
-  dim_when_stale(split);
+  auto* body = new QWidget;
+  auto* whole = new QVBoxLayout(body);
+  whole->setContentsMargins(0, 0, 0, 0);
+  whole->addWidget(split);
+  page->addWidget(body, 1);
+  dim_when_stale(body);
 
   for (QComboBox* box : {a_, b_}) connect(box, &QComboBox::currentIndexChanged, this, &ComparePage::compare);
   connect(rows_, &QComboBox::currentIndexChanged, this, &ComparePage::show_rows);

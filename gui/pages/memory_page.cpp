@@ -377,9 +377,9 @@ std::optional<QString> MemoryPage::csv() const {
 QString MemoryPage::command() const {
   if (state().trace()) return trace_command();
   if (!figures_ || !figures_->story) return Page::command();
-  const app::MemoryStory& story = *figures_->story;
-  return words(app::command_line(state().question(), "simulate",
-                                 {"--at", fmt::format("{}ps", story.samples[sample()].time.v), "--rank", std::to_string(story.rank)}));
+  const Picoseconds time = at_cursor_->isChecked() && state().cursor() ? *state().cursor() : peak();
+  return words(
+      app::command_line(state().question(), "simulate", {"--at", fmt::format("{}ps", time.v), "--rank", std::to_string(figures_->story->rank)}));
 }
 
 }  // namespace orrery::gui

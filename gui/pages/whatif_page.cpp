@@ -64,9 +64,7 @@ WhatIfPage::WhatIfPage(ViewState& state, QWidget* parent) : Page(state, "whatif"
   column_->setSpacing(3);
   scroll->setWidget(content);
   halves->addWidget(scroll);
-  QWidget* results = make_results();
-  halves->addWidget(results, 1);
-  dim_when_stale(results);
+  halves->addWidget(make_results(), 1);
   whole->addLayout(halves, 1);
   connect(problems_, &ProblemsCard::field_wanted, this, [this](const QString& path) {
     if (KnobWidget* widget = knob(path.toStdString()))
@@ -116,14 +114,20 @@ QWidget* WhatIfPage::make_results() {
   sentence_->setWordWrap(true);
   sentence_->setTextFormat(Qt::PlainText);
   sentence_->setAccessibleName(tr("What moved most"));
-  column->addWidget(card);
-  column->addWidget(sentence_);
+  auto* figures = new QWidget;
+  auto* inside = new QVBoxLayout(figures);
+  inside->setContentsMargins(0, 0, 0, 0);
+  inside->setSpacing(8);
+  column->addWidget(figures, 1);
+  inside->addWidget(card);
+  inside->addWidget(sentence_);
   waterfall_ = new WaterfallChart(tr("No figures yet"), tr("They come with the first legal plan"));
-  column->addWidget(waterfall_, 1);
+  inside->addWidget(waterfall_, 1);
   strip_ = new StripChart;
   strip_->setFixedHeight(116);
   connect(strip_, &StripChart::clicked, this, [this] { state().go_to("timeline"); });
-  column->addWidget(strip_);
+  inside->addWidget(strip_);
+  dim_when_stale(figures);
   return results;
 }
 

@@ -262,6 +262,105 @@ TEST(EnergyPage, FollowsThePlan) {
   EXPECT_EQ(find<QLabel>(&s.page, "energy of a step")->text().toStdString(), format_energy(s.explored().report.energy));
 }
 
+// A trace of the plan that is asked, and one of another plan, as opened by the user.
+struct Traced {
+  Asked asked{sixteen()};
+  QTemporaryDir folder;
+  std::shared_ptr<const Timeline> timeline;
+  explicit Traced(bool of_another_plan) {
+    const QString path = folder.filePath("trace.json");
+    EXPECT_TRUE(asked.state.save_trace(path));
+    EXPECT_TRUE(wait_for([&] { return !asked.state.busy_with_files(); }));
+    timeline = asked.state.timeline();
+    if (of_another_plan) {
+      asked.state.set("parallel.pp", "2");
+      EXPECT_TRUE(wait_for([&] { return asked.state.settled(); }));
+    }
+    EXPECT_TRUE(asked.state.open(path));
+    EXPECT_TRUE(wait_for([&] { return asked.state.trace().has_value(); }));
+  }
+  template <class P>
+  void show(P& page) {
+    page.resize(1100, 700);
+    page.show();
+    EXPECT_TRUE(wait_for([&] { return page.settled(); }));
+  }
+};
+
+QString all_text(const QWidget& page) {
+  QString out;
+  for (const QLabel* label : page.findChildren<QLabel*>()) out += label->text() + "\n";
+  return out;
+}
+
+TEST(OpenedTrace, OfAnotherPlanHasItsMemoryDrawnAndSaysThatItDoesNotKnowBuffers) {
+  Traced t(true);
+  MemoryPage page(t.asked.state);
+  t.show(page);
+  const auto* stages = page.findChild<StagesChart*>();
+  ASSERT_EQ(stages->rows().size(), 4U);  // of the trace, not of the plan that is asked
+  std::int64_t most = 0;
+  std::uint32_t fullest = 0;
+  for (const MemorySample& s : t.timeline->memory)
+    if (s.bytes > most) most = s.bytes, fullest = s.rank;
+  EXPECT_TRUE(all_text(page).contains(QString::fromStdString("at most " + format_bytes(Bytes{most})))) << all_text(page).toStdString();
+  EXPECT_TRUE(all_text(page).contains("how much memory holds, not what"));
+  EXPECT_EQ(page.findChild<HoldingsModel*>()->rowCount(), 0);
+  EXPECT_TRUE(page.csv()->startsWith(QStringLiteral("rank,time_s,bytes\r\n%1,").arg(fullest))) << page.csv()->left(100).toStdString();
+  // The curve stands in the picture: without samples there is none.
+  auto* chart = page.findChild<MemoryChart*>();
+  const QImage drawn = chart->picture(chart->size());
+  QTest::mouseClick(find<QPushButton>(&page, "Show in the &timeline"), Qt::LeftButton);
+  ASSERT_TRUE(t.asked.state.cursor());
+  const auto peak = std::find_if(t.timeline->memory.begin(), t.timeline->memory.end(), [&](const MemorySample& s) { return s.bytes == most; });
+  EXPECT_EQ(*t.asked.state.cursor(), peak->time);
+  Timeline bare = *t.timeline;
+  bare.memory.clear();
+  t.asked.state.show_trace(Other{std::make_shared<const Timeline>(bare), "bare.json", std::nullopt});
+  EXPECT_TRUE(wait_for([&] { return page.settled(); }));
+  EXPECT_NE(chart->picture(chart->size()), drawn);
+  EXPECT_FALSE(page.csv());
+}
+
+TEST(OpenedTrace, OfThePlanThatIsAskedHasItsBuffersAndLinks) {
+  Traced t(false);
+  MemoryPage memory(t.asked.state);
+  t.show(memory);
+  const app::Explored& explored = *t.asked.state.last_good()->explored;
+  EXPECT_EQ(sum(memory.findChild<HoldingsModel*>()->holdings()),
+            explored.report.memory[static_cast<std::size_t>(explored.report.fullest_stage)].peak);
+  NetworkPage network(t.asked.state);
+  t.show(network);
+  const app::NetworkTraffic traffic(explored.program, explored.inputs.cluster);
+  EXPECT_EQ(network.findChild<HotLinksModel*>()->links().front(), app::links_by_load(traffic.of_step(t.timeline->step)).front());
+}
+
+TEST(OpenedTrace, OfAnotherPlanLoadsNoLinksAndSaysWhy) {
+  Traced t(true);
+  NetworkPage page(t.asked.state);
+  t.show(page);
+  EXPECT_EQ(page.findChild<HotLinksModel*>()->rowCount(), 0);
+  EXPECT_FALSE(page.csv());
+  EXPECT_FALSE(find<QRadioButton>(&page, "At the &cursor")->isEnabled());
+}
+
+TEST(OpenedTrace, HasItsEnergyAboveIdleAndWithoutFiguresSaysSo) {
+  Traced t(true);
+  EnergyPage page(t.asked.state);
+  t.show(page);
+  Joules above{};
+  for (const Span& s : t.timeline->spans) above += t.timeline->kinds[s.kind].energy * static_cast<double>(t.timeline->weights[s.rank]);
+  EXPECT_EQ(find<QLabel>(&page, "energy of a step")->text().toStdString(), format_energy(above));
+  EXPECT_EQ(find<QLabel>(&page, "energy per token")->text(), QStringLiteral("–"));
+  EXPECT_TRUE(all_text(page).contains("Above idle power"));
+  Timeline measured = *t.timeline;
+  for (SpanKind& kind : measured.kinds) kind.energy = {};
+  t.asked.state.show_trace(Other{std::make_shared<const Timeline>(measured), "measured.json", std::nullopt});
+  EXPECT_TRUE(wait_for([&] { return page.settled(); }));
+  EXPECT_EQ(find<QLabel>(&page, "energy of a step")->text(), QStringLiteral("–"));
+  EXPECT_FALSE(page.csv());
+}
+
 // Painting goes to files as to the screen.
 TEST(TimeCharts, PaintThemselvesAnywhere) {
   Shown<MemoryPage> s;
