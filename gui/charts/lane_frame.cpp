@@ -56,7 +56,7 @@ void paint_rank(QPainter& p, double y, const view::Row& row, const Timeline& t, 
 
 }  // namespace
 
-void paint_ruler(QPainter& p, QRectF ruler, double foot, const view::TimeAxis& axis, const Theme& theme) {
+void paint_ruler(QPainter& p, QRectF ruler, double foot, const view::TimeAxis& axis, const std::optional<QRectF>& taken, const Theme& theme) {
   const view::TimeTicks ticks = axis.ticks(100);
   const QFontMetricsF metrics(p.font());
   for (const view::Tick& tick : ticks.ticks) {
@@ -64,9 +64,10 @@ void paint_ruler(QPainter& p, QRectF ruler, double foot, const view::TimeAxis& a
     p.setPen(theme.line);
     p.drawLine(QPointF(x, ruler.bottom() - 4), QPointF(x, ruler.bottom() + foot));
     const QString label = words(tick.label);
-    const double width = metrics.horizontalAdvance(label);
+    const double width = metrics.horizontalAdvance(label), left = std::clamp(x - width / 2, ruler.left(), ruler.right() - width);
+    if (taken && left < taken->right() + 6 && left + width > taken->left() - 6) continue;
     p.setPen(theme.dim);
-    p.drawText(QPointF(std::clamp(x - width / 2, ruler.left(), ruler.right() - width), ruler.top() + metrics.ascent()), label);
+    p.drawText(QPointF(left, ruler.top() + metrics.ascent()), label);
   }
   p.setPen(theme.dim);
   if (!ticks.base.empty())
@@ -75,7 +76,7 @@ void paint_ruler(QPainter& p, QRectF ruler, double foot, const view::TimeAxis& a
   p.drawLine(QPointF(ruler.left(), ruler.bottom() + foot - 0.5), QPointF(ruler.right(), ruler.bottom() + foot - 0.5));
 }
 
-void paint_gutter(QPainter& p, QRectF gutter, const view::LaneView& view, const QString& /*own*/, const QString& other, const Theme& theme) {
+void paint_gutter(QPainter& p, QRectF gutter, const view::LaneView& view, const QString& own, const QString& other, const Theme& theme) {
   p.save();
   p.setClipRect(gutter);
   const QFont plain = p.font(), small = smaller(plain);
@@ -93,11 +94,19 @@ void paint_gutter(QPainter& p, QRectF gutter, const view::LaneView& view, const 
     } else if (!r.compute || view.over()) {
       name = words(r.stream);
     }
+    double top = y, left = 12;
+    if (r.first_of_rank) {  // the rank's name stands there, which says enough of a compute stream; under it, beside its number of ranks, there is
+                            // room
+      if (r.kind == view::RowKind::lane) name = own;
+      if (r.height < kLine + QFontMetricsF(small).height() - 6) continue;
+      top += kLine - 5, left += 40;
+    }
     if (name.isEmpty()) continue;
-    if (r.kind == view::RowKind::lane && r.first_of_rank) continue;  // the rank's name stands there, and it is the compute stream
     p.setFont(small);
-    p.setPen(r.kind == view::RowKind::lane ? theme.dim : theme.faint);
-    p.drawText(QRectF(12, y, kGutter - 20, r.height), int{Qt::AlignRight} | int{Qt::AlignVCenter}, name);
+    p.setPen(theme.dim);
+    p.drawText(QRectF(left, top, kGutter - 8 - left, y + r.height - top),
+               int{Qt::AlignRight} | int{r.first_of_rank ? Qt::AlignTop : Qt::AlignVCenter},
+               QFontMetricsF(small).elidedText(name, Qt::ElideMiddle, kGutter - 8 - left));
   }
   p.restore();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <QRectF>
+#include <optional>
 
 #include "gui/theme.h"
 #include "gui/view/lane_view.h"
@@ -13,10 +14,10 @@ namespace orrery::gui {
 inline constexpr double kGutter = 148;  // width of the names
 
 // Ticks and their labels in `ruler`, which is as long as the lanes are wide; their feet reach `foot` below it. What they count from, where that is
-// not 0, stands to the left.
-void paint_ruler(QPainter& painter, QRectF ruler, double foot, const view::TimeAxis& axis, const Theme& theme);
+// not 0, stands to the left. No label comes near to `taken`, where another will be written.
+void paint_ruler(QPainter& painter, QRectF ruler, double foot, const view::TimeAxis& axis, const std::optional<QRectF>& taken, const Theme& theme);
 
-// Names of ranks and streams in `gutter`, which is as high as the lanes. Over each other's, the timelines are called `own` and `other`.
+// Names of ranks and streams in `gutter`, which is as high as the lanes. Where two timelines lie over each other, `own` and `other` name them.
 void paint_gutter(QPainter& painter, QRectF gutter, const view::LaneView& view, const QString& own, const QString& other, const Theme& theme);
 
 // A thumb at the right of the lanes; nothing where all rows are in sight.

@@ -20,7 +20,7 @@ constexpr double kFar = 1e4;  // pixels: beyond them painters lose precision
 class Marker {
  public:
   Marker(QPainter& painter, QRectF lanes, QRectF ruler, const view::LaneView& view, const Theme& theme)
-      : p_(painter), lanes_(lanes), ruler_(ruler), view_(view), theme_(theme), metrics_(painter.font()) {}
+      : p_(painter), lanes_(lanes), ruler_(ruler), view_(view), theme_(theme) {}
 
   void selection(SpanAt selected, const view::Differences* differences) {
     const QRectF rect = rect_of(selected);
@@ -50,22 +50,19 @@ class Marker {
     QColor shade = theme_.accent;
     shade.setAlphaF(0.12F);
     p_.fillRect(QRectF(x0, lanes_.top(), x1 - x0, lanes_.height()), shade);
-    line(range.begin, QPen(theme_.accent, 1));
-    line(range.end, QPen(theme_.accent, 1));
-    label((x0 + x1) / 2, length_text(range.length()), theme_.accent, theme_.on_accent);
+    end(range.begin);
+    end(range.end);
   }
 
-  void measuring(Picoseconds from, std::optional<Picoseconds> cursor) {
-    line(from, QPen(theme_.accent, 1));
-    if (cursor) label((x_of(from) + x_of(*cursor)) / 2, length_text(Picoseconds{std::abs((*cursor - from).v)}), theme_.accent, theme_.on_accent);
-  }
+  void end(Picoseconds at) { line(at, QPen(theme_.accent, 1)); }
+  void cursor(Picoseconds at) { line(at, QPen(theme_.dim, 1, Qt::DotLine)); }
 
-  void cursor(Picoseconds at, bool labelled) {
-    if (!view_.axis().range().contains(at)) return;
-    line(at, QPen(theme_.dim, 1, Qt::DotLine));
-    if (!labelled) return;
-    const Picoseconds pixel = view_.axis().time(1) - view_.axis().time(0);
-    label(x_of(at), QString::fromStdString(view::format_time(at, pixel)), theme_.raised, theme_.ink);
+  void label(const MarkLabel& label) {
+    p_.setPen(Qt::NoPen);
+    p_.setBrush(label.strong ? theme_.accent : theme_.raised);
+    p_.drawRoundedRect(label.box, 3, 3);
+    p_.setPen(label.strong ? theme_.on_accent : theme_.ink);
+    p_.drawText(label.box, Qt::AlignCenter, label.text);
   }
 
   void arrow(const Arrow& arrow, const std::optional<SpanAt>& selection) {
@@ -95,8 +92,6 @@ class Marker {
   }
 
  private:
-  static QString length_text(Picoseconds length) { return QString::fromStdString(format_seconds(length)); }
-
   double x_of(Picoseconds time) const { return lanes_.left() + view_.axis().pixel(time); }
 
   QRectF rect_of(SpanAt span) const {
@@ -112,26 +107,36 @@ class Marker {
     p_.drawLine(QPointF(x, ruler_.bottom()), QPointF(x, lanes_.bottom()));
   }
 
-  // On the ruler, as near to `centre` as there is room.
-  void label(double centre, const QString& text, const QColor& fill, const QColor& ink) {
-    const double width = metrics_.horizontalAdvance(text) + 10;
-    const double left = std::clamp(centre - width / 2, lanes_.left(), std::max(lanes_.left(), lanes_.right() - width));
-    const QRectF box(left, ruler_.top() - 1, width, ruler_.height() - 2);
-    p_.setPen(Qt::NoPen);
-    p_.setBrush(fill);
-    p_.drawRoundedRect(box, 3, 3);
-    p_.setPen(ink);
-    p_.drawText(box, Qt::AlignCenter, text);
-  }
-
   QPainter& p_;
   QRectF lanes_, ruler_;
   const view::LaneView& view_;
   const Theme& theme_;
-  QFontMetricsF metrics_;
 };
 
 }  // namespace
+
+std::optional<MarkLabel> LaneMarks::label(QRectF ruler, const view::TimeAxis& axis, const QFont& font) const {
+  const auto text = [](const std::string& words) { return QString::fromStdString(words); };
+  MarkLabel label;
+  double centre = 0;
+  if (measured) {
+    label.text = text(format_seconds(measured->length()));
+    centre = (axis.pixel(measured->begin) + axis.pixel(measured->end)) / 2;
+  } else if (first_mark && cursor) {
+    label.text = text(format_seconds(Picoseconds{std::abs((*cursor - *first_mark).v)}));
+    centre = (axis.pixel(*first_mark) + axis.pixel(*cursor)) / 2;
+  } else if (!first_mark && cursor && axis.range().contains(*cursor)) {
+    label.text = text(view::format_time(*cursor, axis.time(1) - axis.time(0)));
+    centre = axis.pixel(*cursor);
+  } else {
+    return std::nullopt;
+  }
+  label.strong = measured || first_mark;
+  const double width = QFontMetricsF(font).horizontalAdvance(label.text) + 10;
+  const double left = std::clamp(ruler.left() + centre - width / 2, ruler.left(), std::max(ruler.left(), ruler.right() - width));
+  label.box = QRectF(left, ruler.top() - 1, width, ruler.height() - 2);
+  return label;
+}
 
 void LaneMarks::paint(QPainter& p, QRectF lanes, QRectF ruler, const view::LaneView& view, const view::Differences* differences,
                       const Theme& theme) const {
@@ -142,9 +147,10 @@ void LaneMarks::paint(QPainter& p, QRectF lanes, QRectF ruler, const view::LaneV
   if (measured) {
     marker.measured(*measured);
   } else if (first_mark) {
-    marker.measuring(*first_mark, cursor);
+    marker.end(*first_mark);
   }
-  if (cursor) marker.cursor(*cursor, !measured && !first_mark);
+  if (cursor && view.axis().range().contains(*cursor)) marker.cursor(*cursor);
+  if (const auto text = label(ruler, view.axis(), p.font())) marker.label(*text);
   if (!arrows.empty()) {
     p.setClipRect(lanes);
     p.setRenderHint(QPainter::Antialiasing);

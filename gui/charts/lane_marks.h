@@ -2,6 +2,7 @@
 #pragma once
 
 #include <QRectF>
+#include <QString>
 #include <optional>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "gui/view/differences.h"
 #include "gui/view/lane_view.h"
 
+class QFont;
 class QPainter;
 
 namespace orrery::gui {
@@ -19,6 +21,13 @@ struct Arrow {
   bool strong = false;  // what decided
 };
 
+// A length or a time, on the ruler.
+struct MarkLabel {
+  QRectF box;
+  QString text;
+  bool strong = false;  // of what is measured
+};
+
 struct LaneMarks {
   std::optional<view::SpanAt> selection;
   std::vector<Arrow> arrows;
@@ -26,6 +35,8 @@ struct LaneMarks {
   std::optional<Picoseconds> first_mark;  // one end of what will be measured
   std::optional<view::TimeRange> measured;
 
+  // What is written on the ruler: of measuring the length, otherwise where the cursor is.
+  std::optional<MarkLabel> label(QRectF ruler, const view::TimeAxis& axis, const QFont& font) const;
   // `lanes`: where the view's lanes were painted; `ruler`: above them, where lengths and times are written. `differences` may be null; they tell
   // which span of the other timeline is the selected one's twin.
   void paint(QPainter& painter, QRectF lanes, QRectF ruler, const view::LaneView& view, const view::Differences* differences,

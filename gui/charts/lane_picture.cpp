@@ -214,7 +214,7 @@ class Strokes {
     }
   }
 
-  // One mark a pixel, in the span's full colour.
+  // One mark a pixel, in the span's full colour and wide enough to be found.
   void matches(const view::SpanIndex& index, std::size_t lane_index, int top, int bottom) {
     const view::SpanIndex::Lane& lane = index.lanes()[lane_index];
     const std::vector<SpanId>& all = *scene_.matches;
@@ -231,9 +231,9 @@ class Strokes {
       if (index.place(*at) >= lane.first && range.end > shown.begin) {
         const Span& s = index.timeline().spans[*at];
         const int x0 = std::max(0, static_cast<int>(std::floor(axis_.pixel(range.begin))));
-        const int x1 = std::max(x0 + 1, static_cast<int>(std::lround(axis_.pixel(range.end))));
-        canvas_.fill(x0, top, x1, bottom, colours_.bright[std::min(view::slot(index.timeline().kinds[s.kind].work, s.recompute), kSlots - 1)]);
-        canvas_.fill(x0, bottom - std::max(2, device(2)), x1, bottom, colours_.edge);
+        const int x1 = std::max(x0 + 1, static_cast<int>(std::lround(axis_.pixel(range.end)))), wide = std::max(x1, x0 + device(2));
+        canvas_.fill(x0, top, wide, bottom, colours_.bright[std::min(view::slot(index.timeline().kinds[s.kind].work, s.recompute), kSlots - 1)]);
+        canvas_.fill(x0, bottom - std::max(2, device(2)), wide, bottom, colours_.edge);
         if (x1 - x0 <= 1) {
           at = std::max(at + 1, std::lower_bound(at, end, axis_.time(x0 + 1), starts_before));
           continue;

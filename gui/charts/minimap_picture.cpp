@@ -38,15 +38,15 @@ void MinimapPicture::paint(QPainter& p, QRectF map, const LaneScene& scene, cons
       tick_key_ = key;
       find_ticks(*scene.matches, whole);
     }
-    for (const double x : ticks_) p.fillRect(QRectF(std::round(map.left()) + x, map.bottom() - 4, 2, 6), theme.accent);
+    for (const double x : ticks_) p.fillRect(QRectF(std::round(map.left()) + x, map.bottom() - 4, 2, 8), theme.ink);  // the colours of work hide any other
   } else {
     tick_key_ = {};
   }
   const double x0 = map.left() + whole.pixel(axis.range().begin), x1 = map.left() + whole.pixel(axis.range().end);
-  const QRectF seen(x0, map.top() - 1, std::max(3.0, x1 - x0), map.height() + 2);
+  const QRectF seen(x0, map.top() - 1, std::max(5.0, x1 - x0), map.height() + 2);
   if (seen.width() < map.width() - 1) {
     QColor shade = theme.ground;
-    shade.setAlphaF(0.62F);
+    shade.setAlphaF(0.5F);
     p.fillRect(QRectF(map.left(), map.top(), seen.left() - map.left(), map.height()), shade);
     p.fillRect(QRectF(seen.right(), map.top(), map.right() - seen.right(), map.height()), shade);
   }

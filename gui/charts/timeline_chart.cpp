@@ -8,6 +8,7 @@
 
 #include "core/quantity_text.h"
 #include "gui/charts/lane_frame.h"
+#include "gui/charts/legend_keys.h"
 #include "gui/view/span_words.h"
 
 namespace orrery::gui {
@@ -32,11 +33,13 @@ std::vector<std::size_t> slots_of(const view::SpanIndex& index) {
 
 }  // namespace
 
-TimelineChart::TimelineChart(QWidget* parent) : Chart(QStringLiteral("timeline"), parent) {
+TimelineChart::TimelineChart(QWidget* parent) : Chart(QStringLiteral("timeline"), parent), legend_keys_(new LegendKeys(*this)) {
   setMouseTracking(true);
   setFocusPolicy(Qt::StrongFocus);
   setMinimumSize(420, 220);
   setToolTipDuration(-1);
+  connect(legend_keys_, &LegendKeys::told, this, &TimelineChart::hovered);
+  settle_legend();
 }
 
 // --- What is shown -------------------------------------------------------------------------------------------------------------------------------
@@ -50,6 +53,8 @@ void TimelineChart::show_timeline(std::shared_ptr<const view::SpanIndex> index) 
   marks_ = LaneMarks{.selection = {}, .arrows = {}, .cursor = marks_.cursor, .first_mark = {}, .measured = {}};
   legend_.slots = view_.index() ? slots_of(*view_.index()) : std::vector<std::size_t>{};
   legend_.differences = false;
+  names_ = {};
+  settle_legend();
   update();
   Q_EMIT selection_changed();
   Q_EMIT measured_changed();
@@ -62,6 +67,11 @@ void TimelineChart::lay_over(std::shared_ptr<const view::SpanIndex> over, std::s
   legend_.differences = scene_.differences != nullptr;
   if (marks_.selection && marks_.selection->other) select(std::nullopt);
   std::erase_if(marks_.arrows, [](const Arrow& a) { return a.from.other; });
+  update();
+}
+
+void TimelineChart::set_names(view::ShownNames names) {
+  names_ = std::move(names);
   update();
 }
 
@@ -180,12 +190,48 @@ void TimelineChart::mark() {
   update();
 }
 
+void TimelineChart::measure_selection() {
+  if (marks_.selection) measure(view_.index_of(marks_.selection->other)->range(marks_.selection->span));
+}
+
+void TimelineChart::move_cursor(double pixels) {
+  view::LaneView& view = here();
+  view::TimeAxis& axis = view.axis();
+  const auto box = marks_.selection ? view.box_of(*marks_.selection) : std::nullopt;
+  double from = view.width() / 2;  // where there is no cursor in sight: the selection's start, otherwise the middle
+  if (marks_.cursor && axis.range().contains(*marks_.cursor)) {
+    from = axis.pixel(*marks_.cursor);
+  } else if (box && box->x >= 0 && box->x < view.width()) {
+    from = box->x;
+  }
+  const Picoseconds time = std::clamp(axis.time(from + pixels), axis.whole().begin, axis.whole().end - Picoseconds{1});
+  const view::TimeRange before = axis.range();
+  axis.reveal({time, time + Picoseconds{1}});
+  set_cursor(time);
+  if (!(axis.range() == before)) moved();
+  Q_EMIT cursor_changed();
+  // What is there in the row that one is in.
+  const QRectF plot = plot_rect();
+  const double y = box ? box->y + box->height / 2 : view.layout()->rows().empty() ? 0 : view.layout()->rows().front().body() + 2;
+  Q_EMIT hovered(describe(QPointF(plot.left() + std::min(axis.pixel(time), plot.width() - 1), plot.top() + y)));
+}
+
 // --- What stands out -----------------------------------------------------------------------------------------------------------------------------
 
 void TimelineChart::set_highlight(std::uint32_t slots) {
   if (slots == std::exchange(scene_.highlight, slots)) return;
   update();
   Q_EMIT highlight_changed();
+}
+
+void TimelineChart::show_colour(std::size_t slot, bool more) {
+  const std::uint32_t bit = 1U << slot;
+  set_highlight(more ? scene_.highlight ^ bit : scene_.highlight == bit ? 0 : bit);
+}
+
+void TimelineChart::settle_legend() {
+  legend_keys_->setGeometry(geometry(size()).legend.toAlignedRect());
+  legend_keys_->settle();
 }
 
 void TimelineChart::set_matches(std::shared_ptr<const std::vector<view::SpanId>> matches) {
@@ -214,6 +260,20 @@ void TimelineChart::set_collapsed(std::set<std::uint32_t> ranks) {
 
 void TimelineChart::set_folded(std::set<std::string> streams) {
   here().set_folded(std::move(streams));
+  update();
+}
+
+void TimelineChart::fold_rank(bool all) {
+  view::LaneView& view = here();
+  if (view.layout()->rows().empty()) return;
+  std::uint32_t rank = view.layout()->rows()[view.layout()->rows_between(view.scroll(), view.scroll() + 1).first].rank;
+  const view::Row* pointed = underMouse() ? view.row_at(last_.y() - plot_rect().top()) : nullptr;
+  if (marks_.selection) {
+    rank = view.index_of(marks_.selection->other)->timeline().spans[marks_.selection->span].rank;
+  } else if (pointed != nullptr) {
+    rank = pointed->rank;
+  }
+  view.fold(rank, all);
   update();
 }
 
@@ -262,7 +322,7 @@ QString TimelineChart::describe(SpanAt span) const {
   const view::Differences* d = differences();
   const view::SpanId own = span.other && d != nullptr ? d->match_of_other(span.span) : span.span;
   if (d != nullptr && own != view::kNoSpan && d->match(own) != view::kNoSpan)
-    text += QStringLiteral("  ·  the other: %1").arg(words(view::describe(d->delta(own))));
+    text += QStringLiteral("  ·  %1: %2").arg(names_.other.empty() ? tr("the other") : words(names_.other), words(view::describe(d->delta(own))));
   return text;
 }
 
@@ -310,12 +370,13 @@ void TimelineChart::paint(QPainter& painter, QSizeF size, const Theme& theme) co
   painter.setPen(theme.dim);
   painter.drawText(QRectF(12, map.top(), kGutter - 22, map.height()), int{Qt::AlignLeft} | int{Qt::AlignVCenter},
                    tr("step %1").arg(words(format_seconds(view.index()->timeline().step))));
-  paint_ruler(painter, g.ruler, kGap, view.axis(), theme);
+  const auto label = marks_.label(g.ruler, view.axis(), painter.font());
+  paint_ruler(painter, g.ruler, kGap, view.axis(), label ? std::optional(label->box) : std::nullopt, theme);
   painter.save();
   painter.translate(g.plot.topLeft());
   painter_.paint(painter, scene_, view.layout(), view.axis(), view.scroll(), g.plot.size(), theme);
   painter.restore();
-  paint_gutter(painter, g.gutter, view, {}, view.over() ? words(view.over()->timeline().origin) : QString(), theme);
+  paint_gutter(painter, g.gutter, view, words(names_.own), words(names_.other), theme);
   marks_.paint(painter, g.plot, g.ruler, view, scene_.differences.get(), theme);
   paint_thumb(painter, g.plot, view, theme);
 }

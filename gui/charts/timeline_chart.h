@@ -14,9 +14,11 @@
 #include "gui/charts/legend_line.h"
 #include "gui/charts/minimap_picture.h"
 #include "gui/view/lane_view.h"
+#include "gui/view/shown_names.h"
 
 namespace orrery::gui {
 
+class LegendKeys;
 using view::SpanAt;
 
 // Puts its parts together (legend, minimap, ruler, names, lanes, marks) and is what mouse and keys act on; where things stand, `view::LaneView`
@@ -33,6 +35,8 @@ class TimelineChart : public Chart {
   const std::shared_ptr<const view::SpanIndex>& index() const { return view_.index(); }
   const std::shared_ptr<const view::SpanIndex>& over() const { return view_.over(); }
   const view::Differences* differences() const { return scene_.differences.get(); }
+  void set_names(view::ShownNames names);
+  const view::ShownNames& names() const { return names_; }
 
   // --- where one looks
   const view::TimeAxis& axis() const { return here().axis(); }
@@ -52,13 +56,16 @@ class TimelineChart : public Chart {
   void set_cursor(std::optional<Picoseconds> time);
   const std::optional<view::TimeRange>& measured() const { return marks_.measured; }
   void measure(std::optional<view::TimeRange> range);
-  void mark();  // at the cursor: the first end of what is measured, then the second
+  void mark();               // at the cursor: the first end of what is measured, then the second
+  void measure_selection();  // from its start to its end
+  void move_cursor(double pixels);
 
   // --- what stands out
   std::uint32_t highlight() const { return scene_.highlight; }
   void set_highlight(std::uint32_t slots);                                     // bits of slots and of kWaitingSlot; 0: everything
   const std::vector<std::size_t>& legend() const { return legend_.slots; }     // slots that occur, and kWaitingSlot
   void set_matches(std::shared_ptr<const std::vector<view::SpanId>> matches);  // by place; null: no search
+  void show_colour(std::size_t slot, bool more);                               // only that (again: all); `more`: that as well, or no longer
   bool critical() const { return scene_.critical; }
   void set_critical(bool shown);
   void set_illegal(bool illegal);  // the plan: said where there is no timeline
@@ -67,6 +74,7 @@ class TimelineChart : public Chart {
   const view::LayoutChoice& layout_choice() const { return view_.choice(); }
   void set_collapsed(std::set<std::uint32_t> ranks);
   void set_folded(std::set<std::string> streams);
+  void fold_rank(bool all);  // the selected span's, otherwise that under the mouse, otherwise the uppermost in sight
   const view::LaneLayout& lanes() const { return *here().layout(); }
   double scroll() const { return view_.scroll(); }
   void scroll_to(double y);
@@ -122,13 +130,16 @@ class TimelineChart : public Chart {
   void hover(QPointF point);
   void pan(QPointF by);
   void centre_on(double minimap_x);
-  void clear_one();  // of what is measured, selected, highlighted
-  void point_at_legend(std::size_t slot, bool more);
+  bool take_control_key(int key, bool shift);
+  void clear_one();      // of what is measured, selected, highlighted
+  void settle_legend();  // where it stands, for keys
 
   mutable view::LaneView view_;
   LaneScene scene_;
   LaneMarks marks_;
   LegendLine legend_;
+  LegendKeys* legend_keys_;
+  view::ShownNames names_;
   bool illegal_ = false;
   Drag drag_ = Drag::none;
   QPointF pressed_, last_;

@@ -5,23 +5,26 @@
 #include <algorithm>
 #include <cmath>
 
+#include "gui/charts/legend_keys.h"
 #include "gui/charts/timeline_chart.h"
 
 namespace orrery::gui {
 namespace {
 
-constexpr double kKeyPan = 0.125;     // of what is visible, a press
-constexpr double kKeyPage = 0.8;      // with Shift
-constexpr double kWheelNotch = 1.25;  // zoom of one notch of 15 degrees
-constexpr int kClick = 4;             // pixels that the mouse may move in a click
+constexpr double kKeyPan = 0.125;                     // of what is visible, a press
+constexpr double kKeyPage = 0.8;                      // with Shift
+constexpr double kKeyCursor = 1, kKeyCursorFar = 20;  // pixels
+constexpr double kWheelNotch = 1.25;                  // zoom of one notch of 15 degrees
+constexpr int kClick = 4;                             // pixels that the mouse may move in a click
 
 }  // namespace
 
 // --- Keys ----------------------------------------------------------------------------------------------------------------------------------------
 
 bool TimelineChart::take_key(QKeyEvent* event) {
-  if (!view_.index() || (event->modifiers() & (Qt::ControlModifier | Qt::AltModifier | Qt::MetaModifier)) != 0) return false;
+  if (!view_.index() || (event->modifiers() & (Qt::AltModifier | Qt::MetaModifier)) != 0) return false;
   const bool shift = (event->modifiers() & Qt::ShiftModifier) != 0;
+  if ((event->modifiers() & Qt::ControlModifier) != 0) return take_control_key(event->key(), shift);
   view::LaneView& view = here();
   switch (event->key()) {
     case Qt::Key_W:
@@ -73,7 +76,14 @@ bool TimelineChart::take_key(QKeyEvent* event) {
       set_critical(!scene_.critical);
       return true;
     case Qt::Key_M:
-      mark();
+      if (shift) {
+        measure_selection();
+      } else {
+        mark();
+      }
+      return true;
+    case Qt::Key_R:
+      fold_rank(shift);
       return true;
     case Qt::Key_Slash:
       Q_EMIT search_wanted();
@@ -89,10 +99,29 @@ bool TimelineChart::take_key(QKeyEvent* event) {
   }
   if (event->key() >= Qt::Key_1 && event->key() <= Qt::Key_9) {
     const auto at = static_cast<std::size_t>(event->key() - Qt::Key_1);
-    if (at < legend_.slots.size()) set_highlight(scene_.highlight ^ 1U << legend_.slots[at]);
+    if (at < legend_.slots.size()) show_colour(legend_.slots[at], true);
     return true;
   }
   return false;
+}
+
+// What the pointer does elsewhere: the cursor, and the ends of the minimap.
+bool TimelineChart::take_control_key(int key, bool shift) {
+  switch (key) {
+    case Qt::Key_Left:
+      move_cursor(shift ? -kKeyCursorFar : -kKeyCursor);
+      return true;
+    case Qt::Key_Right:
+      move_cursor(shift ? kKeyCursorFar : kKeyCursor);
+      return true;
+    case Qt::Key_Home:
+    case Qt::Key_End:
+      here().go_to(key == Qt::Key_Home ? view::LaneView::End::begin : view::LaneView::End::end);
+      moved();
+      return true;
+    default:
+      return false;
+  }
 }
 
 void TimelineChart::clear_one() {
@@ -133,18 +162,13 @@ void TimelineChart::hover(QPointF point) {
     return;
   }
   setCursor(g.gutter.contains(point) ? Qt::PointingHandCursor : Qt::ArrowCursor);
-  Q_EMIT hovered(g.gutter.contains(point) ? tr("Click: fold the rank's streams away (with Shift: of all ranks).") : QString());
+  Q_EMIT hovered(g.gutter.contains(point) ? tr("Click: fold the rank's streams away (with Shift: of all ranks). Key R.") : QString());
 }
 
 void TimelineChart::centre_on(double minimap_x) {
   const QRectF map = minimap_rect();
   here().centre_on(view::TimeAxis(axis().whole(), map.width()).time(minimap_x - map.left()));
   moved();
-}
-
-void TimelineChart::point_at_legend(std::size_t slot, bool more) {
-  const std::uint32_t bit = 1U << slot;
-  set_highlight(more ? scene_.highlight ^ bit : scene_.highlight == bit ? 0 : bit);
 }
 
 void TimelineChart::mousePressEvent(QMouseEvent* event) {
@@ -169,7 +193,7 @@ void TimelineChart::mousePressEvent(QMouseEvent* event) {
   } else {
     const bool more = (event->modifiers() & (Qt::ShiftModifier | Qt::ControlModifier)) != 0;
     for (const auto& [slot, rect] : legend_items())
-      if (rect.contains(point)) point_at_legend(slot, more);
+      if (rect.contains(point)) show_colour(slot, more);
   }
 }
 
@@ -256,6 +280,7 @@ void TimelineChart::leaveEvent(QEvent* event) {
 
 void TimelineChart::resizeEvent(QResizeEvent* event) {
   here();
+  settle_legend();
   Chart::resizeEvent(event);
 }
 

@@ -97,8 +97,8 @@ QString twin_text(const TimelineChart& chart, SpanAt span) {
   const auto predicted = static_cast<double>(chart.index()->range(own).length().v);
   QString longer = signed_time(delta.longer);
   if (predicted > 0) longer = SpanDetails::tr("%1 (%2)").arg(longer, words(format_percent(static_cast<double>(delta.longer.v) / predicted)));
-  QString rows = row(words(chart.index()->timeline().origin), times(*chart.index(), {own, false}));
-  rows += row(words(chart.over()->timeline().origin), times(*chart.over(), {d->match(own), true}));
+  QString rows = row(safe(chart.names().own), times(*chart.index(), {own, false}));
+  rows += row(safe(chart.names().other), times(*chart.over(), {d->match(own), true}));
   rows += row(SpanDetails::tr("longer by"), longer);
   rows += row(SpanDetails::tr("later by"), signed_time(delta.later));
   return heading(SpanDetails::tr("The two timelines")) + table(rows);
@@ -133,9 +133,11 @@ QString help_text() {
   help("← → ↑ ↓", SpanDetails::tr("the spans around the selected one"));
   help("F", SpanDetails::tr("fit what is selected, then all"));
   help("/ N", SpanDetails::tr("search, next match"));
-  help("Shift+drag", SpanDetails::tr("measure; or M at either end"));
+  help("Shift+drag", SpanDetails::tr("measure; or M at either end, Shift+M what is selected"));
+  help("Ctrl+← →", SpanDetails::tr("the cursor, with Shift in big steps"));
+  help("R", SpanDetails::tr("fold the rank, with Shift all ranks"));
   help("C", SpanDetails::tr("critical path"));
-  help("1–9", SpanDetails::tr("colours of the legend"));
+  help("1–9 Tab", SpanDetails::tr("colours of the legend"));
   help("Esc", SpanDetails::tr("clear, one after the other"));
   return heading(SpanDetails::tr("Getting about")) + table(rows);
 }

@@ -2,6 +2,8 @@
 
 #include <QAction>
 #include <QApplication>
+#include <QDir>
+#include <QFileInfo>
 #include <QHBoxLayout>
 #include <QKeyEvent>
 #include <QLabel>
@@ -16,6 +18,7 @@
 #include "app/command_line.h"
 #include "gui/charts/timeline_chart.h"
 #include "gui/pages/search_bar.h"
+#include "gui/pages/shown_bar.h"
 #include "gui/pages/span_details.h"
 #include "gui/state/job.h"
 #include "gui/state/view_state.h"
@@ -27,7 +30,9 @@ namespace {
 constexpr std::size_t kAtOnce = 150'000;  // spans that are indexed within a frame or so (30 ns each); more go to another thread
 
 QString plain_keys() {
-  return QStringLiteral("W S zoom · A D move · ← → ↑ ↓ spans · / search · F fit · M measure · C critical path · 1–9 colours · Esc clear");
+  return QStringLiteral(
+      "W S zoom · A D move · ← → ↑ ↓ spans · / search · F fit · M measure · Ctrl+← → cursor · R fold · C critical path · 1–9 Tab colours · Esc "
+      "clear");
 }
 
 }  // namespace
@@ -43,10 +48,9 @@ TimelinePage::TimelinePage(ViewState& state, QWidget* parent)
       chart_(new TimelineChart),
       details_(new SpanDetails),
       search_(new SearchBar),
+      what_(new ShownBar),
       status_(new QLabel),
-      over_(new QLabel),
       critical_(new QToolButton),
-      uncover_(new QToolButton),
       fit_(new QToolButton),
       streams_(new QMenu(this)),
       job_(new Job(this)) {
@@ -54,6 +58,7 @@ TimelinePage::TimelinePage(ViewState& state, QWidget* parent)
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(0);
   make_tools();
+  column->addWidget(what_);
   auto* split = new QSplitter;
   split->addWidget(chart_);
   split->addWidget(details_);
@@ -84,8 +89,6 @@ void TimelinePage::make_tools() {
   tools->setSpacing(6);
   tools->addWidget(search_, 1);
   tools->addStretch(1);
-  over_->setObjectName("dim");
-  tools->addWidget(over_);
   const auto button = [&](QToolButton* tool, const QString& text, const QString& name, const QString& tip) {
     tool->setText(text);
     tool->setAccessibleName(name);
@@ -93,7 +96,6 @@ void TimelinePage::make_tools() {
     tool->setAutoRaise(true);
     tools->addWidget(tool);
   };
-  button(uncover_, QStringLiteral("×"), tr("Take it away"), tr("Show the prediction alone"));
   button(critical_, tr("Critical path"), tr("Critical path"), tr("Mark what the length of the step hangs on (C)"));
   critical_->setCheckable(true);
   auto* fold = new QToolButton;
@@ -101,8 +103,6 @@ void TimelinePage::make_tools() {
   fold->setMenu(streams_);
   fold->setPopupMode(QToolButton::InstantPopup);
   button(fit_, tr("Fit"), tr("Fit"), tr("Show what is selected, then everything (F)"));
-  over_->hide();  // nothing lies over it yet
-  uncover_->hide();
   static_cast<QVBoxLayout*>(layout())->addLayout(tools);
 }
 
@@ -157,7 +157,8 @@ void TimelinePage::listen_to_parts() {
     chart_->fit_selection();
     if (chart_->axis().range() == before) chart_->fit_all();
   });
-  connect(uncover_, &QToolButton::clicked, this, [this] { state().set_measured(std::nullopt); });
+  connect(what_, &ShownBar::uncover_wanted, this, [this] { state().set_measured(std::nullopt); });
+  connect(what_, &ShownBar::prediction_wanted, this, [this] { state().show_trace(std::nullopt); });
 }
 
 QList<const Chart*> TimelinePage::charts() const { return {chart_}; }
@@ -218,13 +219,7 @@ void TimelinePage::take(const std::shared_ptr<const Indexed>& indexed) {
   chart_->lay_over(indexed->over, indexed->differences);
   shown_ = indexed->timeline;
   shown_over_ = indexed->over_timeline;
-  const bool over = indexed->over != nullptr;
-  over_->setVisible(over);
-  uncover_->setVisible(over);
-  if (over) {
-    over_->setText(tr("over it: %1").arg(state().measured() ? state().measured()->name : QString()));
-    over_->setToolTip(tr("%1 of %2 instructions are in both").arg(indexed->differences->matched()).arg(indexed->timeline->spans.size()));
-  }
+  name_timelines(indexed->differences.get());
   critical_->setEnabled(shown_ && !shown_->critical.empty());
   critical_->setToolTip(critical_->isEnabled() ? tr("Mark what the length of the step hangs on (C)") : tr("Known of simulated timelines"));
   fill_streams();
@@ -232,6 +227,32 @@ void TimelinePage::take(const std::shared_ptr<const Indexed>& indexed) {
   search_->search_in(chart_->index());
   select_from_state();
   show_details();
+}
+
+void TimelinePage::name_timelines(const view::Differences* differences) {
+  // Of a file its name, of a run what it calls itself.
+  const auto name = [](const Other& other) { return (other.about ? other.name : QFileInfo(other.name).fileName()).toStdString(); };
+  const auto tip = [](const Other& other) { return other.about ? QString() : QDir::toNativeSeparators(other.name); };
+  ShownBar::Shown shown;
+  view::Source own;
+  if (shown_) own.origin = shown_->origin;
+  if (const auto& trace = state().trace()) {
+    shown.opened = shown_ != nullptr;
+    shown.own_tip = tip(*trace);
+    own.name = name(*trace);
+  } else if (const auto answer = state().shown(); answer && answer->inputs) {
+    own.name = answer->inputs->model.name + " on " + answer->inputs->plan.cluster;
+  }
+  std::optional<view::Source> other;
+  if (const auto& measured = state().measured(); measured && chart_->over()) {
+    shown.over = true;
+    shown.both = differences->matched();
+    shown.other_tip = tip(*measured);
+    other = view::Source{shown_over_->origin, name(*measured)};
+  }
+  shown.names = view::shown_names(own, other);
+  what_->show_what(shown);
+  chart_->set_names(shown.names);
 }
 
 void TimelinePage::fill_streams() {

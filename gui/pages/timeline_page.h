@@ -12,10 +12,15 @@ class QLabel;
 class QMenu;
 class QToolButton;
 
+namespace orrery::view {
+class Differences;
+}
+
 namespace orrery::gui {
 
 class Job;
 class SearchBar;
+class ShownBar;
 class SpanDetails;
 class TimelineChart;
 
@@ -49,6 +54,7 @@ class TimelinePage : public Page {
   void listen_to_parts();
   void refresh();  // builds the indices of what the state shows, at once or on another thread
   void take(const std::shared_ptr<const Indexed>& indexed);
+  void name_timelines(const view::Differences* differences);
   void show_details();
   void fill_streams();
   void go_to(view::SpanId span);
@@ -59,8 +65,9 @@ class TimelinePage : public Page {
   TimelineChart* chart_;
   SpanDetails* details_;
   SearchBar* search_;
-  QLabel *status_, *over_;
-  QToolButton *critical_, *uncover_, *fit_;
+  ShownBar* what_;
+  QLabel* status_;
+  QToolButton *critical_, *fit_;
   QMenu* streams_;
   Job* job_;
   std::shared_ptr<const Timeline> wanted_, wanted_over_, shown_, shown_over_;

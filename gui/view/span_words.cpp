@@ -45,10 +45,10 @@ std::string describe(const Timeline& timeline, SpanId span) {
 }
 
 std::string describe(const Delta& delta) {
-  const auto part = [](Picoseconds v, std::string_view more, std::string_view less) {
-    return v.v == 0 ? std::string("as predicted") : fmt::format("{} {}", format_seconds(Picoseconds{std::abs(v.v)}), v.v > 0 ? more : less);
+  const auto part = [](Picoseconds v, std::string_view more, std::string_view less, std::string_view same) {
+    return v.v == 0 ? std::string(same) : fmt::format("{} {}", format_seconds(Picoseconds{std::abs(v.v)}), v.v > 0 ? more : less);
   };
-  return fmt::format("{}, {}", part(delta.longer, "longer", "shorter"), part(delta.later, "later", "earlier"));
+  return fmt::format("{}, {}", part(delta.longer, "longer", "shorter", "as long"), part(delta.later, "later", "earlier", "at the same time"));
 }
 
 std::string describe_wait(const SpanIndex& index, SpanId span) {

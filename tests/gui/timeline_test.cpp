@@ -406,6 +406,126 @@ TEST(TimelinePage, StepsThatComeDisturbNeitherZoomNorSelection) {
   EXPECT_EQ(shown.chart().over()->shared(), newest);
 }
 
+TEST(TimelinePage, EveryColourOfTheLegendIsReachedByKeys) {
+  Shown shown;
+  auto* legend = find<QWidget>(&shown.chart(), "Legend");
+  EXPECT_EQ(legend->focusPolicy() & Qt::TabFocus, Qt::TabFocus);
+  legend->setFocus();
+  std::set<std::uint32_t> seen;
+  for (std::size_t i = 0; i < shown.chart().legend().size(); ++i) {
+    QTest::keyClick(legend, Qt::Key_Space);
+    EXPECT_EQ(shown.chart().highlight(), 1U << shown.chart().legend()[i]);
+    seen.insert(shown.chart().highlight());
+    QTest::keyClick(legend, Qt::Key_Right);
+  }
+  EXPECT_EQ(seen.size(), shown.chart().legend().size());
+  // Round the end, which is the first again; with Shift as well, and once more away.
+  const std::uint32_t last = 1U << shown.chart().legend().back(), first = 1U << shown.chart().legend().front();
+  QTest::keyClick(legend, Qt::Key_Space, Qt::ShiftModifier);
+  EXPECT_EQ(shown.chart().highlight(), last | first);
+  QTest::keyClick(legend, Qt::Key_Space, Qt::ShiftModifier);
+  EXPECT_EQ(shown.chart().highlight(), last);
+  QTest::keyClick(legend, Qt::Key_Left);
+  QTest::keyClick(legend, Qt::Key_Space);
+  EXPECT_EQ(shown.chart().highlight(), 0U);  // it was alone: all again
+  // Other keys are the chart's.
+  QTest::keyClick(legend, Qt::Key_C);
+  EXPECT_TRUE(shown.chart().critical());
+}
+
+TEST(TimelinePage, RFoldsTheRankOfWhatIsSelected) {
+  Shown shown;
+  const std::size_t rows = shown.chart().lanes().rows().size();
+  const view::SpanId span = shown.longest([](const Span& s) { return s.rank != 0; });
+  ASSERT_NE(span, view::kNoSpan);
+  const std::uint32_t rank = shown.timeline().spans[span].rank;
+  shown.chart().select(SpanAt{span, false});
+  shown.key(Qt::Key_R);
+  EXPECT_EQ(shown.chart().layout_choice().collapsed, (std::set<std::uint32_t>{rank}));
+  shown.key(Qt::Key_R);
+  EXPECT_EQ(shown.chart().lanes().rows().size(), rows);
+  shown.key(Qt::Key_R, Qt::ShiftModifier);
+  EXPECT_EQ(shown.chart().layout_choice().collapsed, (std::set<std::uint32_t>{0, rank}));
+  shown.key(Qt::Key_R, Qt::ShiftModifier);
+  EXPECT_TRUE(shown.chart().layout_choice().collapsed.empty());
+  shown.chart().select(std::nullopt);
+  shown.key(Qt::Key_R);
+  EXPECT_EQ(shown.chart().layout_choice().collapsed, (std::set<std::uint32_t>{0}));  // the uppermost
+}
+
+TEST(TimelinePage, KeysMoveTheCursorAndMeasure) {
+  Shown shown;
+  shown.chart().set_cursor(std::nullopt);
+  shown.key(Qt::Key_Right, Qt::ControlModifier);
+  ASSERT_TRUE(shown.state().cursor());
+  const double at = shown.chart().axis().pixel(*shown.state().cursor());
+  EXPECT_NEAR(at, shown.chart().axis().width() / 2 + 1, 0.5);  // from the middle on
+  shown.key(Qt::Key_M);
+  for (int i = 0; i < 3; ++i) shown.key(Qt::Key_Right, Qt::ControlModifier | Qt::ShiftModifier);
+  shown.key(Qt::Key_Left, Qt::ControlModifier);
+  shown.key(Qt::Key_M);
+  ASSERT_TRUE(shown.chart().measured());
+  EXPECT_NEAR(static_cast<double>(shown.chart().measured()->length().v) * shown.chart().axis().pixels_per_picosecond(), 3 * 20 - 1, 1);
+  // What is selected is measured at once.
+  const view::SpanId span = shown.longest([](const Span& s) { return s.rank != 0; });
+  ASSERT_NE(span, view::kNoSpan);
+  shown.chart().select(SpanAt{span, false});
+  shown.key(Qt::Key_M, Qt::ShiftModifier);
+  EXPECT_EQ(*shown.chart().measured(), (view::TimeRange{shown.timeline().spans[span].start, shown.timeline().spans[span].end}));
+}
+
+TEST(TimelinePage, TheCursorTakesTheViewAlong) {
+  Shown shown;
+  shown.key(Qt::Key_W, Qt::ShiftModifier);
+  const view::TimeRange before = shown.chart().axis().range();
+  for (int i = 0; i < 60; ++i) shown.key(Qt::Key_Right, Qt::ControlModifier | Qt::ShiftModifier);  // 1200 pixels
+  EXPECT_GT(shown.chart().axis().range().begin, before.begin);
+  EXPECT_EQ(shown.chart().axis().range().length(), before.length());
+  EXPECT_TRUE(shown.chart().axis().range().contains(*shown.chart().cursor()));
+}
+
+TEST(TimelinePage, KeysGoToTheEndsAsTheMinimapDoes) {
+  Shown shown;
+  shown.key(Qt::Key_W, Qt::ShiftModifier);
+  const Picoseconds length = shown.chart().axis().range().length();
+  shown.key(Qt::Key_End, Qt::ControlModifier);
+  EXPECT_EQ(shown.chart().axis().range().end, shown.chart().axis().whole().end);
+  shown.key(Qt::Key_Home, Qt::ControlModifier);
+  EXPECT_EQ(shown.chart().axis().range().begin, shown.chart().axis().whole().begin);
+  EXPECT_EQ(shown.chart().axis().range().length(), length);
+}
+
+TEST(TimelinePage, SaysWhatIsShownWhereItIsNotThePrediction) {
+  Shown shown;
+  auto* own = find<QLabel>(&shown.page, "Shown");
+  auto* other = find<QLabel>(&shown.page, "Laid over it");
+  EXPECT_TRUE(own->isHidden() || !own->isVisible());
+  const auto predicted = std::make_shared<Timeline>(shown.timeline());
+  shown.state().set_measured(Other{slower(shown.timeline()), "/tmp/folder/run.json"});
+  EXPECT_TRUE(own->isVisible());
+  EXPECT_TRUE(own->text().contains("predicted: cpu-llama-tiny on")) << own->text().toStdString();
+  EXPECT_TRUE(other->text().contains("measured: run.json")) << other->text().toStdString();
+  EXPECT_EQ(other->toolTip(), "/tmp/folder/run.json");
+  EXPECT_EQ(shown.chart().names().own, "predicted");
+  EXPECT_EQ(shown.chart().names().other, "measured");
+  // A trace in place of the prediction, and the way back.
+  shown.state().set_measured(std::nullopt);
+  EXPECT_FALSE(own->isVisible());
+  shown.state().show_trace(Other{predicted, "/tmp/folder/saved.json"});
+  EXPECT_TRUE(own->text().contains("predicted: saved.json")) << own->text().toStdString();
+  find<QToolButton>(&shown.page, "Back to the prediction")->click();
+  EXPECT_FALSE(shown.state().trace());
+  EXPECT_FALSE(own->isVisible());
+}
+
+TEST(TimelinePage, TimelinesWithoutACommonInstructionAreSaidToBe) {
+  Shown shown;
+  auto other = std::make_shared<Timeline>(shown.timeline());
+  for (Span& s : other->spans) s.pass += 1'000'000;
+  shown.state().set_measured(Other{other, "run.json"});
+  EXPECT_TRUE(find<QLabel>(&shown.page, "Differences")->text().contains("no instruction in common"));
+}
+
 TEST(TimelinePage, ANewAnswerKeepsTheView) {
   Shown shown;
   shown.key(Qt::Key_W);
