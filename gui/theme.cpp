@@ -43,6 +43,9 @@ QSplitter::handle { background: %3; } QSplitter::handle:horizontal { width: 1px;
 QHeaderView::section { background: %8; color: %1; border: none; border-bottom: 1px solid %3; padding: 4px 8px; }
 QTableView, QTreeView { border: 1px solid %3; gridline-color: %3; }
 QScrollArea { border: none; }
+QSlider#cursor::groove:horizontal { height: 3px; border-radius: 1px; background: %3; }
+QSlider#cursor::handle:horizontal { width: 13px; margin: -6px 0; border: 1px solid %4; border-radius: 7px; background: %2; }
+QSlider#cursor::handle:horizontal:focus { border-color: %9; }
 QRadioButton::indicator { width: 12px; height: 12px; border: 1px solid %4; border-radius: 7px; background: %11; }
 QRadioButton::indicator:checked { border-color: %9;
   background: qradialgradient(cx: 0.5, cy: 0.5, radius: 0.5, fx: 0.5, fy: 0.5, stop: 0 %9, stop: 0.5 %9, stop: 0.62 %11, stop: 1 %11); }

@@ -231,7 +231,13 @@ void MemoryPairsChart::paint(QPainter& painter, QSizeF size, const Theme& theme)
   const QFont plain = painter.font();
   painter.setFont(small_font(plain));
   painter.setPen(theme.dim);
-  painter.drawText(QPointF(kEdge, 12 + QFontMetricsF(painter.font()).ascent() - 1), tr("Peak memory per device, by pipeline stage"));
+  double longest = 0;
+  for (const app::Row& row : report_->memory) longest = std::max({longest, row.a, row.b});
+  const bool shows_capacity = capacity_ > 0 && capacity_ < 3 * longest;
+  painter.drawText(
+      QPointF(kEdge, 12 + QFontMetricsF(painter.font()).ascent() - 1),
+      shows_capacity ? tr("Peak memory per device, by pipeline stage; dashed: its capacity, %1").arg(of(format_bytes(Bytes{std::llround(capacity_)})))
+                     : tr("Peak memory per device, by pipeline stage"));
   painter.setFont(plain);
   std::vector<app::Row> rows = report_->memory;
   const std::size_t room = static_cast<std::size_t>(std::max(1.0, (size.height() - kTop - kEdge) / 16));
@@ -239,9 +245,6 @@ void MemoryPairsChart::paint(QPainter& painter, QSizeF size, const Theme& theme)
   if (left_out > 0) rows.resize(room - 1);
   const double number = QFontMetricsF(plain).horizontalAdvance("0000 MiB");
   const Rows place = rows_in(painter, size, rows, 2 * number + kGap);
-  double longest = 0;
-  for (const app::Row& row : rows) longest = std::max({longest, row.a, row.b});
-  const bool shows_capacity = capacity_ > 0 && capacity_ < 3 * longest;
   const view::LinearAxis axis(0, shows_capacity ? std::max(longest, capacity_) : longest, place.bars.left(), place.bars.right());
   for (std::size_t r = 0; r < rows.size(); ++r) {
     const double top = place.top(r), bar = std::min(12.0, place.height * 0.38), y = top + place.height / 2;

@@ -310,7 +310,7 @@ QString ComparePage::without_command() const {
 }
 
 QString ComparePage::caption() const {
-  return report_ ? tr("A: %1   B: %2   %3").arg(of(report_->a.label), of(report_->b.label), headline_->text()) : QString();
+  return report_ ? tr("%3.   A: %1   B: %2").arg(of(report_->a.label), of(report_->b.label), headline_->text()) : QString();
 }
 
 bool ComparePage::settled() const { return !loading_.running(); }

@@ -85,6 +85,7 @@ NetworkPage::NetworkPage(ViewState& state, QWidget* parent) : Page(state, "netwo
   over_step_->setChecked(true);
   slider_ = new QSlider(Qt::Horizontal);
   slider_->setRange(0, kSliderSteps);
+  slider_->setObjectName("cursor");
   slider_->setAccessibleName(tr("Time in the step"));
   slider_->setToolTip(tr("Moves the cursor through the step"));
   time_ = new QLabel;

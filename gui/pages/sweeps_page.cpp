@@ -155,11 +155,12 @@ SweepsPage::SweepsPage(ViewState& state, QWidget* parent) : Page(state, "sweeps"
       const AxisEdit& axis = axes_[static_cast<std::size_t>(number)];
       if (axis.values->text().isEmpty() && axis.path->currentText().trimmed().toStdString() != axis.tried) suggest(number, false);
     }
+    if (!suggesting_.running() && std::exchange(wanted_, false)) sweep();
   });
   connect(&state, &ViewState::sweep_changed, this, &SweepsPage::show_report);
   connect(&state, &ViewState::table_opened, this, &SweepsPage::open);
-  connect(&state, &ViewState::answer_changed, this, &SweepsPage::fill_paths);
-  fill_paths();
+  connect(&state, &ViewState::answer_changed, this, &SweepsPage::fill_if_seen);
+  fill_if_seen();
   show_report();
 }
 
@@ -200,9 +201,13 @@ void SweepsPage::showEvent(QShowEvent* event) {
   fill_paths();
 }
 
+void SweepsPage::fill_if_seen() {
+  if (isVisible()) fill_paths();
+}
+
 void SweepsPage::fill_paths() {
   const auto& answer = state().answer();
-  if (!isVisible() || !answer || !answer->inputs || answer == filled_) return;
+  if (!answer || !answer->inputs || answer == filled_) return;
   filled_ = answer;
   QStringList paths;
   for (const char* path : kFirst) paths << path;
@@ -264,6 +269,12 @@ std::vector<app::SweepAxis> SweepsPage::axes() const {
 
 void SweepsPage::sweep() {
   if (sweeping_.running()) return;
+  fill_paths();
+  const auto lacks_values = [](const AxisEdit& axis) { return !axis.path->currentText().trimmed().isEmpty() && axis.values->text().isEmpty(); };
+  if (suggesting_.running() && std::any_of(axes_.begin(), axes_.end(), lacks_values)) {
+    wanted_ = true;  // pressed before the first suggestions were there
+    return bar_->say(tr("looking for legal values first"));
+  }
   app::Sweep what{state().question(), {}, {}};
   try {
     what.axes = axes();
@@ -425,7 +436,7 @@ std::optional<QString> SweepsPage::running() const {
 
 void SweepsPage::stop() { sweeping_.cancel(); }
 
-bool SweepsPage::settled() const { return !sweeping_.running() && !suggesting_.running(); }
+bool SweepsPage::settled() const { return !sweeping_.running() && !suggesting_.running() && !wanted_; }
 
 std::vector<Page::Result> SweepsPage::results() const {
   if (!own_ || !state().sweep()) return {};

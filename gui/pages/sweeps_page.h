@@ -57,7 +57,8 @@ class SweepsPage : public Page {
   };
   AxisEdit make_axis(int number, const QString& path);
   std::vector<app::SweepAxis> axes() const;  // throws Error
-  void fill_paths();
+  void fill_if_seen();
+  void fill_paths();  // and first values
   void suggest(int axis, bool replace);
   void show_report();
   void show_map();
@@ -74,6 +75,7 @@ class SweepsPage : public Page {
   app::PlanFlags base_;  // what the sweep on show was made from; nothing of a file's table
   bool own_ = false;
   QString file_;
+  bool wanted_ = false;  // a sweep, once its axes have the values that are being looked for
   Job sweeping_, suggesting_;
   std::shared_ptr<const Answer> filled_;  // that the fields are of
 };

@@ -7,7 +7,7 @@ namespace orrery::view {
 namespace {
 
 constexpr double kPad = 7, kGap = 10, kBar = 5, kSpine = 5, kSwitch = 2;
-constexpr double kLargest = 46, kSmallest = 7;  // pitch of devices
+constexpr double kLargest = 64, kSmallest = 7;  // pitch of devices
 
 // Devices side by side in a node: all of up to 16, otherwise the most up to 16 that give equal rows.
 std::int64_t columns_of(std::int64_t node_size) {
@@ -25,8 +25,8 @@ struct Measure {
   Measure(double p, std::int64_t node_size, std::size_t levels, double line) : pitch(p) {
     columns = columns_of(node_size);
     strips = (std::max<std::int64_t>(1, node_size) + columns - 1) / columns;
-    tile = std::min(30.0, std::floor(pitch * 0.76));
-    link = std::clamp(pitch * 0.5, 5.0, 22.0);
+    tile = std::min(42.0, std::floor(pitch * 0.76));
+    link = std::clamp(pitch * 0.5, 5.0, 30.0);
     strip = link * static_cast<double>(levels) + tile + kSwitch;
     node_width = std::max(pitch * static_cast<double>(columns) + 2 * kPad, 64.0);
     node_height = line + static_cast<double>(strips) * strip + static_cast<double>(strips - 1) * 6 + 2 * kPad;

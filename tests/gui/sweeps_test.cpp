@@ -61,6 +61,17 @@ TEST(SweepsPage, SweepsTwoFieldsAndMakesACellTheQuestion) {
   EXPECT_TRUE(p.page.command().contains("--grid parallel.tp=1,2 --grid batch.micro=1,2")) << p.page.command().toStdString();
 }
 
+// The values that a fresh page looks for are worth waiting for.
+TEST(SweepsPage, PressedAtOnceItSweepsWhenItHasValues) {
+  Asked asked;
+  SweepsPage page(asked.state);  // nor is it seen yet, as where only a picture is wanted
+  page.act();
+  EXPECT_FALSE(page.settled());
+  EXPECT_TRUE(wait_for([&] { return page.settled(); }));
+  ASSERT_TRUE(asked.state.sweep());
+  EXPECT_EQ(asked.state.sweep()->axes.front().path, "parallel.tp");
+}
+
 TEST(SweepsPage, IsWalkedByKeys) {
   Page p;
   p.field(1, "parallel.tp", "1, 2");
