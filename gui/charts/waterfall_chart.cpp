@@ -20,8 +20,6 @@ QString signed_seconds(double v) {
   return (v > 0 ? QStringLiteral("+") : QStringLiteral("-")) + seconds(std::abs(v));
 }
 
-constexpr double kSame = 1e-6;  // of the longest bar; less is rounding of times to picoseconds, and no difference
-
 QString of(const std::string& text) { return QString::fromStdString(text); }
 
 constexpr double kTop = 48, kGap = 12, kEdge = 12;
@@ -116,7 +114,7 @@ void WaterfallChart::paint(QPainter& painter, QSizeF size, const Theme& theme) c
     };
     text(first, number, seconds(row.a.length()), theme.ink);
     text(first + number + kGap, number, seconds(row.b.length()), theme.ink);
-    const double d = std::abs(row.difference()) < kSame * longest ? 0 : row.difference();
+    const double d = std::abs(row.difference()) < view::kRounding * longest ? 0 : row.difference();
     text(first + 2 * (number + kGap), difference, signed_seconds(d), d > 0 ? theme.bad : d < 0 ? theme.good : theme.dim);
   }
   painter.setFont(plain);
@@ -248,13 +246,15 @@ void MemoryPairsChart::paint(QPainter& painter, QSizeF size, const Theme& theme)
   const view::LinearAxis axis(0, shows_capacity ? std::max(longest, capacity_) : longest, place.bars.left(), place.bars.right());
   for (std::size_t r = 0; r < rows.size(); ++r) {
     const double top = place.top(r), bar = std::min(12.0, place.height * 0.38), y = top + place.height / 2;
-    paint_bar(painter, axis, {0, rows[r].a}, y - bar - 0.5, bar, theme.a);
-    paint_bar(painter, axis, {0, rows[r].b}, y + 0.5, bar, theme.b);
+    if (rows[r].a > 0) paint_bar(painter, axis, {0, rows[r].a}, y - bar - 0.5, bar, theme.a);
+    if (rows[r].b > 0) paint_bar(painter, axis, {0, rows[r].b}, y + 0.5, bar, theme.b);
     painter.setPen(theme.ink);
     painter.drawText(QRectF(kEdge, top, place.bars.left() - kEdge - kGap, place.height), int{Qt::AlignLeft} | int{Qt::AlignVCenter},
                      of(rows[r].name));
     const auto text = [&](double x, double v) {
-      painter.drawText(QRectF(x, top, number, place.height), int{Qt::AlignRight} | int{Qt::AlignVCenter}, of(format_bytes(Bytes{std::llround(v)})));
+      // A side with fewer stages has nothing here.
+      painter.drawText(QRectF(x, top, number, place.height), int{Qt::AlignRight} | int{Qt::AlignVCenter},
+                       v > 0 ? of(format_bytes(Bytes{std::llround(v)})) : QString("–"));
     };
     text(place.bars.right() + kGap, rows[r].a);
     text(place.bars.right() + 2 * kGap + number, rows[r].b);
@@ -266,8 +266,7 @@ void MemoryPairsChart::paint(QPainter& painter, QSizeF size, const Theme& theme)
   }
   if (left_out > 0) {
     painter.setPen(theme.dim);
-    painter.drawText(QRectF(kEdge, place.bars.bottom(), size.width() - 2 * kEdge, 16), Qt::AlignLeft,
-                     tr("and %n more stage(s)", "", static_cast<int>(left_out)));
+    painter.drawText(QRectF(kEdge, place.bars.bottom(), size.width() - 2 * kEdge, 16), Qt::AlignLeft, tr("and %1 more").arg(left_out));
   }
 }
 

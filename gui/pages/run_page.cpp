@@ -357,10 +357,9 @@ void RunPage::show_run() {
   }
   const double measured = r.step_time.v, predicted = run->predicted.step_time.v;
   time_.value->setText(of(format_seconds(r.step_time)));
-  time_.note->setText(
-      tr("median; predicted %1 (%2)")
-          .arg(of(format_seconds(Seconds{predicted})),
-               measured > 0 ? of(fmt::format("{:+.1f} %", 100 * (predicted - measured) / measured)).replace('-', u'\u2212') : QString("–")));
+  time_.note->setText(tr("median; predicted %1 (%2)")
+                          .arg(of(format_seconds(Seconds{predicted})),
+                               measured > 0 ? of(fmt::format("{:+.1f} %", 100 * (predicted - measured) / measured)) : QString("–")));
   if (measured > 0) rate_.value->setText(of(rate_text(tokens_ / measured)));
   rate_.note->setText(run->noise > 0 ? tr("steps vary by ± %1").arg(of(format_percent(run->noise))) : QString());
   const std::int64_t peak = most(run->measured.peak_memory_by_stage), expected = most(run->predicted.summary.peak_memory_by_stage);

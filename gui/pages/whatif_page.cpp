@@ -200,7 +200,7 @@ void WhatIfPage::refresh() {
     if (pinned && !now->fits)
       sentence_->setText(
           sentence_->text() +
-          tr(" But it needs %1 of a device's %2.").arg(words(format_bytes(now->capacity - now->headroom)), words(format_bytes(now->capacity))));
+          tr(" It does not fit: %1 of a device's %2.").arg(words(format_bytes(now->capacity - now->headroom)), words(format_bytes(now->capacity))));
     report.a.label = pinned ? tr("pinned").toStdString() : report.a.label;
     report.b.label = tr("now").toStdString();
     waterfall_->show_report(std::move(report));

@@ -55,6 +55,7 @@ ViewState::ViewState(QObject* parent) : QObject(parent), history_(app::PlanFlags
     if (answer->explored) last_good_ = answer;
     const bool told = answer->complete && answer->explored;  // an illegal plan leaves what was there
     if (told) shown_ = answer;
+    if (pinned_ && answer->inputs && answer->inputs->plan.model != pinned_->inputs->plan.model) unpin();  // another model's figures say nothing
     if (told && measured_ && measured_->about && answer->inputs && *measured_->about != about(*answer->inputs)) set_measured(std::nullopt);
     Q_EMIT answer_changed();
     if (told && !trace_) {

@@ -66,7 +66,7 @@ class ViewState : public QObject {
 
   // --- what it is compared with
   const std::shared_ptr<const Answer>& pinned() const { return pinned_; }
-  void pin();  // the present answer, if it has a report
+  void pin();  // the present answer, if it has a report, until a question about another model is answered
   void unpin();
 
   // --- timelines

@@ -1,6 +1,7 @@
 #include "gui/view/waterfall.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace orrery::view {
 namespace {
@@ -29,8 +30,11 @@ std::vector<BridgeRow> bridge_rows(const app::CompareReport& report, std::size_t
   const double a = to_seconds(report.a.step).v, b = to_seconds(report.b.step).v;
   std::vector<BridgeRow> rows{{"A", {0, a}, true}};
   double at = a;
-  const bool all = report.largest.size() <= most;
-  for (std::size_t i = 0; i < report.largest.size() && (all || i < most); ++i) {
+  const double least = kRounding * std::max(a, b);
+  std::size_t differ = 0;  // largest first
+  while (differ < report.largest.size() && std::abs(report.largest[differ].difference()) > least) ++differ;
+  const bool all = differ <= most;
+  for (std::size_t i = 0; i < std::min(differ, most); ++i) {
     const double next = at + report.largest[i].difference();
     rows.push_back({spoken(report.largest[i].name), {at, next}});
     at = next;

@@ -9,6 +9,9 @@
 
 namespace orrery::view {
 
+// Of the longer step: a smaller difference is rounding of times to picoseconds.
+inline constexpr double kRounding = 1e-6;
+
 // A bar from one time to another, in seconds; a part that takes time away ends below where it begins.
 struct WaterfallBar {
   double from = 0, to = 0;
@@ -33,7 +36,7 @@ struct BridgeRow {
   bool total = false;  // A first, B last
 };
 // The differences, largest first, from A's step to B's: each bar begins where the one before ended. At most `most` differences stand alone, the
-// others are one row, "others".
+// others are one row, "others". What is only rounding is left out.
 std::vector<BridgeRow> bridge_rows(const app::CompareReport& report, std::size_t most);
 
 }  // namespace orrery::view

@@ -147,6 +147,17 @@ TEST(Window, ATraceIsShownUntilSomethingElseIsAsked) {
   EXPECT_FALSE(asked.state.trace());
 }
 
+TEST(Window, APinIsGivenUpForAnotherModelAlone) {
+  Asked asked;
+  asked.state.pin();
+  asked.state.set("parallel.tp", "1");
+  ASSERT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  EXPECT_NE(asked.state.pinned(), nullptr);
+  asked.state.ask(view::examples().front().question, "an example");
+  ASSERT_TRUE(wait_for([&] { return asked.state.settled(); }));
+  EXPECT_EQ(asked.state.pinned(), nullptr);
+}
+
 TEST(Window, OneGestureIsOneStepOfUndo) {
   Asked asked;
   const std::uint64_t gesture = ViewState::new_gesture();
