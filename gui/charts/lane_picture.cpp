@@ -27,8 +27,12 @@ class Canvas {
 
 class Pixels : public Canvas {
  public:
-  explicit Pixels(QImage& image)
-      : bits_(reinterpret_cast<QRgb*>(image.bits())), stride_(image.bytesPerLine() / 4), width_(image.width()), height_(image.height()) {}
+  Pixels(QImage& image, double scale)
+      : period_(static_cast<int>(std::lround(8 * scale))),
+        bits_(reinterpret_cast<QRgb*>(image.bits())),
+        stride_(image.bytesPerLine() / 4),
+        width_(image.width()),
+        height_(image.height()) {}
 
   void fill(int x0, int y0, int x1, int y1, QRgb colour) override {
     if (!clip(x0, y0, x1, y1)) return;
@@ -47,7 +51,8 @@ class Pixels : public Canvas {
     if (!clip(x0, y0, x1, y1)) return;
     for (int y = y0; y < y1; ++y) {
       QRgb* line = bits_ + y * stride_;
-      for (int x = x0; x < x1; ++x) line[x] = ((x + y) & 7) < 2 ? stripe : colour;
+      int at = (x0 + y) % period_;
+      for (int x = x0; x < x1; ++x, at = at + 1 == period_ ? 0 : at + 1) line[x] = 4 * at < period_ ? stripe : colour;
     }
   }
 
@@ -56,6 +61,7 @@ class Pixels : public Canvas {
     x0 = std::max(x0, 0), y0 = std::max(y0, 0), x1 = std::min(x1, width_), y1 = std::min(y1, height_);
     return x0 < x1 && y0 < y1;
   }
+  int period_;  // of stripes: as far apart on a dense screen
   QRgb* bits_;
   qsizetype stride_;
   int width_, height_;
@@ -424,7 +430,7 @@ void LanePainter::paint(QPainter& painter, const LaneScene& scene, const std::sh
   }
   if (image_.size() != pixels) image_ = QImage(pixels, QImage::Format_RGB32);
   image_.setDevicePixelRatio(scale);
-  Pixels canvas(image_);
+  Pixels canvas(image_, scale);
   draw(canvas, [&](const Strokes& strokes) {
     if (strokes.labels.empty() && strokes.passes.empty()) return;
     QPainter on(&image_);

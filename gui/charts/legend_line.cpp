@@ -53,7 +53,11 @@ void LegendLine::paint(QPainter& p, QRectF line, std::uint32_t highlight, const 
     const QRectF box(rect.left(), rect.center().y() - 5, 11, 10);
     if (slot == view::kWaitingSlot) {
       p.fillRect(box, QColor(plain.gap[static_cast<std::size_t>(WaitCause::pp)]));
-      p.fillRect(box, QBrush(QColor(plain.gap_line[static_cast<std::size_t>(WaitCause::pp)]), Qt::BDiagPattern));
+      const QColor stripes(plain.gap_line[static_cast<std::size_t>(WaitCause::pp)]);
+      p.fillRect(box, QBrush(stripes, Qt::BDiagPattern));
+      p.setPen(stripes);
+      p.setBrush(Qt::NoBrush);
+      p.drawRect(box.adjusted(0.5, 0.5, -0.5, -0.5));
     } else {
       p.fillRect(box, QColor(colours.fill[slot]));
       if (slot == view::kRecomputeSlot) p.fillRect(box, QBrush(QColor(theme.ground), Qt::BDiagPattern));

@@ -367,9 +367,10 @@ void TimelineChart::paint(QPainter& painter, QSizeF size, const Theme& theme) co
   legend_.paint(painter, g.legend, scene_.highlight, theme);
   const QRectF map = g.minimap.adjusted(0, 2, 0, -4);
   minimap_.paint(painter, map, scene_, view.axis(), theme);
+  QString step = tr("step %1").arg(words(format_seconds(view.index()->timeline().step)));
+  if (view.over()) step += QStringLiteral(" · ") + words(format_seconds(view.over()->timeline().step));
   painter.setPen(theme.dim);
-  painter.drawText(QRectF(12, map.top(), kGutter - 22, map.height()), int{Qt::AlignLeft} | int{Qt::AlignVCenter},
-                   tr("step %1").arg(words(format_seconds(view.index()->timeline().step))));
+  painter.drawText(QRectF(12, map.top(), kGutter - 20, map.height()), int{Qt::AlignLeft} | int{Qt::AlignVCenter}, step);
   const auto label = marks_.label(g.ruler, view.axis(), painter.font());
   paint_ruler(painter, g.ruler, kGap, view.axis(), label ? std::optional(label->box) : std::nullopt, theme);
   painter.save();

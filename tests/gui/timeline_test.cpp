@@ -338,6 +338,36 @@ TEST(TimelineChart, TheCriticalPathIsMarkedWhereItIs) {
   EXPECT_LE(right, plot.width() / 100 + 1);
 }
 
+// Stripes of a wait are as far apart on a dense screen as on any other.
+TEST(TimelineChart, StripesKeepTheirDistanceOnADenseScreen) {
+  auto timeline = std::make_shared<Timeline>();
+  timeline->streams = {"compute"};
+  timeline->ranks = {"pp0"};
+  timeline->step = Picoseconds{1'000'000};
+  timeline->kinds.resize(1);
+  timeline->kinds[0].work = WorkClass::gemm;
+  timeline->spans.resize(2);
+  timeline->spans[0].end = Picoseconds{100'000};
+  timeline->spans[1].start = Picoseconds{900'000};
+  timeline->spans[1].end = Picoseconds{1'000'000};
+  timeline->spans[1].waited = Picoseconds{800'000};
+  timeline->spans[1].cause = WaitCause::pp;
+  TimelineChart chart;
+  chart.resize(800, 400);
+  chart.show_timeline(std::make_shared<const view::SpanIndex>(timeline));
+  const QRectF last = chart.span_rect({1, false}), plot = chart.plot_rect();
+  const auto stripes = [&](int scale) {
+    const QImage image = chart.picture({800, 400}, scale);
+    const int y = static_cast<int>(last.center().y()) * scale;
+    int changes = 0;
+    for (int x = static_cast<int>(plot.left() + plot.width() * 0.2) * scale; x < static_cast<int>(plot.left() + plot.width() * 0.8) * scale; ++x)
+      changes += image.pixel(x, y) != image.pixel(x + 1, y) ? 1 : 0;
+    return changes;
+  };
+  EXPECT_NEAR(stripes(1), plot.width() * 0.6 / 8 * 2, 3);  // one of 2 in 8 pixels: two changes
+  EXPECT_NEAR(stripes(2), stripes(1), 3);
+}
+
 // The same plan with slower and later instructions, laid over the prediction.
 std::shared_ptr<const Timeline> slower(const Timeline& t) {
   auto other = std::make_shared<Timeline>(t);
