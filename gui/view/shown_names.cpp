@@ -8,7 +8,7 @@ namespace {
 
 // Names of what was run begin with what it is.
 std::string title(const Source& source) {
-  const std::string kind(kind_of(source.origin));
+  std::string kind(kind_of(source.origin));
   if (source.name.empty()) return kind;
   return source.name.starts_with(kind + ": ") ? source.name : fmt::format("{}: {}", kind, source.name);
 }
