@@ -37,7 +37,7 @@ std::string_view letter(PassKind kind) {
 PassFinder::PassFinder(const Timeline& timeline) {
   for (const SpanKind& kind : timeline.kinds) {
     ways_.push_back(direction(kind));
-    works_.push_back(kind.work != WorkClass::control);
+    works_.push_back(kind.work != WorkClass::control ? 1 : 0);
   }
 }
 
@@ -48,20 +48,11 @@ void PassFinder::close() {
   open_ = false;
 }
 
-void PassFinder::add(const Span& span, TimeRange range) {
-  if (span.end <= span.start || !works_[span.kind]) return;
-  if (!open_ || span.pass != pass_.pass) {
-    close();
-    pass_ = {range, span.pass, 0xffff, PassKind::other};
-    time_ = {};
-    open_ = true;
-  }
-  pass_.range.end = std::max(pass_.range.end, range.end);
-  if (pass_.microbatch == 0xffff) pass_.microbatch = span.microbatch;
-  if (span.recompute) return;
-  for (std::size_t bit = 0; bit < time_.size(); ++bit) {
-    if ((ways_[span.kind] >> bit & 1U) != 0) time_[bit] += range.length().v;
-  }
+void PassFinder::open(const Span& span, TimeRange range) {
+  close();
+  pass_ = {range, span.pass, 0xffff, PassKind::other};
+  time_ = {};
+  open_ = true;
 }
 
 void PassFinder::finish(std::vector<Pass>& out) {

@@ -1,7 +1,9 @@
 // The passes of a compute stream, as pipelines' diagrams name them: F3, B3, W3.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -29,15 +31,27 @@ class PassFinder {
   explicit PassFinder(const Timeline& timeline);
 
   // The stream's next span by start, at the times at which it is drawn. What has no length or does no work belongs to no pass.
-  void add(const Span& span, TimeRange range);
+  // Inline: there are millions.
+  void add(const Span& span, TimeRange range) {
+    if (span.end <= span.start || works_[span.kind] == 0) return;
+    if (!open_ || span.pass != pass_.pass) open(span, range);
+    pass_.range.end = std::max(pass_.range.end, range.end);
+    if (pass_.microbatch == 0xffff) pass_.microbatch = span.microbatch;
+    if (span.recompute) return;
+    const std::uint8_t ways = ways_[span.kind];
+    for (std::size_t bit = 0; bit < time_.size(); ++bit) {
+      if ((ways >> bit & 1U) != 0) time_[bit] += range.length().v;
+    }
+  }
   // Those of the stream that ends here are appended to `out`; the next span begins another stream.
   void finish(std::vector<Pass>& out);
 
  private:
+  void open(const Span& span, TimeRange range);
   void close();
 
-  std::vector<std::uint8_t> ways_;  // by kind: bits
-  std::vector<bool> works_;         // by kind
+  std::vector<std::uint8_t> ways_;   // by kind: bits
+  std::vector<std::uint8_t> works_;  // by kind: 0 or 1
   std::vector<Pass> found_;
   Pass pass_;
   bool open_ = false;

@@ -1,6 +1,7 @@
 // Levels of detail: what the time of lanes is made of, in buckets of 2^n picoseconds for every n from a finest one on.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -36,10 +37,15 @@ class Pyramid {
     Builder(Pyramid& pyramid, TimeRange range, std::int64_t bucket);
 
     void add(std::int64_t from, std::int64_t to, std::size_t part) {  // a part of a MixSum
-      from = std::max(from, bucket_ << lane_.finest);
+      const std::uint32_t finest = lane_.finest;
+      std::int64_t bucket = bucket_;  // here: what is added to the sums could be it, for all that the compiler knows
+      from = std::max(from, bucket << finest);
       while (from < to) {
-        if ((from >> lane_.finest) != bucket_) close(from >> lane_.finest);
-        const std::int64_t cut = std::min(to, (bucket_ + 1) << lane_.finest);
+        if ((from >> finest) != bucket) {
+          bucket = from >> finest;
+          close(bucket);
+        }
+        const std::int64_t cut = std::min(to, (bucket + 1) << finest);
         sums_[0].add(part, cut - from);
         from = cut;
       }
