@@ -14,6 +14,8 @@ function(orrery_library name)
     target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/orrery>)
     target_compile_features(${target} PUBLIC cxx_std_20)  # also for whoever uses the installed package
     target_link_libraries(${target} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+    # What nearly every source includes: a second of each one's time with g++ 12. Each still names what it uses (clang-tidy reads them without).
+    target_precompile_headers(${target} PRIVATE <fmt/format.h> <algorithm> <functional> <map> <memory> <optional> <string> <string_view> <vector>)
     orrery_warnings(${target})
   endif()
   add_library(orrery::${name} ALIAS ${target})
