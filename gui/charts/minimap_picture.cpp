@@ -38,7 +38,8 @@ void MinimapPicture::paint(QPainter& p, QRectF map, const LaneScene& scene, cons
       tick_key_ = key;
       find_ticks(*scene.matches, whole);
     }
-    for (const double x : ticks_) p.fillRect(QRectF(std::round(map.left()) + x, map.bottom() - 4, 2, 8), theme.ink);  // the colours of work hide any other
+    for (const double x : ticks_)
+      p.fillRect(QRectF(std::round(map.left()) + x, map.bottom() - 4, 2, 8), theme.ink);  // the colours of work hide any other
   } else {
     tick_key_ = {};
   }

@@ -32,7 +32,7 @@ class WhatIfPage : public Page {
 
   QList<const Chart*> charts() const override;
   std::optional<QString> csv() const override;  // the figures, pinned and now
-  QString command() const override;  // with a pin: what changed since
+  QString command() const override;             // with a pin: what changed since
   bool settled() const override;
 
   KnobWidget* knob(const std::string& path) const;  // null: there is none

@@ -7,7 +7,6 @@ namespace orrery::view {
 
 namespace {
 
-
 std::uint64_t key(const Span& s) { return std::uint64_t{s.pass} << 16U | s.instruction; }
 
 std::int8_t scaled(double share) { return static_cast<std::int8_t>(std::lround(std::clamp(share, -1.0, 1.0) * 127)); }
