@@ -200,7 +200,7 @@ class FakeNccl {
       std::erase_if(g.under_way, [](const std::weak_ptr<Operation>& each) { return each.expired(); });
       g.under_way.push_back(o);
       nccl_.machine_.push(g.network, {[o] {
-                                        const std::lock_guard lock(o->moving);
+                                        const std::lock_guard moving(o->moving);
                                         if (!o->stopped) move(o->calls);
                                       },
                                       {},
