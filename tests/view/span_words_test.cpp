@@ -37,7 +37,7 @@ TEST(SpanWords, SayWhatWhichWhenAndAfterWhichWait) {
 
 TEST(SpanWords, SayHowTheOtherDiffers) {
   EXPECT_EQ(describe(Delta{Picoseconds{2'000'000}, Picoseconds{-50'000}}), "50 ns shorter, 2 us later");
-  EXPECT_EQ(describe(Delta{Picoseconds{-1'000'000}, Picoseconds{0}}), "1 us shorter, at the same time");
+  EXPECT_EQ(describe(Delta{Picoseconds{-1'000'000}, Picoseconds{0}}), "as long, 1 us earlier");
 }
 
 TEST(SpanWords, SayWhatIsWaitedForAndHowLong) {
