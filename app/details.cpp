@@ -59,7 +59,7 @@ std::int64_t rank_to_look_at(const Explored& explored, std::optional<std::int64_
     const auto stage = static_cast<std::size_t>(explored.report.fullest_stage);
     found = first_recorded(timeline, [&](std::int64_t r) { return program.stage_of(r) == stage; });
   }
-  if (!found) throw Error("--rank", "nothing was recorded of it", "leave --ranks out");
+  if (!found) throw Error("--rank", "nothing was recorded of it", "add --unfold, which records every rank");
   return *found;
 }
 
@@ -96,6 +96,7 @@ Moment moment(const Explored& explored, Picoseconds time, std::optional<std::int
   const NetworkTraffic traffic(explored.program, explored.inputs.cluster);
   out.links = loaded(traffic, traffic.at(timeline, time));
   const MemoryStory story = memory_story(explored.program, timeline, explored.report.capacity, rank);
+  out.asked_rank = wanted.value_or(rank);
   out.memory = held(explored.program, story, story.at(time));
   for (std::uint32_t i = 0; i < timeline.spans.size(); ++i) {
     const Span& span = timeline.spans[i];

@@ -49,6 +49,7 @@ struct Moment {
   Picoseconds time;
   Watts power;  // of all devices
   std::vector<LoadedLink> links;
+  std::int64_t asked_rank = 0;   // the rank that was asked for; memory.rank stands for it
   HeldMemory memory;             // of the rank
   std::vector<SpanStory> spans;  // that run on it
 };

@@ -106,6 +106,7 @@ std::string to_json(const SimulateReport& report, const std::optional<Details>& 
     out["moment"] = {{"time_s", seconds(moment->time)},
                      {"power_w", moment->power.v},
                      {"links", links_json(moment->links, "_bytes_per_s")},
+                     {"asked_rank", moment->asked_rank},
                      {"memory", memory_json(moment->memory)},
                      {"spans", std::move(spans)}};
   }

@@ -164,6 +164,7 @@ Tree moment() {
   span.must("critical", property("boolean", "on the critical path"));
   span.must("facts", property("object", "what is known of it, in words")).must("why", property("string", "it started when it did"));
   f.must("time_s", property("number", "from the start of the step")).must("power_w", property("number", "of all devices"));
+  f.must("asked_rank", property("integer", "the rank that was asked for; the memory's stands for it"));
   f.must("links", links(true)).must("memory", held_memory()).must("spans", list_of(span.take(), "that run on the rank"));
   return f.take("with --at: the step at a time of it");
 }

@@ -65,6 +65,7 @@ std::string text(const app::Moment& m) {
   out += fmt::format("power            {}\n", format_power(m.power));
   const std::string links = links_text(m.links, Seconds{1}, "second");
   out += links.empty() ? "links            nothing flows\n" : "links            (one way, share of what they can carry)\n" + links;
+  if (m.asked_rank != m.memory.rank) out += fmt::format("rank {} does as rank {} does, which stands for it\n", m.asked_rank, m.memory.rank);
   out += fmt::format("memory of rank {} ({}): {} since {}, {}\n", m.memory.rank, m.memory.label, format_bytes(Bytes{m.memory.total()}),
                      format_seconds(m.memory.time), m.memory.occasion);
   for (std::size_t i = 0; i < std::min(m.memory.holdings.size(), kMostBuffers); ++i) {

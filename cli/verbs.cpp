@@ -197,7 +197,9 @@ int compare(const CompareCommand& command, const Common& common) {
   if (by_then && command.with) throw Error("--then", "says what side B is, and so does --with", "give one of them");
   if (!by_then && !command.with) {
     for (const auto& [name, file] : {std::pair{"A", &command.a}, {"B", &command.b}})
-      if (file->empty()) throw Error("orrery compare", fmt::format("{} is required", name), "see 'orrery compare --help'");
+      if (file->empty())
+        throw Error("orrery compare", fmt::format("{} is required", name),
+                    "give two files; or flags of a plan and --then PATH=VALUE, or --with and the other side");
   } else if (!command.b.empty()) {
     throw Error("orrery compare", fmt::format("'{}' is one word too many", command.b), "side B stands after --with, or is side A with --then");
   }

@@ -380,7 +380,7 @@ void MainWindow::keep_results() {
         write_file_atomically(folder.filePath(result.file).toStdString(), result.content);
         if (result.opens) remember_file(folder.filePath(result.file));
       }
-    } catch (const Error&) {  // the window is closing: there is nobody left to tell
+    } catch (const std::exception&) {  // the window is closing: there is nobody left to tell
     }
   }
 }

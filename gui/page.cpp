@@ -54,6 +54,8 @@ void Page::show_staleness() {
   for (const Dimmed& d : dimmed_) d.veil->setVisible(stale() && !(d.of_timeline && state_.trace()));
 }
 
+const app::PlanFlags& Page::shown_question() const { return state_.shown() ? state_.shown()->question : state_.question(); }
+
 QString Page::command() const { return QString::fromStdString(app::command_line(state_.question(), "simulate")); }
 
 void Page::keep(QSettings& settings) const {

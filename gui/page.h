@@ -10,6 +10,10 @@
 
 class QSettings;
 
+namespace orrery::app {
+struct PlanFlags;
+}
+
 namespace orrery::gui {
 
 class Chart;
@@ -58,6 +62,8 @@ class Page : public QWidget {
 
  protected:
   ViewState& state() const { return state_; }
+  // What the timeline on screen answers: not the present question where that is illegal, or not answered yet.
+  const app::PlanFlags& shown_question() const;
   // The command that prints what the opened trace says.
   QString trace_command(const std::vector<std::string>& more = {}) const;
   // Dims the part of the page while stale(), where it shows a timeline not while that is an opened trace. Followed by itself as answers come;

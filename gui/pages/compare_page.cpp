@@ -224,7 +224,7 @@ void ComparePage::compare() {
   swap_->setEnabled(report_.has_value());
   waterfall_->show_report(report_);
   bridge_->show_report(report_);
-  memory_->show_report(report_, report_ ? std::max(a->capacity, b->capacity) : 0);
+  memory_->show_report(report_, report_ && a->capacity == b->capacity ? a->capacity : 0);
   note_->setVisible(!report_);
   lower_->setVisible(report_.has_value());
   bridge_->setVisible(report_.has_value());

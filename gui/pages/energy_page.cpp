@@ -226,7 +226,7 @@ QString EnergyPage::basis() const {
 
 QString EnergyPage::command() const {
   if (state().trace()) return trace_command();
-  return QString::fromStdString(app::command_line(state().question(), "simulate", {"--explain"}));
+  return QString::fromStdString(app::command_line(shown_question(), "simulate", {"--explain"}));
 }
 
 std::optional<QString> EnergyPage::csv() const {

@@ -213,12 +213,13 @@ void MemoryPage::refresh() {
     return;
   }
   const std::uint32_t wanted = state().rank();
-  if (timeline == asked_ && wanted == asked_rank_) return;
-  const std::shared_ptr<const Figures> before = figures_ && figures_->timeline == timeline ? figures_ : nullptr;
+  const bool unknown = state().trace() && state().last_good() && state().last_good() != asked_answer_;  // it may be of this plan
+  if (timeline == asked_ && wanted == asked_rank_ && !unknown) return;
+  const std::shared_ptr<const Figures> before = figures_ && figures_->timeline == timeline && !unknown ? figures_ : nullptr;
   const bool chosen = rank_chosen_, trace = state().trace().has_value();
   // A trace may be of the plan that is asked: then that says what the bytes are.
   const std::shared_ptr<const Answer> answer = trace ? state().last_good() : state().shown();
-  asked_ = timeline, asked_rank_ = wanted;
+  asked_ = timeline, asked_rank_ = wanted, asked_answer_ = answer;
   work_.ask([this, answer, timeline, trace, wanted, chosen, before]() -> std::function<void()> {
     auto out = std::make_shared<Figures>();
     out->timeline = timeline;
@@ -379,7 +380,7 @@ QString MemoryPage::command() const {
   if (!figures_ || !figures_->story) return Page::command();
   const Picoseconds time = at_cursor_->isChecked() && state().cursor() ? *state().cursor() : peak();
   return words(
-      app::command_line(state().question(), "simulate", {"--at", fmt::format("{}ps", time.v), "--rank", std::to_string(figures_->story->rank)}));
+      app::command_line(shown_question(), "simulate", {"--at", fmt::format("{}ps", time.v), "--rank", std::to_string(figures_->story->rank)}));
 }
 
 }  // namespace orrery::gui

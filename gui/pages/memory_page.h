@@ -17,6 +17,7 @@ class QTableView;
 
 namespace orrery::gui {
 
+struct Answer;
 class HoldingsModel;
 class MemoryChart;
 
@@ -57,6 +58,7 @@ class MemoryPage : public Page {
   std::shared_ptr<const Figures> figures_;
   std::shared_ptr<const Timeline> asked_;
   std::uint32_t asked_rank_ = 0;
+  std::shared_ptr<const Answer> asked_answer_;
   bool rank_chosen_ = false;  // by the user, rather than the fullest
   bool picking_ = false;      // the fullest is being made the state's rank
 

@@ -315,8 +315,8 @@ void NetworkPage::choose(std::size_t level, std::int64_t device) {
 QString NetworkPage::command() const {
   if (state().trace()) return {};
   if (at_cursor_->isChecked() && moment_)
-    return words(app::command_line(state().question(), "simulate", {"--at", fmt::format("{}ps", moment_->time.v)}));
-  return words(app::command_line(state().question(), "simulate", {"--explain"}));
+    return words(app::command_line(shown_question(), "simulate", {"--at", fmt::format("{}ps", moment_->time.v)}));
+  return words(app::command_line(shown_question(), "simulate", {"--explain"}));
 }
 
 QString NetworkPage::without_command() const {

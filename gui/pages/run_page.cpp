@@ -162,7 +162,15 @@ RunPage::RunPage(ViewState& state, QWidget* parent) : Page(state, "run", tr("Run
   connect(to_timeline_, &QPushButton::clicked, this, [this] { this->state().go_to("timeline"); });
   connect(step_chart_, &StepChart::clicked, this, [this] { this->state().go_to("timeline"); });
   connect(to_compare_, &QPushButton::clicked, this, [this] { this->state().go_to("compare"); });
-  connect(&job_, &Job::failed, this, [this](const Error& error) { bar_->say(QString::fromUtf8(error.what()), true); });
+  connect(&job_, &Job::failed, this, [this](const Error& error) {
+    bar_->say(QString::fromUtf8(error.what()), true);
+    if (const auto& measured = this->state().measured(); measured && measured->live) {
+      Other last = *measured;
+      last.live = false;
+      last.name = tr("the last step of a run that failed");
+      this->state().set_measured(std::move(last));
+    }
+  });
   connect(&job_, &Job::finished, this, &RunPage::refresh);
   connect(&state, &ViewState::answer_changed, this, &RunPage::refresh);
   connect(&state, &ViewState::run_changed, this, &RunPage::show_run);
@@ -229,6 +237,10 @@ void RunPage::use_tiny() {
 void RunPage::run() {
   const auto& answer = state().answer();
   if (job_.running() || state().waiting() || !bar_->start_button()->isEnabled()) return;
+  if (!state().settled()) {  // its timeline, with which the steps are compared, is there in a moment
+    connect(&state(), &ViewState::answer_changed, this, &RunPage::run, static_cast<Qt::ConnectionType>(Qt::SingleShotConnection));
+    return;
+  }
   const app::Inputs inputs = *answer->inputs;
   const std::string source = data_->currentText().trimmed().toStdString();
   const std::int64_t steps = steps_->value();

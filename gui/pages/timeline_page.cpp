@@ -167,11 +167,11 @@ QString TimelinePage::command() const {
   if (state().trace()) return trace_command({"--svg"});
   std::vector<std::string> more{"--trace", "trace.json"};
   const std::shared_ptr<const Timeline> timeline = state().timeline();
-  if (timeline && state().selection()) {  // what the panel says of it
+  if (timeline && state().selection() && *state().selection() < timeline->spans.size()) {  // what the panel says of it
     const Span& span = timeline->spans[*state().selection()];
     more = {"--at", std::to_string(span.start.v) + "ps", "--rank", std::to_string(span.rank)};
   }
-  return QString::fromStdString(app::command_line(state().question(), "simulate", more));
+  return QString::fromStdString(app::command_line(shown_question(), "simulate", more));
 }
 
 std::optional<QString> TimelinePage::csv() const {
@@ -294,7 +294,9 @@ void TimelinePage::go_to(view::SpanId span) {
 
 void TimelinePage::select_from_chart() {
   const auto selected = chart_->selection();
-  if (!selected) {
+  if (shown_ != state().timeline()) {
+    // The lanes are still those of the last timeline, whose spans nobody else knows.
+  } else if (!selected) {
     if (chart_->index()) state().select(std::nullopt);
   } else {
     view::SpanId here = selected->span;

@@ -135,8 +135,9 @@ QList<const Chart*> WhatIfPage::charts() const { return {waterfall_, strip_}; }
 
 QString WhatIfPage::command() const {
   const auto& pinned = state().pinned();
-  if (!pinned || pinned->question == state().question()) return Page::command();
-  return words(app::shell_line(app::compare_words({{}, pinned->question}, {{}, state().question()})));
+  const app::PlanFlags& now = state().last_good() ? state().last_good()->question : state().question();  // whose figures stand here
+  if (!pinned || pinned->question == now) return words(app::command_line(now, "simulate"));
+  return words(app::shell_line(app::compare_words({{}, pinned->question}, {{}, now})));
 }
 
 std::optional<QString> WhatIfPage::csv() const {

@@ -14,6 +14,9 @@ constexpr double kPause = 0.06;  // seconds without a newer question before time
 // transactions", topic 1: response to control activation).
 constexpr double kDue = 0.1;
 
+// What takes longer is not worth waiting for when something else is wanted.
+constexpr double kLong = 0.3;
+
 std::int64_t now() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
 }  // namespace
@@ -60,7 +63,8 @@ std::uint64_t Asker::ask(const app::PlanFlags& question) {
     number = ++asked_;
     const std::int64_t at = now();
     next_ = Waiting{question, number, at};
-    if (recording_ || static_cast<double>(at - told_) * 1e-9 < kDue) cancel_ = true;
+    const auto seconds_since = [at](std::int64_t then) { return static_cast<double>(at - then) * 1e-9; };
+    if (recording_ || seconds_since(told_) < kDue || seconds_since(began_) > kLong) cancel_ = true;
   }
   wake_.notify_all();
   return number;
@@ -76,6 +80,7 @@ void Asker::work() {
       waiting = std::move(*next_);
       next_.reset();
       cancel_ = recording_ = false;
+      began_ = now();
     }
     answer(waiting);
   }

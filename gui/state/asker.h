@@ -34,8 +34,8 @@ struct Answer {
 };
 
 // Each question is answered twice: first in numbers, then, when no newer one has come for a moment, with the timeline as well. A newer question
-// cancels what is being worked on, but not an answer in numbers when the last one is 100 ms old: a slider that moves on faster than answers can be
-// found still shows some on its way.
+// cancels what is being worked on, but not an answer in numbers when the last one is 100 ms old, unless it takes more than 300 ms: a slider that
+// moves on faster than answers can be found still shows some on its way.
 class Asker : public QObject {
   Q_OBJECT
 
@@ -66,6 +66,7 @@ class Asker : public QObject {
   bool end_ = false;
   std::uint64_t asked_ = 0;
   std::int64_t told_ = 0;   // when the last answer was
+  std::int64_t began_ = 0;  // when what is being worked on was begun
   bool recording_ = false;  // works on a timeline
   std::atomic<bool> cancel_ = false;
   std::thread thread_;

@@ -79,6 +79,7 @@ TEST(Moment, BesideAStragglerLooksAtARankThatWaitsAsTheWantedOneDoes) {
   // Two replicas of tp 2, pp 4: device 2 is slow, 3 shares its group of tp and waits for it, 6 is of the other replica.
   const Explored e = explored({R"(cluster.slow=[{"device": 2, "factor": 1.5}])"});
   EXPECT_EQ(moment(e, Picoseconds{0}, 2).memory.rank, 2);
+  EXPECT_EQ(moment(e, Picoseconds{0}, 3).asked_rank, 3);
   EXPECT_NE(moment(e, Picoseconds{0}, 3).memory.rank, 2);
 }
 

@@ -231,11 +231,13 @@ TEST(Staleness, IsSeenOnEveryPageThatShowsTheLastLegalPlan) {
     };
     EXPECT_FALSE(veiled()) << key;
     const QImage before = page->grab().toImage();
+    const QString command = page->command();
     w.asked.state.set("parallel.tp", "3");
     w.settle();
     ASSERT_FALSE(w.asked.state.answer()->refusals.empty());
     EXPECT_TRUE(page->stale()) << key;
     EXPECT_TRUE(veiled()) << key;
+    EXPECT_EQ(page->command(), command) << key;  // of what is on screen
     EXPECT_NE(page->grab().toImage(), before) << key;
     w.asked.state.undo();
     w.settle();
