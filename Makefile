@@ -27,7 +27,7 @@ build:  ## the program alone, into build/release
 bench:  ## benchmarks, as ratios within one run
 	@tools/setup build bench
 	@tools/build release -DORRERY_BENCH=ON
-	@for b in build/release/bench/bench_*; do [ -x $$b ] && $$b || exit 1; done
+	@for b in build/release/bench/*_bench; do $$b || exit 1; done
 
 gui:  ## the Qt 6 window: build and start it
 	@tools/setup build gui
