@@ -37,9 +37,9 @@ void tint(QLabel* label, const char* name) {
 
 // What the question itself says of a path; nothing where it says nothing.
 std::optional<std::string> said_of(const app::PlanFlags& question, const std::string& path) {
-  for (auto s = question.settings.rbegin(); s != question.settings.rend(); ++s)
-    if (s->starts_with(path + "=")) return s->substr(path.size() + 1);
-  return std::nullopt;
+  const auto last =
+      std::find_if(question.settings.rbegin(), question.settings.rend(), [&](const std::string& s) { return s.starts_with(path + "="); });
+  return last == question.settings.rend() ? std::nullopt : std::optional(last->substr(path.size() + 1));
 }
 
 }  // namespace
@@ -231,6 +231,7 @@ void WhatIfPage::find_knobs() {
 
 void WhatIfPage::show_knobs(const std::vector<view::Knob>& knobs) {
   std::vector<std::string> order;
+  order.reserve(knobs.size());
   for (const view::Knob& knob : knobs) order.push_back(knob.path);
   if (order != order_) {
     while (QLayoutItem* item = column_->takeAt(0)) {
